@@ -1,0 +1,307 @@
+"""The Active Bundle: the rules in force, read from configuration and validated whole.
+
+`parse_bundle` is the only way in; what it returns never changes, so readers in any thread need no lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
+
+from s6.model.bundle_fields import (
+    SYMBOL_PATTERN,
+    BelowOne,
+    Count,
+    FrozenMap,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    exact,
+    fault,
+    to_ms,
+)
+from s6.model.bundle_rules import (
+    DEFAULT_K_BY_REGIME,
+    AddOn,
+    FutRules,
+    GuardRules,
+    LockStep,
+    RiskRules,
+    Rung,
+    Section,
+    SpotRules,
+    Stagnation,
+    StopRules,
+)
+
+__all__ = [
+    "ActiveBundle",
+    "AddOn",
+    "BundleError",
+    "Execution",
+    "FutRules",
+    "GuardRules",
+    "Health",
+    "Limits",
+    "LockStep",
+    "Retry",
+    "RiskRules",
+    "Rung",
+    "SpotRules",
+    "Stagnation",
+    "StopRules",
+    "SymbolSpec",
+    "Treasury",
+    "parse_bundle",
+]
+
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
+Json = Any  # what json.loads gives: dict, list, str, Decimal, bool or None
+
+
+class BundleError(ValueError):
+    """A bundle that is refused whole. `faults` names each fault: its path, its value, what is allowed."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class SymbolSpec(Section):
+    """One symbol's lattice (prices in quote units, quantities in base units) and the rules merged for it."""
+
+    tick: Positive = Decimal("0.1")
+    step: Positive = Decimal("0.001")
+    min_qty: NonNegative = Decimal("0.001")
+    min_notional: NonNegative = Decimal(5)
+    mmr: BelowOne = Decimal("0.004")
+    fut: FutRules = FutRules()
+    spot: SpotRules = SpotRules()
+
+
+class Limits(Section):
+    """What all positions together may use, in USDT; None: no limit."""
+
+    fut_budget: NonNegative | None = None
+    spot_budget: NonNegative | None = None
+    adds_in_flight: Count | None = 10
+
+
+class Treasury(Section):
+    """When money moves from the spot wallet to the futures wallet; amounts in `asset`."""
+
+    mode: Literal["AUTO", "SEMI"] = "SEMI"
+    asset: Symbol = "USDT"
+    min_free_fut: NonNegative = Decimal(500)
+    spot_buffer: NonNegative = Decimal(200)
+    max_transfer: NonNegative = Decimal(10000)
+    cooldown_s: NonNegative = Decimal(300)
+
+    @property
+    def cooldown_ms(self) -> int:
+        return to_ms(self.cooldown_s)
+
+
+class Retry(Section):
+    """Jittered exponential back-off: from `base_ms`, never above `cap_ms`, at most `attempts` tries in all."""
+
+    base_ms: PositiveCount = 100
+    cap_ms: PositiveCount = 5000
+    attempts: PositiveCount = 6
+
+    @field_validator("cap_ms")
+    @classmethod
+    def _not_below_base(cls, cap_ms: int, info: ValidationInfo) -> int:
+        base_ms = info.data.get("base_ms")
+        if base_ms is not None and cap_ms < base_ms:
+            raise fault(f"at least base_ms {base_ms}")
+        return cap_ms
+
+
+class Execution(Section):
+    """How long an operation waits for the outside world."""
+
+    cancel_wait_ms: PositiveCount = 2000
+    breach_grace_ms: Count = 2000
+    retry: Retry = Retry()
+
+
+class Health(Section):
+    """When market data counts as stale, and how often the neighbours' health is asked for."""
+
+    market_stale_ms: PositiveCount = 5000
+    poll_interval_s: Positive = Decimal(2)
+
+    @property
+    def poll_interval_ms(self) -> int:
+        return to_ms(self.poll_interval_s)
+
+
+class ActiveBundle(Section):
+    """The rules in force. Ask `fut(symbol)` and `spot(symbol)`: they hold the symbol's own overrides."""
+
+    version: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    general_fut: FutRules = Field(default=FutRules(), alias="fut")
+    general_spot: SpotRules = Field(default=SpotRules(), alias="spot")
+    symbols: Annotated[Mapping[Symbol, SymbolSpec], AfterValidator(FrozenMap)]
+    limits: Limits = Limits()
+    treasury: Treasury = Treasury()
+    execution: Execution = Execution()
+    health: Health = Health()
+
+    def fut(self, symbol: str) -> FutRules | None:
+        """The rules for futures positions in `symbol`; None when the bundle does not know the symbol."""
+        spec = self.symbols.get(symbol)
+        return spec.fut if spec else None
+
+    def spot(self, symbol: str) -> SpotRules | None:
+        """The rules for spot positions in `symbol`; None when the bundle does not know the symbol."""
+        spec = self.symbols.get(symbol)
+        return spec.spot if spec else None
+
+    def knows_regime(self, symbol: str, regime: str) -> bool:
+        """Whether the rules for `symbol` name `regime` (a symbol unknown to the bundle goes by the general rules)."""
+        fut = self.fut(symbol) or self.general_fut
+        spot = self.spot(symbol) or self.general_spot
+        return regime in fut.stop.k_by_regime or regime in spot.guard.k_by_regime
+
+
+def parse_bundle(text: str | bytes) -> ActiveBundle:
+    """Read and validate a bundle; raise `BundleError` naming every fault. Numbers are read by their text."""
+    document = _load(text)
+    try:
+        return ActiveBundle.model_validate(_with_overrides(document))
+    except ValidationError as error:
+        raise BundleError(_faults(error)) from None
+
+
+def _load(text: str | bytes) -> dict[str, Json]:
+    try:
+        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise BundleError((f"bundle: must be JSON ({str(error) or type(error).__name__})",)) from None
+    if not isinstance(document, dict):
+        raise BundleError(("bundle: must be a JSON object",))
+    return document
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no number")
+
+
+# --- a symbol's own rules over the general ones -----------------------------------------------------------------------
+
+
+def _with_overrides(document: dict[str, Json]) -> dict[str, Json]:
+    symbols = document.get("symbols")
+    if not isinstance(symbols, dict):
+        return document
+    merged = {name: _merged_symbol(document, spec) for name, spec in symbols.items()}
+    return {**document, "symbols": merged}
+
+
+def _merged_symbol(document: dict[str, Json], spec: Json) -> Json:
+    if not isinstance(spec, dict):
+        return spec
+    fut, spot = document.get("fut", {}), document.get("spot", {})
+    return {
+        **spec,
+        "fut": _merge(_with_default_regimes(fut), _override(spec, "fut")),
+        "spot": _merge(_without_overridden_regimes(spot, _override(spec, "spot")), _override(spec, "spot")),
+    }
+
+
+def _override(spec: dict[str, Json], market: str) -> Json:
+    own = spec.get(market)
+    return {} if own is None else own
+
+
+def _merge(general: Json, own: Json) -> Json:
+    """Objects merge member by member; lists, values and null replace."""
+    if not (isinstance(general, dict) and isinstance(own, dict)):
+        return own
+    return {**general, **{name: _merge(general[name], own[name]) if name in general else own[name] for name in own}}
+
+
+def _with_default_regimes(fut: Json) -> Json:
+    """Absent regimes are the default ones: a symbol's own regime merges with them, not with nothing."""
+    return _merge({"stop": {"k_by_regime": dict(DEFAULT_K_BY_REGIME)}}, fut) if _lacks_regimes(fut) else fut
+
+
+def _lacks_regimes(fut: Json) -> bool:
+    stop = fut.get("stop", {}) if isinstance(fut, dict) else None
+    return isinstance(stop, dict) and "k_by_regime" not in stop
+
+
+def _without_overridden_regimes(spot: Json, own: Json) -> Json:
+    """A symbol that states the one multiplier `k_atr`, and no regimes, means it to hold: inherited regimes give way."""
+    guard, own_guard = _member(spot, "guard"), _member(own, "guard")
+    if "k_atr" not in own_guard or "k_by_regime" in own_guard or not guard:
+        return spot
+    return {**spot, "guard": {name: value for name, value in guard.items() if name != "k_by_regime"}}
+
+
+def _member(holder: Json, name: str) -> dict[str, Json]:
+    member = holder.get(name) if isinstance(holder, dict) else None
+    return member if isinstance(member, dict) else {}
+
+
+# --- faults in words --------------------------------------------------------------------------------------------------
+
+_ALLOWED: Final[Mapping[str, str]] = {
+    "missing": "must be present",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "mapping_type": "must be an object",
+    "dict_type": "must be an object",
+    "tuple_type": "must be a list",
+    "string_type": "must be a string",
+}
+
+
+def _faults(error: ValidationError) -> tuple[str, ...]:
+    """One line a fault; what a symbol merely inherits from a faulty general rule is not said again."""
+    lines: dict[str, None] = {}
+    general = {_fault(detail, skip=0) for detail in error.errors() if detail["loc"][0] in ("fut", "spot")}
+    for detail in error.errors():
+        inherited = detail["loc"][0] == "symbols" and _fault(detail, skip=2) in general
+        if not inherited:
+            lines[_fault(detail, skip=0)] = None
+    return tuple(lines)
+
+
+def _fault(detail: ErrorDetails, *, skip: int) -> str:
+    context = detail.get("ctx", {})
+    path = _path(detail["loc"][skip:]) + context.get("at", "")
+    value = "" if detail["type"] == "missing" else _shown(detail["input"])
+    return f"{path}{value}: {_allowed(detail, context)}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    parts = [
+        f"[{part}]" if isinstance(part, int) else f".{json.dumps(part)[1:-1]}" for part in location if part != "[key]"
+    ]
+    return "".join(parts).removeprefix(".")
+
+
+def _shown(value: Json) -> str:
+    if value is None:
+        return " = null"
+    number = exact(value) if not isinstance(value, str) else None
+    if number is not None or isinstance(value, Decimal | bool):
+        return f" = {value}".lower()
+    return f" = {json.dumps(value[:40])}" if isinstance(value, str) else ""
+
+
+def _allowed(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
+    kind = detail["type"]
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "string_pattern_mismatch":
+        return f"must match {context['pattern']}"
+    return _ALLOWED.get(kind) or detail["msg"]

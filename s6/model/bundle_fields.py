@@ -1,0 +1,110 @@
+"""The number types of the Active Bundle: exact decimals with a range, each naming what it allows.
+
+Numbers come as the `Decimal` of a JSON number's text or as a string; a binary float never appears here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final, Self, TypeVar
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+#: A number beyond these is a slip of the pen, and its arithmetic would outgrow the working precision.
+_MAX_INTEGER_DIGITS: Final = 18
+_MAX_DECIMALS: Final = 30
+
+SYMBOL_PATTERN: Final = r"^[A-Z0-9]{2,24}$"
+
+
+def fault(allowed: str, *, at: str = "") -> PydanticCustomError:
+    """A validation error saying what is allowed; `at` names the spot inside the validated value, like `[1].roe`."""
+    return PydanticCustomError("bundle", "must be {allowed}", {"allowed": allowed, "at": at})
+
+
+def exact(value: object) -> Decimal | None:
+    """The decimal that `value` (a number of the parsed JSON, or a string) stands for; None: no usable number."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+        return None
+    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    if not number:
+        return Decimal(0)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or number.adjusted() >= _MAX_INTEGER_DIGITS or exponent < -_MAX_DECIMALS:
+        return None
+    return Decimal(f"{number:f}")
+
+
+def _number(allowed: str, within: Callable[[Decimal], bool]) -> BeforeValidator:
+    def check(value: Any) -> Decimal:
+        number = exact(value)
+        if number is None or not within(number):
+            raise fault(allowed)
+        return number
+
+    return BeforeValidator(check)
+
+
+def _integer(allowed: str, lowest: int) -> BeforeValidator:
+    def check(value: Any) -> int:
+        number = exact(value)
+        if number is None or number < lowest or number != int(number):
+            raise fault(allowed)
+        return int(number)
+
+    return BeforeValidator(check)
+
+
+Number = Annotated[Decimal, _number("a number", lambda _: True)]
+Positive = Annotated[Decimal, _number("a number > 0", lambda n: n > 0)]
+NonNegative = Annotated[Decimal, _number("a number >= 0", lambda n: n >= 0)]
+Share = Annotated[Decimal, _number("a number > 0 and <= 1", lambda n: 0 < n <= 1)]
+Inside = Annotated[Decimal, _number("a number > 0 and < 1", lambda n: 0 < n < 1)]
+BelowOne = Annotated[Decimal, _number("a number >= 0 and < 1", lambda n: 0 <= n < 1)]
+Count = Annotated[int, _integer("a whole number >= 0", 0)]
+PositiveCount = Annotated[int, _integer("a whole number >= 1", 1)]
+
+
+def to_ms(seconds: Decimal) -> int:
+    """Whole milliseconds of a duration in seconds, cut off."""
+    return int(seconds.scaleb(3))
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenMap(Mapping[K, V]):
+    """A mapping that nobody can change, and that may therefore be hashed, and shared instead of copied."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[K, V]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: K) -> V:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"FrozenMap({self._items!r})"
