@@ -1,0 +1,263 @@
+"""What S6 needs of the outside, as protocols: state, orders, transfers, bundles, hints, time.
+
+The history store's port stands with its adapters in ``s6.store.port``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, NamedTuple, Protocol
+
+from s6.model.market import Extremes, Features, MarketView, Tick
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.model.types import Market, Severity
+from s6.model.wire import OrderResult
+
+Doc = Mapping[str, object]
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch, UTC."""
+
+
+class StateUnavailable(Exception):
+    """Redis could not be asked, or its answer was lost: nothing may be assumed either way."""
+
+
+class LockLost(Exception):
+    """The lock a commit was made under is no longer ours; nothing was written."""
+
+
+class Loaded(NamedTuple):
+    """A position and its operation in flight, as one consistent read."""
+
+    position: Position
+    op: Operation | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaMove:
+    """One change of a ``risk:*`` counter, applied exactly once per ``move_id``."""
+
+    move_id: str
+    key: str
+    delta: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything one decision or one result changes, written as a whole or not at all.
+
+    ``position`` carries the ``rev`` it was read with; the write fails when Redis has another (or, with ``token``, when
+    ``lock:pos:{ID}`` isn't held with it). ``op`` is the operation in flight afterwards, None for none. ``orders`` are
+    the orders that changed; ``events``, ``snapshots`` and ``quotas`` join the position's outbox in the same write.
+    """
+
+    position: Position
+    op: Operation | None
+    token: str = ""
+    orders: tuple[Order, ...] = ()
+    events: tuple[Mapping[str, str], ...] = ()
+    snapshots: tuple[Doc, ...] = ()
+    quotas: tuple[QuotaMove, ...] = ()
+
+
+class State(Protocol):
+    """The live state of positions (CONTRACT §7). Every method may raise ``StateUnavailable``."""
+
+    def load(self, position_id: str) -> Loaded | None: ...
+
+    def load_many(self, position_ids: Sequence[str]) -> list[Loaded | None]: ...
+
+    def commit(self, change: Commit) -> Position | None:
+        """Write; the position as it stands now (``rev`` one higher), or None when somebody else wrote first.
+
+        Raises ``LockLost`` when the token no longer holds the lock.
+        """
+
+    def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
+        """What is known of an order of this position, live or not."""
+
+    def own_orders(self, position_id: str) -> list[Order]:
+        """Every order of the position that is remembered."""
+
+    def lock(self, key: str, ttl_ms: int) -> str | None:
+        """Take a lock; its owner's token, or None when somebody has it."""
+
+    def unlock(self, key: str, token: str) -> bool:
+        """Give it back; False when it was no longer ours."""
+
+    def open_ids(self) -> Iterator[str]:
+        """The ids of open positions (and of closed ones that still have work to do), in no order."""
+
+    def ids_of(self, symbol: str) -> list[str]: ...
+
+    def all_ids(self, *, after: str, limit: int) -> list[str]:
+        """Ids of every position ever, by name, beginning behind ``after``."""
+
+    def settled(self, position: Position) -> None:
+        """Take a closed position that needs nothing more out of the open index."""
+
+    def ops_in_flight(self) -> list[str]:
+        """Ids of positions that have an operation."""
+
+    # markets
+    def market(self, symbol: str) -> MarketView: ...
+
+    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]: ...
+
+    def put_tick(self, symbol: str, tick: Tick) -> None: ...
+
+    def put_features(self, symbol: str, features: Features) -> None: ...
+
+    def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None: ...
+
+    def crossing(self, position_id: str) -> Extremes | None: ...
+
+    def clear_crossing(self, position_id: str, seen: Extremes) -> None:
+        """Forget the extremes an evaluation has used; newer ones stay."""
+
+    # results that wait for their position
+    def park(self, position_id: str, fields: Mapping[str, str], until_ts: int) -> None: ...
+
+    def parked(self, position_id: str) -> list[Mapping[str, str]]: ...
+
+    def unpark(self, position_id: str, fields: Mapping[str, str]) -> None: ...
+
+    def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]: ...
+
+    # outbox
+    def relay_events(self, position_id: str) -> int:
+        """Move the position's waiting events to ``pos:events:SYMBOL`` and its quota moves to their counters."""
+
+    def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
+        """Positions with something in the outbox, with a mark that changes whenever more is put in."""
+
+    def outbox_peek(self, position_id: str, limit: int) -> list[Doc]: ...
+
+    def outbox_drop(self, position_id: str, count: int) -> None: ...
+
+    def outbox_done(self, position_id: str, seen: float) -> None:
+        """Take a position off the list unless more came since ``seen``."""
+
+    def outbox_size(self) -> int: ...
+
+    # budgets and modes
+    def quota(self, key: str) -> Decimal: ...
+
+    def adds_in_flight(self) -> int: ...
+
+
+# --- neighbours -------------------------------------------------------------------------------------------------
+
+
+class NeighbourUnavailable(Exception):
+    """No usable answer: 5xx, 429, timeout, broken connection. The request may or may not have been carried out."""
+
+    def __init__(self, name: str, detail: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+        self.detail = detail
+        self.retry_after_ms = retry_after_ms
+
+
+class Placed(NamedTuple):
+    """S4 answered 200: the order is accepted."""
+
+    status: str
+
+
+class Refused(NamedTuple):
+    """S4 refused for good: 422 (its reason), 409 (``ID_CONFLICT``) or another 4xx (``HTTP_nnn``)."""
+
+    reason: str
+
+
+class CancelAnswer(NamedTuple):
+    """``PENDING`` (202), ``UNKNOWN`` (404), or the terminal status of a 409; another 4xx: ``REFUSED``."""
+
+    status: str
+
+
+class Orders(Protocol):
+    """S4. Each method raises ``NeighbourUnavailable`` when there was no usable answer."""
+
+    def place(self, position: Position, order: Order) -> Placed | Refused: ...
+
+    def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer: ...
+
+    def query(self, client_order_id: str) -> OrderResult | None:
+        """The order as S4 has it, None when it knows none (404)."""
+
+
+class Balances(NamedTuple):
+    spot_free: Decimal
+    fut_free: Decimal
+
+
+class TransferAnswer(NamedTuple):
+    status: Literal["EXECUTED", "FAILED"]
+    tx_id: str
+    reason: str
+
+
+class Wallets(Protocol):
+    """S1's treasury face. Raises ``NeighbourUnavailable``."""
+
+    def balances(self, asset: str) -> Balances: ...
+
+    def transfer(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal) -> TransferAnswer: ...
+
+
+class Approvals(Protocol):
+    """S12. Raises ``NeighbourUnavailable``."""
+
+    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> None: ...
+
+
+# --- telling others ---------------------------------------------------------------------------------------------
+
+
+class Alerts(Protocol):
+    def raise_alert(self, severity: Severity, code: str, detail: str, *, position_id: str = "") -> None:
+        """Tell people. The same code for the same position within its quiet time is told once. Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One change of a metric: ``inc`` for counters, ``observe`` for histograms, ``set`` for gauges."""
+
+    verb: Literal["inc", "observe", "set"]
+    name: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Metrics(Protocol):
+    def inc(self, name: str, value: float = 1, **labels: str) -> None: ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None: ...
+
+    def set(self, name: str, value: float, **labels: str) -> None: ...
+
+
+class Hints(Protocol):
+    """How one part asks for another to happen soon. A hint may be lost, doubled or late: the state tells the truth."""
+
+    def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None: ...
+
+    def execute(self, position_id: str, op: Operation) -> None:
+        """Drive an operation from its first stage (STOP_MOVE: cancel → await → place)."""
+
+    def resume(self, position_id: str, op: Operation) -> None:
+        """Take the next step of an operation that has just been woken."""
+
+
+class Gate(Protocol):
+    """Whether new risk may be taken."""
+
+    def mode(self, market: Market, view: MarketView, now: int) -> str: ...
