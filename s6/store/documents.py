@@ -1,0 +1,138 @@
+"""Documents as JSON text, exactly, and the checks that both adapters make before they write."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from json.encoder import encode_basestring_ascii
+from typing import NamedTuple
+
+from s6.store.port import Document, StoreRefused
+
+MAX_LIMIT = 1000
+"""The most documents one page holds, whatever limit is asked for."""
+
+KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}", re.ASCII)
+"""What ArangoDB takes as a ``_key``; held to on every store, so that a history can move from one to another."""
+
+_INT64 = 1 << 63
+
+
+def dumps(value: object) -> str:
+    """JSON text with the very digits of each Decimal. TypeError for a float, ValueError for NaN and infinities."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError(f"{value} is not a JSON number")
+        return str(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, Mapping):
+        members = []
+        for name, member in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"member name {name!r} is not a string")
+            members.append(encode_basestring_ascii(name) + ":" + dumps(member))
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(dumps, value)) + "]"
+    raise TypeError(f"{type(value).__name__} {value!r} cannot be stored")
+
+
+def encode(doc: Mapping[str, object]) -> str:
+    """``dumps``, with its errors as StoreRefused."""
+    try:
+        return dumps(doc)
+    except (TypeError, ValueError) as error:
+        raise StoreRefused(f"document {doc.get('_key', '')}: {error}") from error
+
+
+def loads(text: str | bytes) -> object:
+    """JSON text as Python has it: integers as int, other numbers as Decimal."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def decode(text: object) -> Document:
+    """The document that a stored text (str or bytes) is."""
+    value = loads(text) if isinstance(text, (str, bytes)) else text
+    if not isinstance(value, dict):
+        raise TypeError(f"a stored document is an object, not {type(value).__name__}")
+    return value
+
+
+def text_of(doc: Mapping[str, object], name: str) -> str:
+    """The member ``name``, a string that is not empty."""
+    value = doc.get(name)
+    if not isinstance(value, str) or not value:
+        raise StoreRefused(f"{name} is {value!r}: a string is needed")
+    return value
+
+
+def integer_of(doc: Mapping[str, object], name: str, least: int = 0) -> int:
+    """The member ``name``, an integer of 64 bits that is at least ``least``."""
+    value = doc.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _INT64:
+        raise StoreRefused(f"{name} is {value!r}: an integer from {least} is needed")
+    return value
+
+
+class SnapshotId(NamedTuple):
+    """The members of a snapshot that the stores index."""
+
+    key: str
+    position_id: str
+    seq: int
+    symbol: str
+    ts: int
+    status: str
+
+
+def snapshot_id(doc: Mapping[str, object]) -> SnapshotId:
+    """What the stores index of a snapshot; StoreRefused names the member that is missing or wrong."""
+    key = text_of(doc, "_key")
+    if not KEY.fullmatch(key):
+        raise StoreRefused(f"_key {key!r}: 1 to 254 of the characters A-Z a-z 0-9 _-:.@()+,=;$!*'% are allowed")
+    position_id = text_of(doc, "position_id")
+    seq, ts = integer_of(doc, "seq", least=1), integer_of(doc, "ts")
+    return SnapshotId(key, position_id, seq, text_of(doc, "symbol"), ts, text_of(doc, "status"))
+
+
+def page_size(limit: int) -> int:
+    """``limit`` held to what one page may hold."""
+    if limit < 1:
+        raise StoreRefused(f"limit is {limit}: at least 1 is needed")
+    return min(limit, MAX_LIMIT)
+
+
+def statuses(status: str | Collection[str]) -> Sequence[str]:
+    """One status or several, as a list."""
+    return [status] if isinstance(status, str) else list(status)
+
+
+def make_cursor(ts: object, tie: object) -> str:
+    """The opaque text of a place in an order by time, ``tie`` deciding among equals."""
+    return f"{ts}~{tie}"
+
+
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """The place that ``make_cursor`` wrote down."""
+    ts, separator, tie = cursor.partition("~")
+    if not separator or not re.fullmatch(r"[0-9]{1,18}", ts) or not tie:
+        raise StoreRefused(f"cursor {cursor[:80]!r} was not given out by this list")
+    return int(ts), tie
+
+
+def read_number_cursor(cursor: str) -> int:
+    """A cursor that is a number alone."""
+    if not re.fullmatch(r"[0-9]{1,18}", cursor):
+        raise StoreRefused(f"cursor {cursor[:80]!r} was not given out by this list")
+    return int(cursor)
