@@ -94,6 +94,9 @@ class State(Protocol):
     def open_ids(self) -> Iterator[str]:
         """The ids of open positions (and of closed ones that still have work to do), in no order."""
 
+    def symbols(self) -> list[str]:
+        """Symbols that have ever had a position."""
+
     def ids_of(self, symbol: str) -> list[str]: ...
 
     def all_ids(self, *, after: str, limit: int) -> list[str]:
@@ -149,7 +152,15 @@ class State(Protocol):
     # budgets and modes
     def quota(self, key: str) -> Decimal: ...
 
-    def adds_in_flight(self) -> int: ...
+    def reserve_add(self, position_id: str, margin: Decimal, *, limit: int | None, room: Decimal | None) -> bool:
+        """Book an add before it is begun: False when ``limit`` adds are at work or their margins exceed ``room``.
+
+        A commit that shows an ADD order as ended gives the place back; ``release_add`` does so by hand.
+        """
+
+    def release_add(self, position_id: str) -> None: ...
+
+    def adds_reserved(self) -> list[str]: ...
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------

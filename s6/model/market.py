@@ -36,11 +36,13 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Highest and lowest mark of the ticks that crossed something since the last evaluation."""
+    """Highest and lowest mark of the ticks that crossed something since the last evaluation; ``number`` tells versions
+    apart."""
 
     high: Decimal
     low: Decimal
     ts: int
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ class Position:
     ``life`` counts entries after closes under the same id; ``seq`` numbers the snapshots without gaps; ``rev`` grows
     with every commit and fences late writers. ``sl_price``/``sl_level`` are those of this life's last *accepted* stop,
     whether its order still lives or not; ``sl_order`` is the live one's id, empty when none rests (SPOT's guard is
-    S6's own). ``orders`` holds only orders that may still fill. ``taken`` is the margin (SPOT: cost) that the quotas
+    S6's own; so is that of a FUT position too small for S4's stops: ``self_guarded``). ``ladder`` is the take-profit
+    ladder in force, as JSON. ``orders`` holds only orders that may still fill. ``taken`` is the margin (SPOT: cost) that the quotas
     hold for this life. ``exiting`` names why the position must be closed at market; it sticks until flat.
     """
 
@@ -108,6 +109,8 @@ class Position:
     best_roe: Decimal = ZERO
     best_ts: int = 0
     stagnated: bool = False
+    ladder: str = ""
+    self_guarded: bool = False
     bundle_version: str = ""
     cause: str = ""
     orders: tuple[Order, ...] = ()

@@ -1,0 +1,90 @@
+"""Every Redis key of a position or symbol, spelt in one place. Braces are cluster hash tags."""
+
+from __future__ import annotations
+
+from typing import Final
+
+POSITIONS: Final = "s6:positions"
+SYMBOLS: Final = "s6:symbols"
+OPS: Final = "s6:ops"
+OUTBOX: Final = "s6:outbox"
+PARKED: Final = "s6:parked"
+ADDS_AT_WORK: Final = "s6:adds"
+CHANGED: Final = "s6:changed"
+
+
+def lock(position_id: str) -> str:
+    return f"lock:pos:{{{position_id}}}"
+
+
+def treasury_lock(src: str, dst: str) -> str:
+    return f"lock:treasury:{src}:{dst}"
+
+
+def state(position_id: str) -> str:
+    return f"pos:state:{{{position_id}}}"
+
+
+def stop(position_id: str) -> str:
+    return f"pos:sl:level:{{{position_id}}}"
+
+
+def ladder(position_id: str) -> str:
+    return f"pos:tp:ladder:{{{position_id}}}"
+
+
+def adds(position_id: str) -> str:
+    return f"pos:adds:{{{position_id}}}"
+
+
+def operation(position_id: str) -> str:
+    return f"pos:op:{{{position_id}}}"
+
+
+def orders(position_id: str) -> str:
+    return f"pos:orders:{{{position_id}}}"
+
+
+def events_outbox(position_id: str) -> str:
+    return f"pos:outbox:{{{position_id}}}:events"
+
+
+def snaps_outbox(position_id: str) -> str:
+    return f"pos:outbox:{{{position_id}}}:snaps"
+
+
+def relay_claim(position_id: str) -> str:
+    return f"pos:outbox:{{{position_id}}}:claim"
+
+
+def crossing(position_id: str) -> str:
+    return f"pos:cross:{{{position_id}}}"
+
+
+def open_positions(symbol: str) -> str:
+    return f"s6:open:{symbol}"
+
+
+def market(symbol: str) -> str:
+    return f"s6:market:{symbol}"
+
+
+def features(symbol: str) -> str:
+    return f"s6:features:{symbol}"
+
+
+def events(symbol: str) -> str:
+    return f"pos:events:{symbol}"
+
+
+def concurrency(market_: str) -> str:
+    return f"risk:concurrency:{market_}"
+
+
+def budget(market_: str) -> str:
+    return f"risk:budget:{market_}"
+
+
+def quota_applied(counter: str) -> str:
+    """Which moves a counter has had; the tag puts it in the counter's own slot."""
+    return f"s6:quota:{{{counter}}}"

@@ -1,0 +1,82 @@
+"""The Lua scripts of the live state. Each touches keys of one slot only, so Redis Cluster runs them as well."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# KEYS: lock, state, sl, tp, adds, op, orders, events, snaps
+# ARGV: token ("" = not under the lock), expected rev, payload (JSON)
+# Returns 1 written, 0 somebody else wrote first, -1 the lock is no longer ours.
+COMMIT: Final = """
+if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local rev = redis.call('HGET', KEYS[2], 'rev') or '0'
+if rev ~= ARGV[2] then return 0 end
+local p = cjson.decode(ARGV[3])
+redis.call('HSET', KEYS[2], unpack(p.state))
+for i, name in ipairs({'sl', 'tp', 'adds', 'op'}) do
+  redis.call('DEL', KEYS[2 + i])
+  if #p[name] > 0 then redis.call('HSET', KEYS[2 + i], unpack(p[name])) end
+end
+if #p.orders > 0 then redis.call('HSET', KEYS[7], unpack(p.orders)) end
+for _, e in ipairs(p.events) do redis.call('RPUSH', KEYS[8], e) end
+for _, s in ipairs(p.snaps) do redis.call('RPUSH', KEYS[9], s) end
+return 1
+"""
+
+# KEYS: lock · ARGV: token
+RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+# Newest wins, equal or older changes nothing. KEYS: hash · ARGV: ts, then field, value ...
+PUT_NEWER: Final = """
+local have = redis.call('HGET', KEYS[1], 'ts')
+if have and tonumber(have) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return 1
+"""
+
+# Decimal strings can't be compared in Lua without a float, so the caller compares and this only guards the swap.
+# KEYS: hash · ARGV: expected 'n' ('' = absent), then field, value ...
+SWAP: Final = """
+local n = redis.call('HGET', KEYS[1], 'n') or ''
+if n ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('PEXPIRE', KEYS[1], 600000)
+return 1
+"""
+
+# KEYS: hash · ARGV: expected 'n'
+DROP_IF: Final = """
+if redis.call('HGET', KEYS[1], 'n') == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+# Take what was relayed off a list and give the claim back, unless more has come: then the claim stays ours.
+# KEYS: claim, list · ARGV: token, count · Returns what is left, or -1 when the claim was lost (nothing is dropped).
+RELAYED: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+redis.call('LTRIM', KEYS[2], ARGV[2], -1)
+local left = redis.call('LLEN', KEYS[2])
+if left == 0 then redis.call('DEL', KEYS[1]) end
+return left
+"""
+
+# KEYS: zset · ARGV: member, score as it was seen
+DONE_UNLESS_MORE: Final = """
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if score and tonumber(score) <= tonumber(ARGV[2]) then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+return 0
+"""
+
+# A counter moved exactly once per id. KEYS: counter, applied (zset, same slot) · ARGV: id, expected, new, now, keep_from
+# Returns 1 applied, 0 was applied before, -1 the counter has changed.
+QUOTA: Final = """
+if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then return -1 end
+redis.call('SET', KEYS[1], ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[5])
+return 1
+"""

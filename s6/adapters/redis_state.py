@@ -1,0 +1,344 @@
+"""The live state in Redis (single, Sentinel or Cluster): positions, operations, locks, outboxes, markets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from s6 import jsonx
+from s6.adapters import keys
+from s6.adapters import redis_scripts as lua
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_outbox import RedisOutbox
+from s6.model.codec import from_fields, to_fields
+from s6.model.market import Extremes, Features, MarketView, Tick
+from s6.model.operation import Operation
+from s6.model.position import Order, Position, rungs_json
+from s6.model.types import plain
+from s6.ports import Clock, Commit, Doc, Loaded, LockLost, StateUnavailable
+
+CHUNK: Final = 500
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise StateUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+class RedisState:
+    """``s6.ports.State`` over a Redis client that never repeats a command by itself."""
+
+    def __init__(self, redis: RedisClient, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._commit = redis.register_script(lua.COMMIT)
+        self._release = redis.register_script(lua.RELEASE)
+        self._put_newer = redis.register_script(lua.PUT_NEWER)
+        self._swap = redis.register_script(lua.SWAP)
+        self._drop_if = redis.register_script(lua.DROP_IF)
+        self._outbox = RedisOutbox(redis, clock)
+
+    # -- positions ---------------------------------------------------------------------------------------------
+
+    def load(self, position_id: str) -> Loaded | None:
+        return self.load_many([position_id])[0]
+
+    def load_many(self, position_ids: Sequence[str]) -> list[Loaded | None]:
+        loaded: list[Loaded | None] = []
+        with _asking():
+            for start in range(0, len(position_ids), CHUNK):
+                pipe = self._redis.pipeline(transaction=False)
+                for position_id in position_ids[start : start + CHUNK]:
+                    pipe.hgetall(keys.state(position_id))
+                    pipe.hgetall(keys.operation(position_id))
+                rows = pipe.execute()
+                loaded += [_loaded(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
+        return loaded
+
+    def commit(self, change: Commit) -> Position | None:
+        before = change.position
+        after = replace(before, rev=before.rev + 1)
+        position_id = before.position_id
+        with _asking():
+            self._index(before, change)
+            written = self._commit(
+                keys=[
+                    keys.lock(position_id),
+                    keys.state(position_id),
+                    keys.stop(position_id),
+                    keys.ladder(position_id),
+                    keys.adds(position_id),
+                    keys.operation(position_id),
+                    keys.orders(position_id),
+                    keys.events_outbox(position_id),
+                    keys.snaps_outbox(position_id),
+                ],
+                args=[change.token, str(before.rev), jsonx.dumps(_payload(after, change))],
+            )
+            if written == -1:
+                raise LockLost(position_id)
+            if written == 0:
+                return None
+            self._unindex(after, change)
+        return after
+
+    def _index(self, before: Position, change: Commit) -> None:
+        """Indexes name more than there is, never less: they are written before what they point to."""
+        position_id = before.position_id
+        pipe = self._redis.pipeline(transaction=False)
+        if before.rev == 0 or (before.is_open and change.events):
+            pipe.zadd(keys.POSITIONS, {position_id: 0})
+            pipe.sadd(keys.SYMBOLS, before.symbol)
+            pipe.sadd(keys.open_positions(before.symbol), position_id)
+        if change.op is not None:
+            pipe.sadd(keys.OPS, position_id)
+        if change.snapshots or change.events or change.quotas:
+            pipe.zincrby(keys.OUTBOX, 1, position_id)
+        pipe.execute()
+
+    def _unindex(self, after: Position, change: Commit) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        if change.op is None:
+            pipe.srem(keys.OPS, after.position_id)
+        if any(o.kind == "ADD" and not o.live for o in change.orders):
+            pipe.hdel(keys.ADDS_AT_WORK, after.position_id)
+        pipe.publish(keys.CHANGED, f"{after.symbol} {after.position_id}")
+        pipe.execute()
+
+    def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
+        with _asking():
+            text = self._redis.hget(keys.orders(position_id), client_order_id)
+        return from_fields(Order, jsonx.loads(text)) if text else None
+
+    def own_orders(self, position_id: str) -> list[Order]:
+        with _asking():
+            rows = self._redis.hvals(keys.orders(position_id))
+        return [from_fields(Order, jsonx.loads(text)) for text in rows]
+
+    def settled(self, position: Position) -> None:
+        with _asking():
+            self._redis.srem(keys.open_positions(position.symbol), position.position_id)
+
+    def open_ids(self) -> Iterator[str]:
+        with _asking():
+            for symbol in sorted(self._redis.smembers(keys.SYMBOLS)):
+                yield from self._redis.sscan_iter(keys.open_positions(symbol), count=1000)
+
+    def ids_of(self, symbol: str) -> list[str]:
+        with _asking():
+            return list(self._redis.smembers(keys.open_positions(symbol)))
+
+    def all_ids(self, *, after: str, limit: int) -> list[str]:
+        with _asking():
+            low = f"({after}" if after else "-"
+            return list(self._redis.zrangebylex(keys.POSITIONS, low, "+", start=0, num=limit))
+
+    def symbols(self) -> list[str]:
+        with _asking():
+            return sorted(self._redis.smembers(keys.SYMBOLS))
+
+    def ops_in_flight(self) -> list[str]:
+        with _asking():
+            return list(self._redis.smembers(keys.OPS))
+
+    # -- locks -------------------------------------------------------------------------------------------------
+
+    def lock(self, key: str, ttl_ms: int) -> str | None:
+        token = secrets.token_hex(16)
+        try:
+            return token if self._redis.set(key, token, nx=True, px=ttl_ms) else None
+        except RedisError as error:
+            raise StateUnavailable(f"Redis: {error}") from error
+
+    def unlock(self, key: str, token: str) -> bool:
+        with _asking():
+            return bool(self._release(keys=[key], args=[token]))
+
+    # -- markets -----------------------------------------------------------------------------------------------
+
+    def market(self, symbol: str) -> MarketView:
+        return self.markets([symbol])[symbol]
+
+    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]:
+        names = list(symbols)
+        with _asking():
+            pipe = self._redis.pipeline(transaction=False)
+            for symbol in names:
+                pipe.hgetall(keys.market(symbol))
+                pipe.hgetall(keys.features(symbol))
+            rows = pipe.execute() if names else []
+        views = {}
+        for i, symbol in enumerate(names):
+            tick, features = rows[2 * i], rows[2 * i + 1]
+            views[symbol] = MarketView(
+                symbol,
+                from_fields(Tick, tick) if tick else None,
+                from_fields(Features, features) if features else Features(),
+            )
+        return views
+
+    def put_tick(self, symbol: str, tick: Tick) -> None:
+        with _asking():
+            self._put_newer(keys=[keys.market(symbol)], args=[tick.ts, *_flat(to_fields(tick))])
+
+    def put_features(self, symbol: str, features: Features) -> None:
+        with _asking():
+            self._put_newer(keys=[keys.features(symbol)], args=[features.ts, *_flat(to_fields(features))])
+
+    def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
+        key = keys.crossing(position_id)
+        with _asking():
+            while True:
+                known = self._redis.hgetall(key)
+                high = max(mark, Decimal(known["high"])) if known else mark
+                low = min(mark, Decimal(known["low"])) if known else mark
+                n = known.get("n", "")
+                args = [n, "high", plain(high), "low", plain(low), "ts", ts, "n", int(n or 0) + 1]
+                if self._swap(keys=[key], args=args):
+                    return
+
+    def crossing(self, position_id: str) -> Extremes | None:
+        with _asking():
+            raw = self._redis.hgetall(keys.crossing(position_id))
+        if not raw:
+            return None
+        return Extremes(Decimal(raw["high"]), Decimal(raw["low"]), int(raw["ts"]), int(raw["n"]))
+
+    def clear_crossing(self, position_id: str, seen: Extremes) -> None:
+        with _asking():
+            self._drop_if(keys=[keys.crossing(position_id)], args=[str(seen.number)])
+
+    # -- results that wait for their position ------------------------------------------------------------------
+
+    def park(self, position_id: str, fields: Mapping[str, str], until_ts: int) -> None:
+        with _asking():
+            self._redis.zadd(keys.PARKED, {_parcel(position_id, fields): until_ts}, nx=True)
+
+    def parked(self, position_id: str) -> list[Mapping[str, str]]:
+        with _asking():
+            rows = self._redis.zrange(keys.PARKED, 0, -1)
+        return [fields for owner, fields in map(_unwrapped, rows) if owner == position_id]
+
+    def unpark(self, position_id: str, fields: Mapping[str, str]) -> None:
+        with _asking():
+            self._redis.zrem(keys.PARKED, _parcel(position_id, fields))
+
+    def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
+        with _asking():
+            return [_unwrapped(row) for row in self._redis.zrangebyscore(keys.PARKED, "-inf", now)]
+
+    # -- outbox ------------------------------------------------------------------------------------------------
+
+    def relay_events(self, position_id: str) -> int:
+        with _asking():
+            return self._outbox.relay_events(position_id)
+
+    def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
+        with _asking():
+            return [(str(m), float(s)) for m, s in self._redis.zrange(keys.OUTBOX, 0, limit - 1, withscores=True)]
+
+    def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
+        with _asking():
+            return self._outbox.peek(position_id, limit)
+
+    def outbox_drop(self, position_id: str, count: int) -> None:
+        with _asking():
+            self._outbox.drop(position_id, count)
+
+    def outbox_done(self, position_id: str, seen: float) -> None:
+        with _asking():
+            self._outbox.done(position_id, seen)
+
+    def outbox_size(self) -> int:
+        with _asking():
+            return self._outbox.size()
+
+    # -- budgets -----------------------------------------------------------------------------------------------
+
+    def quota(self, key: str) -> Decimal:
+        with _asking():
+            return Decimal(self._redis.get(key) or "0")
+
+    def reserve_add(self, position_id: str, margin: Decimal, *, limit: int | None, room: Decimal | None) -> bool:
+        with _asking():
+            while True:
+                raw = self._redis.hgetall(keys.ADDS_AT_WORK)
+                n = raw.pop("n", "")
+                raw.pop(position_id, None)
+                if limit is not None and len(raw) >= limit:
+                    return False
+                if room is not None and sum(map(Decimal, raw.values()), margin) > room:
+                    return False
+                args = [n, position_id, plain(margin), "n", int(n or 0) + 1]
+                if self._swap(keys=[keys.ADDS_AT_WORK], args=args):
+                    return True
+
+    def release_add(self, position_id: str) -> None:
+        with _asking():
+            self._redis.hdel(keys.ADDS_AT_WORK, position_id)
+
+    def adds_reserved(self) -> list[str]:
+        with _asking():
+            return [name for name in self._redis.hkeys(keys.ADDS_AT_WORK) if name != "n"]
+
+
+def _loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
+    if not state:
+        return None
+    return Loaded(from_fields(Position, state), from_fields(Operation, op) if op else None)
+
+
+def _flat(fields: Mapping[str, str]) -> list[str]:
+    return [text for pair in fields.items() for text in pair]
+
+
+def _payload(position: Position, change: Commit) -> dict[str, object]:
+    """What the commit script writes. The side hashes are for the neighbours to read; the state holds all of it."""
+    orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
+    events = [jsonx.dumps({"event": e}) for e in change.events]
+    quotas = [jsonx.dumps({"quota": {"id": q.move_id, "key": q.key, "delta": plain(q.delta)}}) for q in change.quotas]
+    return {
+        "state": _flat(to_fields(position)),
+        "sl": _flat(_stop_fields(position)),
+        "tp": _flat({"ladder": position.ladder or "[]", "done": rungs_json(position.tp_done), "ts": str(position.ts)}),
+        "adds": _flat(_adds_fields(position)),
+        "op": _flat(to_fields(change.op)) if change.op is not None else [],
+        "orders": orders,
+        "events": events + quotas,
+        "snaps": [jsonx.dumps(s) for s in change.snapshots],
+    }
+
+
+def _stop_fields(p: Position) -> dict[str, str]:
+    guarded = p.sl_order or p.market == "SPOT" or p.self_guarded
+    if not p.is_open or p.sl_price is None or not guarded:
+        return {}
+    return {
+        "k": str(p.sl_level),
+        "price": plain(p.sl_price),
+        "qty": plain(p.sl_qty if p.sl_order else p.qty),
+        "client_order_id": p.sl_order,
+        "ts": str(p.sl_ts),
+    }
+
+
+def _adds_fields(p: Position) -> dict[str, str]:
+    return {"count": str(p.add_on_count), "qty": plain(p.added_qty), "ts": str(p.add_ts), "signal_id": p.add_signal_id}
+
+
+def _parcel(position_id: str, fields: Mapping[str, str]) -> str:
+    return jsonx.dumps({"position_id": position_id, "fields": dict(sorted(fields.items()))})
+
+
+def _unwrapped(row: str) -> tuple[str, Mapping[str, str]]:
+    parcel = jsonx.loads(row)
+    return parcel["position_id"], parcel["fields"]
