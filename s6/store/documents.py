@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}", re.ASCII)
 """What ArangoDB takes as a ``_key``; held to on every store, so that a history can move from one to another."""
 
 _INT64 = 1 << 63
+
+
+_name = lru_cache(4096)(encode_basestring_ascii)
 
 
 def dumps(value: object) -> str:
@@ -37,14 +41,9 @@ def dumps(value: object) -> str:
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, Mapping):
-        members = []
-        for name, member in value.items():
-            if not isinstance(name, str):
-                raise TypeError(f"member name {name!r} is not a string")
-            members.append(encode_basestring_ascii(name) + ":" + dumps(member))
-        return "{" + ",".join(members) + "}"
+        return "{" + ",".join([f"{_name(name)}:{dumps(member)}" for name, member in value.items()]) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(dumps, value)) + "]"
+        return "[" + ",".join([dumps(member) for member in value]) + "]"
     raise TypeError(f"{type(value).__name__} {value!r} cannot be stored")
 
 

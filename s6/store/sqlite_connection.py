@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,7 +125,7 @@ class Connections:
     def _connect(self) -> apsw.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = apsw.Connection(str(self._path))
-        connection.set_busy_timeout(self._busy_timeout_ms)
+        connection.set_busy_handler(_patience(self._busy_timeout_ms / 1000))
         self._use_wal(connection)
         # FULL: a commit is on the disk when it returns. NORMAL would survive a killed process, not a power cut; and
         # what has been confirmed here is forgotten elsewhere. Batches keep the price (one fsync) small.
@@ -149,6 +150,21 @@ class Connections:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
+
+
+def _patience(seconds: float) -> Callable[[int], bool]:
+    """A busy handler that waits so long. SQLite's own sleeps ever longer, and so lets late comers overtake."""
+    deadline = 0.0
+
+    def wait(attempt: int) -> bool:
+        nonlocal deadline
+        now = time.monotonic()
+        if attempt == 0:
+            deadline = now + seconds
+        time.sleep(random.uniform(0.0005, 0.004))
+        return now < deadline
+
+    return wait
 
 
 def _create_schema(connection: apsw.Connection) -> None:
