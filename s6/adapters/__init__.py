@@ -1,0 +1,1 @@
+"""The outside, behind ``s6.ports``: Redis, the neighbours over HTTP."""
