@@ -1,0 +1,81 @@
+"""S4, order execution, over HTTP (CONTRACT §3.1 to §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+from urllib.parse import quote
+
+from s6.adapters.http import Neighbour
+from s6.model.position import Order, Position
+from s6.model.wire import MalformedMessage, OrderResult
+from s6.ports import CancelAnswer, NeighbourUnavailable, Placed, Refused
+
+_REDUCE_ONLY: Final = frozenset({"SL", "TP", "REDUCE", "EXIT", "GUARD"})
+
+
+class S4Orders:
+    """``s6.ports.Orders``. Stops, closes, cancels and queries are asked even of an S4 that counts as down; adds not."""
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        self._s4 = neighbour
+
+    def place(self, position: Position, order: Order) -> Placed | Refused:
+        answer = self._s4.call("POST", "/orders", order_body(position, order), protective=order.kind != "ADD")
+        if answer.ok:
+            named = answer.text("client_order_id")
+            if named and named != order.client_order_id:
+                raise NeighbourUnavailable(self._s4.name, f"answered for {named}, asked for {order.client_order_id}")
+            return Placed(answer.text("status") or "NEW")
+        if answer.status == 409:
+            return Refused("ID_CONFLICT")
+        reason = answer.text("reason") if answer.status == 422 else ""
+        return Refused(reason or f"HTTP_{answer.status}")
+
+    def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer:
+        body = {
+            "intent_id": intent,
+            "client_order_id": client_order_id,
+            "position_id": position.position_id,
+            "symbol": position.symbol,
+        }
+        answer = self._s4.call("POST", "/cancel", body)
+        if answer.ok:
+            return CancelAnswer("PENDING")
+        if answer.status == 404:
+            return CancelAnswer("UNKNOWN")
+        status = answer.text("status").upper() if answer.status == 409 else ""
+        return CancelAnswer(status or "REFUSED")
+
+    def query(self, client_order_id: str) -> OrderResult | None:
+        answer = self._s4.call("GET", f"/orders/{quote(client_order_id, safe='')}")
+        if answer.status == 404:
+            return None
+        if not answer.ok:
+            raise NeighbourUnavailable(self._s4.name, f"HTTP {answer.status} for GET /orders")
+        try:
+            result = OrderResult.read(cast(Mapping[str, str], answer.doc))  # JSON numbers are exact here, not floats
+        except MalformedMessage as error:
+            raise NeighbourUnavailable(self._s4.name, f"malformed order: {error}") from error
+        if result.client_order_id != client_order_id:
+            raise NeighbourUnavailable(self._s4.name, f"answered for {result.client_order_id}")
+        return result
+
+
+def order_body(position: Position, order: Order) -> dict[str, object]:
+    """``POST /orders`` for this order: a function of what is written down, so that each repetition is the same."""
+    body: dict[str, object] = {
+        "intent_id": order.intent_id,
+        "client_order_id": order.client_order_id,
+        "position_id": position.position_id,
+        "symbol": position.symbol,
+        "market": position.market,
+        "kind": order.kind,
+        "side": order.side,
+        "type": order.type,
+        "qty": order.qty,
+    }
+    if order.stop_px is not None:
+        body["stopPx"] = order.stop_px
+    body["reduceOnly"] = position.market == "FUT" and order.kind in _REDUCE_ONLY
+    return body
