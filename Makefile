@@ -1,0 +1,60 @@
+# `make` alone lists the targets. Each does its own set-up: a fresh clone needs nothing but Python 3.11 or newer.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint format bench chaos simulate constraints clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## build .venv with all that S6, its tests and its embedded parts need
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'S6 needs Python 3.11 or newer; name one: make PYTHON=python3.12' >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { echo 'no virtual environment: is the package python3-venv installed?' >&2; exit 1; }
+	@echo 'installing into .venv …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(READY) ## start the whole system on embedded parts [CANDLES=file.csv] [SPEED=60]
+	@exec $(BIN)/s6 up $(if $(CANDLES),--candles '$(CANDLES)') $(if $(SPEED),--speed '$(SPEED)')
+
+test: $(READY) ## run the tests, two at a time [ARGS=…] [JOBS=2]
+	@$(PYTEST) -n $(JOBS) $(ARGS)
+
+lint: $(READY) ## check style, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## put imports and formatting right
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## measure, one bench after the other [BENCH=tests/bench/bench_store.py] [ARGS=…]
+	@for bench in $(or $(BENCH),$(sort $(wildcard tests/bench/bench_*.py))); do echo "== $$bench"; $(BIN)/python "$$bench" $(ARGS); done
+
+chaos: $(READY) ## kill, freeze and starve real processes under a running market [ARGS=…]
+	@$(PYTEST) -s --timeout 7200 $(ARGS) tests/chaos
+
+simulate: $(READY) ## run the deterministic simulation [SEEDS=20000]
+	@S6_SIMULATION_SEEDS=$(or $(SEEDS),20000) $(PYTEST) -n $(JOBS) --timeout 7200 $(ARGS) tests/simulation
+
+constraints: ## resolve the requirements anew and pin them in constraints.txt
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch/venv"; \
+	cp -r setup.cfg pyproject.toml "$$scratch/"; \
+	"$$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$$scratch[dev]"; \
+	{ echo '# Versions that are known to work together; written by `make constraints`.'; \
+	  "$$scratch/venv/bin/python" -m pip freeze --exclude s6 | LC_ALL=C sort -f; } > "$$scratch/constraints.txt"; \
+	cp "$$scratch/constraints.txt" constraints.txt
+
+clean: ## remove what the targets made, the embedded parts' data in var/ included
+	@rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
