@@ -1,0 +1,355 @@
+"""The paper exchange: what S4 and the exchange behind it do with orders, cancels, ticks and fills.
+
+Every change of state goes to the ledger, and as a result to `publish`, in the order in which it happened. FUT positions
+are netted by `position_id` with isolated margin; SPOT holdings are kept by `position_id` too. On each tick, stops go
+before liquidations. Nothing here waits: whatever takes time is handed to the timer.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal, localcontext
+from functools import partial
+
+from s6.paper.book import EXACT, OPENING, ZERO, Order, Position, Quote, Side, SymbolSpec
+from s6.paper.checks import refusal
+from s6.paper.faults import CancelOutcome, Faults
+from s6.paper.ledger import Ledger, now_ms
+from s6.paper.requests import Answer, CancelRequest, OrderRequest
+from s6.paper.timer import Timer
+from s6.paper.wallet import Wallet
+
+Publish = Callable[[Order, dict[str, object]], None]
+Quota = Callable[[str, str, Decimal, bool], None]
+
+
+class Exchange:
+    """Orders and positions behind one lock; the public methods may be called from any thread.
+
+    `publish(order, fields)` gets each result; `quota(market, fill_id, margin, born)` gets what an ENTRY fill took,
+    before its result is published, for the entry side's `risk:*` numbers.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, SymbolSpec],
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        timer: Timer,
+        wallet: Wallet,
+        publish: Publish,
+        quota: Quota,
+        fee_rate: Decimal = Decimal("0.0004"),
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self._specs = dict(specs)
+        self._ledger, self._faults, self._timer, self._wallet = ledger, faults, timer, wallet
+        self._publish, self._quota = publish, quota
+        self._fee_rate, self._clock = fee_rate, clock
+        self._quotes: dict[str, Quote] = {}
+        self._orders: dict[str, Order] = {}
+        self._live: dict[str, dict[str, Order]] = {}
+        self._answers: dict[str, tuple[OrderRequest, Answer]] = {}
+        self._positions: dict[str, Position] = {}
+        self._held: dict[str, dict[str, Position]] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+        for symbol, spec in self._specs.items():
+            self.set_spec(symbol, spec)
+
+    # --- the market -------------------------------------------------------------------------------------------------
+
+    def tick(self, symbol: str, quote: Quote) -> None:
+        """Take a new quote: trigger stops, fill limit orders, liquidate."""
+        with self._exact():
+            self._quotes[symbol] = quote
+            for order in list(self._live.get(symbol, {}).values()):
+                if order.working or not order.live:
+                    continue
+                if order.triggers_at(quote.mark) or _limit_hit(order, quote):
+                    self._work(order)
+            for position in list(self._held.get(symbol, {}).values()):
+                if position.qty and _liquidated(position, quote.mark):
+                    self.close(position.position_id, reason="LIQUIDATION")
+
+    def quote(self, symbol: str) -> Quote | None:
+        """The newest quote."""
+        return self._quotes.get(symbol)
+
+    def set_spec(self, symbol: str, spec: SymbolSpec) -> None:
+        """Add or replace an instrument's grid."""
+        with self._lock:
+            self._specs[symbol] = spec
+            self._ledger.add("symbol", {"symbol": symbol, **{f: getattr(spec, f) for f in SymbolSpec.__slots__}})
+
+    # --- S4 ---------------------------------------------------------------------------------------------------------
+
+    def submit(self, request: OrderRequest, *, leverage: Decimal | None = None, force: bool = False) -> Answer:
+        """`POST /orders`. `leverage` and `force` (no check of the grid) are the entry side's own."""
+        with self._exact():
+            if known := self._answers.get(request.client_order_id):
+                return known[1] if known[0] == request else Answer(409, {"reason": "DUPLICATE_CLIENT_ORDER_ID"})
+            position = self._positions.get(request.position_id)
+            spec, quote = self._specs.get(request.symbol), self._quotes.get(request.symbol)
+            reason = refusal(request, spec, quote, position, self._selling(request.position_id), force=force)
+            if reason == "NOTHING_LEFT" and self._faults.plan.exchange.nothing_left != "http":
+                return self._accept(request, leverage, end=(self._faults.plan.exchange.nothing_left, reason))
+            if reason:
+                return Answer(422, {"reason": reason})
+            if refused := self._faults.order(request.kind):
+                if refused.via == "http":
+                    return Answer(422, {"reason": refused.reason})
+                return self._accept(request, leverage, end=("REJECTED", refused.reason))
+            return self._accept(request, leverage)
+
+    def cancel(self, request: CancelRequest) -> Answer:
+        """`POST /cancel`: 202 and an outcome later, 404 for an unknown order, 409 for a terminal one."""
+        with self._exact():
+            order = self._orders.get(request.client_order_id)
+            if order is None or (order.position_id, order.symbol) != (request.position_id, request.symbol):
+                return Answer(404, {"reason": "UNKNOWN_ORDER"})
+            if not order.live:
+                return Answer(409, {"client_order_id": order.client_order_id, "status": order.status})
+            if not order.cancel_pending:
+                order.cancel_pending = True
+                delay, outcome = self._faults.cancel(order.kind)
+                self._timer.after(delay, partial(self._settle_cancel, order, outcome))
+            return Answer(202, {"client_order_id": order.client_order_id, "status": "CANCEL_PENDING"})
+
+    def find(self, client_order_id: str) -> Answer:
+        """`GET /orders/{client_order_id}`."""
+        with self._exact():
+            order = self._orders.get(client_order_id)
+            return Answer(200, order.members()) if order else Answer(404, {"reason": "UNKNOWN_ORDER"})
+
+    # --- the other side of the table --------------------------------------------------------------------------------
+
+    def close(self, position_id: str, qty: Decimal | None = None, *, reason: str = "MANUAL") -> Answer:
+        """Close by hand at the exchange, all or `qty`: a market order that S6 did not send."""
+        with self._exact():
+            position = self._positions.get(position_id)
+            if position is None or position.qty == 0:
+                return Answer(404, {"reason": "NOTHING_LEFT"})
+            amount = position.qty if qty is None else qty
+            number = next(self._numbers)
+            request = OrderRequest(
+                intent_id=f"{reason.lower()}-{number}",
+                client_order_id=f"{reason[:3]}-{number}-{position_id}"[:36].replace(".", "_"),
+                position_id=position_id,
+                symbol=position.symbol,
+                market=position.market,
+                kind="EXIT" if amount >= position.qty else "REDUCE",
+                side=position.closing_side,
+                type="MARKET",
+                qty=amount,
+                reduce_only=position.market == "FUT",
+            )
+            return self._accept(request, None, reason=reason)
+
+    def orders(self, *, position_id: str | None = None, live: bool | None = None) -> list[dict[str, object]]:
+        """Orders as the ledger shows them, oldest first."""
+        with self._exact():
+            return [
+                _ledger_members(order)
+                for order in self._orders.values()
+                if position_id in (None, order.position_id) and live in (None, order.live)
+            ]
+
+    def positions(self, *, open_only: bool = False) -> list[dict[str, object]]:
+        """Positions, also closed ones, as the ledger shows them."""
+        with self._exact():
+            return [p.members() for p in self._positions.values() if p.qty or not open_only]
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _exact(self) -> Iterator[None]:
+        with self._lock, localcontext(EXACT):
+            yield
+
+    def _accept(
+        self,
+        request: OrderRequest,
+        leverage: Decimal | None,
+        *,
+        end: tuple[str, str] | None = None,
+        reason: str | None = None,
+    ) -> Answer:
+        members = request.model_dump()
+        order = Order(**members, order_id=f"X{next(self._numbers)}", ts=self._clock(), leverage=leverage, reason=reason)
+        self._orders[order.client_order_id] = order
+        self._live.setdefault(order.symbol, {})[order.client_order_id] = order
+        body = {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": "NEW"}
+        answer = Answer(200, body)
+        self._answers[order.client_order_id] = (request, answer)
+        if end:
+            self._note(order, publish=False)
+            self._end(order, end[0], end[1])
+        elif order.type == "MARKET":
+            self._note(order, publish=False)
+            self._work(order)
+        else:
+            self._note(order)
+            self._await_maker(order)
+        return answer
+
+    def _await_maker(self, order: Order) -> None:
+        quote = self._quotes[order.symbol]
+        if _limit_hit(order, quote):
+            self._work(order)
+        elif order.type == "LIMIT":
+            self._timer.after(self._faults.plan.exchange.maker_timeout_ms, partial(self._expire, order))
+
+    def _expire(self, order: Order) -> None:
+        with self._exact():
+            if order.live and not order.working:
+                self._end(order, "EXPIRED", "MAKER_TIMEOUT")
+
+    def _work(self, order: Order) -> None:
+        """Fill an order, at once or in increments over time."""
+        order.working = True
+        rules = self._faults.plan.exchange
+        if order.reason == "LIQUIDATION":
+            self._fill(order, order.remaining, last=True)
+            return
+        parts = self._faults.fill_parts(order.kind)
+        chunk = self._specs[order.symbol].floor(order.remaining / parts)
+        chunks = [chunk] * (parts - 1) if chunk else []
+        chunks.append(order.remaining - sum(chunks, ZERO))
+        for index, qty in enumerate(chunks):
+            delay = rules.fill_delay_ms + index * rules.fill_interval_ms
+            last = index == len(chunks) - 1
+            if delay:
+                self._timer.after(delay, partial(self._fill, order, qty, last=last))
+            else:
+                self._fill(order, qty, last=last)
+
+    def _fill(self, order: Order, qty: Decimal, *, last: bool) -> None:
+        with self._exact():
+            if not order.live:
+                return
+            position = self._position_of(order)
+            if order.kind not in OPENING:
+                qty = min(qty, position.qty)
+            if qty:
+                self._book(order, position, qty)
+            if order.filled_qty == order.qty:
+                self._end(order, "FILLED")
+            elif order.kind not in OPENING and position.qty == 0:
+                partly = self._faults.plan.exchange.overfill_status
+                self._end(order, partly if order.filled_qty else "EXPIRED", "NOTHING_LEFT")
+            elif last:
+                self._end(order, "CANCELED")
+            elif qty:
+                order.status = "PARTIALLY_FILLED"
+                self._note(order)
+            if position.qty == 0 and self._faults.plan.exchange.auto_cancel_on_flat:
+                self._cancel_rest(position.position_id)
+
+    def _book(self, order: Order, position: Position, qty: Decimal) -> None:
+        """One fill: position, wallet, quota, ledger."""
+        price = self._price_of(order)
+        fee = qty * price * self._fee_rate
+        order.filled_qty += qty
+        order.cost += qty * price
+        order.fee += fee
+        fill_id = f"{order.client_order_id}:{order.filled_qty}"
+        if order.kind in OPENING:
+            born = position.qty == 0
+            if born:
+                position.life += 1
+                position.side = "LONG" if order.side == "BUY" else "SHORT"
+                position.leverage = order.leverage or Decimal(1)
+            taken = position.increase(qty, price)
+            self._held.setdefault(position.symbol, {})[position.position_id] = position
+            order.figures = position.figures()
+            self._wallet.book(position.market, -taken - fee)
+            if order.kind == "ENTRY":
+                self._quota(position.market, fill_id, taken, born)
+        else:
+            released, realized = position.decrease(qty, price)
+            if not position.qty:
+                self._held[position.symbol].pop(position.position_id, None)
+            self._wallet.book(position.market, released + realized - fee)
+        names = ("client_order_id", "intent_id", "position_id", "symbol", "market", "kind", "side")
+        self._ledger.add("fill", {n: getattr(order, n) for n in names} | {"qty": qty, "price": price, "fee": fee})
+        self._ledger.add("position", position.members())
+
+    def _price_of(self, order: Order) -> Decimal:
+        if order.reason == "LIQUIDATION":
+            return self._positions[order.position_id].liq_price()
+        quote = self._quotes[order.symbol]
+        return order.price if order.type == "LIMIT" and order.price else quote.taker(order.side)
+
+    def _position_of(self, order: Order) -> Position:
+        position = self._positions.get(order.position_id)
+        if position is None:
+            side: Side = "LONG" if order.side == "BUY" else "SHORT"
+            mmr = self._specs[order.symbol].mmr
+            position = Position(order.position_id, order.symbol, order.market, side, order.leverage or Decimal(1), mmr)
+            self._positions[order.position_id] = position
+        return position
+
+    def _settle_cancel(self, order: Order, outcome: CancelOutcome) -> None:
+        with self._exact():
+            order.cancel_pending = False
+            if not order.live:
+                return
+            if outcome == "REJECTED":
+                self._publish(order, order.members() | {"status": "CANCEL_REJECTED", "reason": "CANCEL_REJECTED"})
+            elif outcome == "FILL":
+                if not order.working:
+                    self._work(order)
+            elif outcome == "PARTIAL_FILL":
+                half = self._specs[order.symbol].floor(order.remaining / 2)
+                self._fill(order, half, last=True)
+            elif outcome != "SILENT_LIVE":
+                self._end(order, "CANCELED", publish=outcome == "CANCELED")
+
+    def _cancel_rest(self, position_id: str) -> None:
+        for order in [order for orders in self._live.values() for order in orders.values()]:
+            if order.position_id == position_id:
+                self._end(order, "EXPIRED", "NOTHING_LEFT")
+
+    def _selling(self, position_id: str) -> Decimal:
+        """What the position's closing orders at work may still take."""
+        return sum(
+            (
+                order.remaining
+                for orders in self._live.values()
+                for order in orders.values()
+                if order.position_id == position_id and order.working and order.kind not in OPENING
+            ),
+            ZERO,
+        )
+
+    def _end(self, order: Order, status: str, reason: str | None = None, *, publish: bool = True) -> None:
+        order.status = status  # type: ignore[assignment]
+        order.reason = reason or order.reason
+        self._live[order.symbol].pop(order.client_order_id, None)
+        self._note(order, publish=publish)
+
+    def _note(self, order: Order, *, publish: bool = True) -> None:
+        order.ts = self._clock()
+        self._ledger.add("order", _ledger_members(order))
+        if publish:
+            self._publish(order, order.members())
+
+
+def _ledger_members(order: Order) -> dict[str, object]:
+    more = {"order_id": order.order_id, "stopPx": order.stop_px, "reduceOnly": order.reduce_only}
+    return {name: value for name, value in order.members().items() if name != "ts"} | more | {"live": order.live}
+
+
+def _limit_hit(order: Order, quote: Quote) -> bool:
+    if order.price is None:
+        return False
+    return quote.ask <= order.price if order.side == "BUY" else quote.bid >= order.price
+
+
+def _liquidated(position: Position, mark: Decimal) -> bool:
+    if position.market == "SPOT" or not position.qty or not (liq := position.liq_price()):
+        return False
+    return mark <= liq if position.side == "LONG" else mark >= liq

@@ -1,0 +1,122 @@
+"""Puts the parts of the paper house together."""
+
+import secrets
+import time
+
+import redis
+
+from s6.adapters.redis_client import RedisClient, connect
+from s6.paper.approvals import Approvals, AutoApproval
+from s6.paper.bundle import SPECS, BundleShelf, paper_bundle
+from s6.paper.bus import Bus
+from s6.paper.config import PaperConfig
+from s6.paper.control import Control
+from s6.paper.entries import Entries
+from s6.paper.exchange import Exchange
+from s6.paper.faults import ExchangeFaults, FaultPlan, Faults
+from s6.paper.http import HttpServer, Router
+from s6.paper.ledger import Ledger
+from s6.paper.neighbours import Neighbours
+from s6.paper.timer import Timer
+from s6.paper.wallet import Wallet
+
+_REDIS_WAIT_S = 30.0
+
+
+class PaperHouse:
+    """The neighbours, the exchange behind them and their market; `start`, then `stop`."""
+
+    def __init__(self, config: PaperConfig, client: RedisClient | None = None) -> None:
+        self.config = config
+        specs = {symbol: SPECS.get(symbol, SPECS["BTCUSDT"]) for symbol in config.symbols}
+        plan = FaultPlan(exchange=ExchangeFaults(cancel_delay_ms=config.cancel_delay_ms))
+        self.ledger = Ledger(config.ledger)
+        self.faults = Faults(plan, seed=config.seed)
+        self.timer = Timer()
+        client = client if client is not None else _connected(config.redis_url)
+        self.bus = Bus(client, ledger=self.ledger, faults=self.faults, timer=self.timer)
+        self.wallet = Wallet(
+            config.spot_balance,
+            config.fut_balance,
+            ledger=self.ledger,
+            faults=self.faults,
+            follows_trades=config.wallet_follows_trades,
+        )
+        self.exchange = Exchange(
+            specs,
+            ledger=self.ledger,
+            faults=self.faults,
+            timer=self.timer,
+            wallet=self.wallet,
+            publish=self.bus.result,
+            quota=self.bus.quota,
+            fee_rate=config.fee_rate,
+        )
+        self.entries = Entries(self.exchange, run=secrets.token_hex(4))
+        self.shelf = BundleShelf(paper_bundle(specs))
+        self.ledger.add("bundle", {"version": self.shelf.version, "text": self.shelf.text})
+        self.approvals = Approvals(ledger=self.ledger, timer=self.timer, auto=_auto(config))
+        self._server = HttpServer(self._router(), config.port)
+
+    @property
+    def url(self) -> str:
+        """Where the neighbours are: S4 is at `{url}/s4`, and so on."""
+        return f"http://127.0.0.1:{self._server.port}"
+
+    def start(self) -> None:
+        """Answer requests, and let the market run unless it is a manual one."""
+        self._server.start()
+        if self.config.health:
+            for service in ("ws", "s1", "s2", "s3", "s4", "s10", "s11"):
+                self.bus.set_health(service, "OK")
+
+    def stop(self) -> None:
+        """Stop everything, the market first."""
+        self._server.stop()
+        self.timer.stop()
+        self.bus.stop()
+        self.ledger.close()
+
+    def _router(self) -> Router:
+        router = Router()
+        neighbours = Neighbours(
+            exchange=self.exchange,
+            wallet=self.wallet,
+            shelf=self.shelf,
+            approvals=self.approvals,
+            faults=self.faults,
+            ledger=self.ledger,
+        )
+        control = Control(
+            exchange=self.exchange,
+            entries=self.entries,
+            bus=self.bus,
+            wallet=self.wallet,
+            shelf=self.shelf,
+            approvals=self.approvals,
+            faults=self.faults,
+            ledger=self.ledger,
+        )
+        neighbours.mount(router)
+        control.mount(router)
+        return router
+
+
+def _auto(config: PaperConfig) -> AutoApproval | None:
+    if config.auto_approve_s is None or config.s6_url is None or config.approve_token is None:
+        return None
+    return AutoApproval(config.s6_url, config.approve_token, config.auto_approve_s)
+
+
+def _connected(url: str) -> RedisClient:
+    """A client once Redis answers; a cluster's client can't even be made before."""
+    deadline = time.monotonic() + _REDIS_WAIT_S
+    while True:
+        try:
+            client = connect(url)
+            client.ping()
+            return client
+        except redis.RedisError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)

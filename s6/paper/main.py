@@ -1,0 +1,39 @@
+"""The process: run the paper house in the foreground until SIGTERM or SIGINT."""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+import redis
+
+from s6.paper.config import PaperConfig, parse
+from s6.paper.house import PaperHouse
+
+
+def run(config: PaperConfig) -> None:
+    """Run until SIGTERM or SIGINT; says where it listens by one JSON line on standard output (`{"url": …}`)."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    house = PaperHouse(config)
+    house.start()
+    print(json.dumps({"url": house.url}), flush=True)
+    try:
+        ended.wait()
+    finally:
+        house.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m s6.paper`."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    config = parse(arguments)
+    try:
+        run(config)
+    except (OSError, ValueError, redis.RedisError) as error:
+        print(f"s6 paper: {error}", file=sys.stderr)
+        return 1
+    return 0
