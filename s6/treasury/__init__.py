@@ -1,0 +1,39 @@
+"""Money between the SPOT and FUT wallets: each transfer once or not at all, and the record says which."""
+
+from s6.treasury.parts import Bundles, Locks, TreasuryHints
+from s6.treasury.record import TRANSFER_ID, Mode, Record
+from s6.treasury.refusals import (
+    Conflict,
+    IdConflict,
+    InsufficientFunds,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooLarge,
+    TransferInFlight,
+    Unavailable,
+)
+from s6.treasury.settling import Outcome
+from s6.treasury.treasury import APPROVAL_TTL_MS, Treasury, TriggerResult
+
+__all__ = [
+    "APPROVAL_TTL_MS",
+    "TRANSFER_ID",
+    "Bundles",
+    "Conflict",
+    "IdConflict",
+    "InsufficientFunds",
+    "Invalid",
+    "Locks",
+    "Mode",
+    "NotFound",
+    "Outcome",
+    "Record",
+    "Refusal",
+    "TooLarge",
+    "TransferInFlight",
+    "Treasury",
+    "TreasuryHints",
+    "TriggerResult",
+    "Unavailable",
+]

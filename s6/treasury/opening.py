@@ -1,0 +1,193 @@
+"""How a transfer begins: at most one at a time, and never two for one need.
+
+Every record holds a ``turn``, one more than its predecessor's, and the store takes a turn once. A transfer is decided
+upon when the newest record is seen to be finished, with balances read after that, and takes the next turn. So when the
+insertion succeeds nothing can have been inserted in between: no two transfers are in flight together, and no decision
+rests on balances from before another transfer, however long a process was held up and whatever became of its lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from s6 import rules
+from s6.model.bundle import Treasury as TreasuryRules
+from s6.model.types import ZERO, plain
+from s6.ports import Balances
+from s6.store import StoreUnavailable
+from s6.treasury.parts import Parts
+from s6.treasury.record import TRANSFER_ID, WALLETS, Record, Request, differs, in_flight, integer, new_record, text
+from s6.treasury.refusals import (
+    CoolingDown,
+    IdConflict,
+    InsufficientFunds,
+    Invalid,
+    TooLarge,
+    TransferInFlight,
+    Unavailable,
+)
+
+_LOOKS: Final = 100
+_LOOK_AGAIN_S: Final = 0.05
+_RETRY_AFTER_S: Final = {"APPROVED": 2, "PENDING": 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    amount: Decimal
+    need: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Begins transfers."""
+
+    parts: Parts
+    approval_ttl_ms: int
+    sleep: Callable[[float], None] = time.sleep
+
+    def open(self, request: Request) -> Record | Sized:
+        """The transfer's record: new, or the one this ``transfer_id`` has; Sized when nothing is needed.
+
+        Raises a ``Refusal``, or whatever its parts raise when they can't be asked.
+        """
+        _check_form(request)
+        seen: int | None = None
+        for _ in range(_LOOKS):
+            known = self._known(request)
+            if known is not None:
+                return known
+            treasury = self._rules()
+            _check_limits(request, treasury)
+            seen = self._refuse_beside(self._newest(), seen)
+            with self.parts.lock(request.src, request.dst) as held:
+                opened = self._decide(request, treasury, seen) if held else None
+            if opened is not None:
+                return opened
+            if not held:
+                self.sleep(_LOOK_AGAIN_S)
+        raise TransferInFlight("another transfer is being decided upon", 1)
+
+    def _known(self, request: Request) -> Record | None:
+        record = self.parts.store.transfer(request.transfer_id)
+        if record is None:
+            return None
+        member = differs(record, request)
+        if member:
+            raise IdConflict(f"transfer {request.transfer_id} stands with another {member}: {text(record, member)}")
+        return record
+
+    def _rules(self) -> TreasuryRules:
+        bundle = self.parts.bundles.current()
+        if bundle is None:
+            raise Unavailable("NO_BUNDLE", "no Active Bundle is in force yet")
+        return bundle.treasury
+
+    def _newest(self) -> Record | None:
+        # Times of creation ascend with the turns (see _insert), so the newest record has the highest turn.
+        items = self.parts.store.transfers(limit=1).items
+        return items[0] if items else None
+
+    def _refuse_beside(self, newest: Record | None, seen: int | None) -> int:
+        """The last turn taken. Raises TransferInFlight when it is in flight, or came while this request waited."""
+        turn = _turn(newest)
+        if newest is not None and in_flight(newest):
+            status = text(newest, "status")
+            detail = f"transfer {text(newest, 'transfer_id')} is {status}: one at a time for a pair of wallets"
+            raise TransferInFlight(detail, _RETRY_AFTER_S[status])
+        if seen is not None and turn != seen:
+            raise TransferInFlight("another transfer was begun at the same moment", 1)
+        return turn
+
+    def _decide(self, request: Request, treasury: TreasuryRules, seen: int) -> Record | Sized | None:
+        """None: somebody else has been quicker, look again."""
+        newest = self._newest()
+        if _turn(newest) != seen:
+            return None
+        if request.automatic:
+            self._refuse_too_soon(newest, treasury.cooldown_ms)
+        sized = _size(request, self.parts.wallets.balances(request.asset), treasury)
+        return self._insert(request, sized, treasury, newest) if sized.amount else sized
+
+    def _refuse_too_soon(self, newest: Record | None, cooldown_ms: int) -> None:
+        if newest is not None:
+            since = self.parts.clock.now_ms() - integer(newest, "updated_ts")
+            if since < cooldown_ms:
+                raise CoolingDown(f"the last transfer ended {since} ms ago, cooldown_s is {cooldown_ms / 1000:g}")
+
+    def _insert(self, request: Request, sized: Sized, treasury: TreasuryRules, newest: Record | None) -> Record | None:
+        now = self.parts.clock.now_ms()
+        last_ts = integer(newest, "ts") if newest is not None else 0
+        record = new_record(
+            request,
+            amount=sized.amount,
+            need=sized.need,
+            mode=request.mode or treasury.mode,
+            turn=_turn(newest) + 1,
+            now=now,
+            ts=max(now, last_ts + 1),
+            expires_ts=now + self.approval_ttl_ms,
+        )
+        try:
+            inserted = self.parts.store.insert_transfer(record)
+        except StoreUnavailable:
+            # It may be there all the same. If so the next look finds it; if it comes to be there later it is carried
+            # out by the sweep, and whoever asks again under its id learns of it.
+            if self.parts.store.transfer(request.transfer_id) is None:
+                raise
+            inserted = False
+        if not inserted:
+            return None
+        self.parts.hints.advance_transfer(request.transfer_id)
+        return record
+
+
+def _turn(newest: Record | None) -> int:
+    return integer(newest, "turn") if newest is not None else 0
+
+
+def _check_form(request: Request) -> None:
+    if not TRANSFER_ID.fullmatch(request.transfer_id):
+        raise Invalid("transfer_id", f"transfer_id must match {TRANSFER_ID.pattern}")
+    for field, wallet in (("from", request.src), ("to", request.dst)):
+        if wallet not in WALLETS:
+            raise Invalid(field, f"{field} must be SPOT or FUT")
+    if request.src == request.dst:
+        raise Invalid("to", "from and to must be two wallets")
+    if request.mode not in (None, "AUTO", "SEMI"):
+        raise Invalid("mode", "mode must be AUTO or SEMI")
+    if request.amount is None and request.src != "SPOT":
+        raise Invalid("amount", "only a transfer from SPOT to FUT may go without an amount: no other need is known")
+    if request.amount is not None and not (request.amount.is_finite() and request.amount > 0):
+        raise Invalid("amount", "amount must be above 0")
+
+
+def _check_limits(request: Request, treasury: TreasuryRules) -> None:
+    if request.asset != treasury.asset:
+        raise Invalid("asset", f"asset must be {treasury.asset}, which the bundle's limits are in")
+    if request.amount is not None and request.amount > treasury.max_transfer:
+        raise TooLarge(f"amount {plain(request.amount)} is above max_transfer {plain(treasury.max_transfer)}")
+
+
+def _size(request: Request, balances: Balances, treasury: TreasuryRules) -> Sized:
+    # A wallet in the red has nothing free; only for FUT does the contract's arithmetic know what that means.
+    free_spot = max(ZERO, balances.spot_free)
+    needed = rules.transfer_need(
+        free_fut=balances.fut_free,
+        free_spot=free_spot,
+        min_free_fut=treasury.min_free_fut,
+        spot_buffer=treasury.spot_buffer,
+        max_transfer=treasury.max_transfer,
+    )
+    amount = needed.amount if request.amount is None else request.amount
+    if request.src == "FUT":
+        if balances.fut_free < amount:
+            raise InsufficientFunds("FUT", f"FUT has {plain(balances.fut_free)} free of {plain(amount)}")
+    elif amount and free_spot < amount + treasury.spot_buffer:
+        wanted = f"{plain(amount)} and the buffer of {plain(treasury.spot_buffer)}"
+        raise InsufficientFunds("SPOT", f"SPOT has {plain(free_spot)} free of {wanted}")
+    return Sized(amount, needed.need)

@@ -1,0 +1,184 @@
+"""How a transfer goes on: asked of the approvers, carried out by S1, or expired. One step at a time, all repeatable.
+
+The record is written before and after each call to the outside. What is sent depends on the record alone, so whoever
+repeats a step says the same again; and only an answer ends a transfer, never the lack of one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from s6.model.bundle import Retry
+from s6.model.types import plain
+from s6.ports import NeighbourUnavailable, StateUnavailable
+from s6.store import StoreUnavailable
+from s6.treasury.parts import Parts
+from s6.treasury.record import IN_FLIGHT, Record, in_flight, integer, moved, text, transfer_of
+
+Kind = Literal["ASKED", "WAITING", "EXECUTED", "FAILED", "EXPIRED", "DONE", "UNKNOWN", "LATER", "BUSY", "UNAVAILABLE"]
+
+_BUSY_MS: Final = 500
+_UNAVAILABLE_MS: Final = 2_000
+_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step came to. ``delay_ms`` says when the next one is due; None: none is, until somebody decides."""
+
+    kind: Kind
+    delay_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Moves transfers on."""
+
+    parts: Parts
+    chance: Callable[[], float] = random.random
+
+    def sweep(self) -> int:
+        """Move on every transfer in flight; how many there were. Raises StoreUnavailable."""
+        count, cursor = 0, None
+        while True:
+            page = self.parts.store.transfers(limit=_PAGE, cursor=cursor, status=IN_FLIGHT)
+            for record in page.items:
+                self.advance(text(record, "transfer_id"))
+            count += len(page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return count
+
+    def advance(self, transfer_id: str) -> Outcome:
+        """The next step of one transfer, whatever its state. Never raises for parts that cannot be asked."""
+        try:
+            return self._advance(transfer_id)
+        except (StoreUnavailable, StateUnavailable):
+            return Outcome("UNAVAILABLE", _UNAVAILABLE_MS)
+
+    def expire(self, record: Record) -> bool:
+        """Whether the record's time for a decision is over; if so, that is now written down."""
+        now = self.parts.clock.now_ms()
+        if record["status"] != "PENDING" or now < integer(record, "expires_ts"):
+            return False
+        transfer_id = text(record, "transfer_id")
+        changes = moved(record, "FAILED", now, "s6", "no decision came", reason="EXPIRED")
+        if self.parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes) is not None:
+            self.parts.metrics.inc("s6_treasury_transfer_total", outcome="expired")
+            detail = f"transfer {transfer_id} of {_sum(record)} got no decision in time and was not made"
+            self.parts.alerts.raise_alert("WARN", "APPROVAL_EXPIRED", detail)
+        return True
+
+    def _advance(self, transfer_id: str) -> Outcome:
+        record = self.parts.store.transfer(transfer_id)
+        due = self._due(record)
+        if record is None or due is not None:
+            return due or Outcome("UNKNOWN")
+        with self.parts.lock(text(record, "from"), text(record, "to")) as held:
+            if not held:
+                return Outcome("BUSY", _BUSY_MS)
+            record = self.parts.store.transfer(transfer_id)  # somebody may have taken this step meanwhile
+            due = self._due(record)
+            if record is None or due is not None:
+                return due or Outcome("UNKNOWN")
+            return self._ask(record) if record["status"] == "PENDING" else self._execute(record)
+
+    def _due(self, record: Record | None) -> Outcome | None:
+        """None when a step is due now."""
+        if record is None:
+            return Outcome("UNKNOWN")
+        if not in_flight(record):
+            return Outcome("DONE")
+        if self.expire(record):
+            return Outcome("EXPIRED")
+        if record["status"] == "PENDING" and record.get("asked_ts") is not None:
+            return Outcome("WAITING")
+        wait = integer(record, "retry_ts") - self.parts.clock.now_ms()
+        return Outcome("LATER", wait) if wait > 0 else None
+
+    def _ask(self, record: Record) -> Outcome:
+        tried = self._try(record, "ask_attempts")
+        if tried is None:
+            return Outcome("LATER", 0)
+        what = transfer_of(record)
+        try:
+            self.parts.approvals.ask(what.transfer_id, what.src, what.dst, what.asset, what.amount, what.reason)
+        except NeighbourUnavailable as error:
+            return self._postpone(tried, "ask_attempts", error)
+        changes: Record = {"asked_ts": self.parts.clock.now_ms(), "retry_ts": 0}
+        self.parts.store.update_transfer(what.transfer_id, expect="PENDING", changes=changes)
+        return Outcome("ASKED")
+
+    def _execute(self, record: Record) -> Outcome:
+        tried = self._try(record, "attempts")
+        if tried is None:
+            return Outcome("LATER", 0)
+        what = transfer_of(record)
+        try:
+            answer = self.parts.wallets.transfer(what.transfer_id, what.src, what.dst, what.asset, what.amount)
+        except NeighbourUnavailable as error:
+            return self._postpone(tried, "attempts", error)
+        now = self.parts.clock.now_ms()
+        if answer.status == "EXECUTED":
+            changes = moved(tried, "EXECUTED", now, "s1", answer.tx_id, tx_id=answer.tx_id, executed_ts=now)
+        else:
+            changes = moved(tried, "FAILED", now, "s1", answer.reason, reason=answer.reason or "REFUSED")
+        if self.parts.store.update_transfer(what.transfer_id, expect="APPROVED", changes=changes) is not None:
+            self._tell(tried, answer.status, answer.reason)
+        return Outcome(answer.status)
+
+    def _try(self, record: Record, counter: str) -> Record | None:
+        """Write down that a call is about to be made, and when to make it again should we not live to see the end.
+
+        None when the transfer has moved on.
+        """
+        now = self.parts.clock.now_ms()
+        attempts = integer(record, counter) + 1
+        changes: Record = {counter: attempts, "updated_ts": now, "retry_ts": now + self._backoff_ms(attempts)}
+        if counter == "attempts" and record.get("sent_ts") is None:
+            changes["sent_ts"] = now
+        return self.parts.store.update_transfer(
+            text(record, "transfer_id"), expect=text(record, "status"), changes=changes
+        )
+
+    def _postpone(self, record: Record, counter: str, error: NeighbourUnavailable) -> Outcome:
+        """No answer: it may or may not have been carried out. The same again later."""
+        now, transfer_id = self.parts.clock.now_ms(), text(record, "transfer_id")
+        retry_ts = integer(record, "retry_ts")
+        if error.retry_after_ms is not None and now + error.retry_after_ms > retry_ts:
+            retry_ts = now + error.retry_after_ms
+            changes: Record = {"retry_ts": retry_ts}
+            self.parts.store.update_transfer(transfer_id, expect=text(record, "status"), changes=changes)
+        if integer(record, counter) >= self._retry().attempts:
+            if counter == "attempts":
+                detail = f"transfer {transfer_id} of {_sum(record)}: whether it was made is not known yet ({error})"
+                self.parts.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail)
+            else:
+                detail = f"transfer {transfer_id} of {_sum(record)} waits: its approval can't be asked for ({error})"
+                self.parts.alerts.raise_alert("WARN", "APPROVAL_NOT_ASKED", detail)
+        return Outcome("LATER", max(0, retry_ts - now))
+
+    def _tell(self, record: Record, status: str, reason: str) -> None:
+        self.parts.metrics.inc("s6_treasury_transfer_total", outcome=status.lower())
+        if status == "FAILED":
+            detail = f"transfer {text(record, 'transfer_id')} of {_sum(record)} was refused by S1: {reason}"
+            if integer(record, "attempts") > 1:
+                detail += " (an earlier attempt went unanswered: compare with S1's books)"
+            self.parts.alerts.raise_alert("ERROR", "TRANSFER_FAILED", detail)
+
+    def _retry(self) -> Retry:
+        bundle = self.parts.bundles.current()
+        return Retry() if bundle is None else bundle.execution.retry
+
+    def _backoff_ms(self, attempts: int) -> int:
+        retry = self._retry()
+        longest = min(retry.cap_ms, retry.base_ms << min(attempts, 20))
+        return int(longest * (1 + self.chance()) / 2)
+
+
+def _sum(record: Record) -> str:
+    what = transfer_of(record)
+    return f"{plain(what.amount)} {what.asset} from {what.src} to {what.dst}"

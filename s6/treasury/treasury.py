@@ -1,0 +1,203 @@
+"""The treasury's face: the automatic check, triggers, decisions, and the steps that carry transfers out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from s6.model.types import ZERO
+from s6.ports import Alerts, Approvals, Clock, Metrics, Wallets
+from s6.store import Store
+from s6.treasury.opening import Opening, Sized
+from s6.treasury.parts import Bundles, Locks, NoHints, Parts, TreasuryHints, answering
+from s6.treasury.record import Mode, Record, Request, Verdict, moved, text
+from s6.treasury.refusals import Conflict, CoolingDown, InsufficientFunds, NotFound, TransferInFlight, Unavailable
+from s6.treasury.settling import Outcome, Settling
+
+APPROVAL_TTL_MS: Final = 3_600_000
+"""How long a transfer waits for a decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerResult:
+    """A trigger's answer: the transfer as it stands, or ``NOT_NEEDED`` (then there is no record)."""
+
+    transfer_id: str
+    status: str
+    amount: Decimal
+    need: Decimal
+    mode: str
+    record: Record | None
+
+    @property
+    def http_status(self) -> int:
+        return 200 if self.record is None else 202
+
+    def as_dict(self) -> dict[str, object]:
+        """The body of the answer to ``POST /auto-transfer/trigger``."""
+        return {
+            "transfer_id": self.transfer_id or None,
+            "status": self.status,
+            "amount": self.amount,
+            "need": self.need,
+            "mode": self.mode,
+        }
+
+
+class Treasury:
+    """Transfers between the SPOT and FUT wallets. All it knows is in the store: any process may take any step.
+
+    Methods for the HTTP face raise ``Refusal``s, which bear status, code and Retry-After.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        state: Locks,
+        wallets: Wallets,
+        approvals: Approvals,
+        bundles: Bundles,
+        alerts: Alerts,
+        metrics: Metrics,
+        clock: Clock,
+        hints: TreasuryHints | None = None,
+        approval_ttl_ms: int = APPROVAL_TTL_MS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._parts = Parts(store, state, wallets, approvals, bundles, alerts, metrics, clock, hints or NoHints())
+        self._opening = Opening(self._parts, approval_ttl_ms, sleep)
+        self._settling = Settling(self._parts)
+
+    def check(self) -> str:
+        """The automatic check: begin a transfer if FUT needs one. What it came to, in one word."""
+        bundle = self._parts.bundles.current()
+        if bundle is None:
+            return "NO_BUNDLE"
+        request = Request(
+            transfer_id=f"auto-{self._parts.clock.now_ms()}-{secrets.token_hex(4)}",
+            src="SPOT",
+            dst="FUT",
+            asset=bundle.treasury.asset,
+            amount=None,
+            mode=None,
+            reason="AUTO_CHECK",
+            by="s6",
+            automatic=True,
+        )
+        try:
+            with answering("treasury check"):
+                opened = self._opening.open(request)
+        except InsufficientFunds as poor:
+            self._parts.metrics.inc("s6_treasury_transfer_total", outcome="insufficient")
+            self._parts.alerts.raise_alert("WARN", poor.code, poor.detail)
+            return poor.code
+        except (TransferInFlight, CoolingDown, Unavailable) as later:
+            return later.code
+        return "NOT_NEEDED" if isinstance(opened, Sized) else "STARTED"
+
+    def trigger(
+        self,
+        *,
+        src: str,
+        dst: str,
+        asset: str,
+        amount: Decimal | None = None,
+        mode: Mode | None = None,
+        reason: str = "",
+        transfer_id: str | None = None,
+        by: str = "",
+    ) -> TriggerResult:
+        """Begin a transfer, or learn of the one that this ``transfer_id`` began. It is carried out soon after.
+
+        Raises Invalid, TooLarge, IdConflict, TransferInFlight, InsufficientFunds, Unavailable.
+        """
+        name = transfer_id or f"tr-{secrets.token_hex(12)}"
+        request = Request(name, src, dst, asset, amount, mode, reason, by)
+        with answering(f"transfer {name}"):
+            opened = self._opening.open(request)
+        if not isinstance(opened, Sized):
+            return _result(opened)
+        bundle = self._parts.bundles.current()
+        shown = mode or (bundle.treasury.mode if bundle else "")
+        return TriggerResult(transfer_id or "", "NOT_NEEDED", ZERO, opened.need, shown, None)
+
+    def transfer(self, transfer_id: str) -> Record:
+        """The transfer as it stands. Raises NotFound, Unavailable."""
+        with answering(f"transfer {transfer_id}"):
+            record = self._parts.store.transfer(transfer_id)
+        if record is None:
+            raise NotFound(transfer_id)
+        return record
+
+    def approve(self, transfer_id: str, approver: str, note: str = "") -> Record:
+        """Let a PENDING transfer be made. The same decision again changes nothing.
+
+        Raises NotFound, Conflict, Unavailable.
+        """
+        return self._decide(transfer_id, "APPROVED", approver, note)
+
+    def reject(self, transfer_id: str, approver: str, note: str = "") -> Record:
+        """Forbid a PENDING transfer, for good. As ``approve`` otherwise."""
+        return self._decide(transfer_id, "REJECTED", approver, note)
+
+    def advance(self, transfer_id: str) -> Outcome:
+        """The next step of one transfer, whatever its state; harmless at any time."""
+        return self._settling.advance(transfer_id)
+
+    def sweep(self) -> int:
+        """Move on all transfers in flight: ask, ask again, send, send again, expire. How many there were.
+
+        Raises StoreUnavailable.
+        """
+        return self._settling.sweep()
+
+    def _decide(self, transfer_id: str, verdict: Verdict, approver: str, note: str) -> Record:
+        while True:
+            record = self.transfer(transfer_id)
+            with answering(f"transfer {transfer_id}"):
+                if record["status"] != "PENDING":
+                    return _as_decided(record, verdict)
+                if not self._settling.expire(record):
+                    decided = self._write_verdict(record, verdict, approver, note)
+                    if decided is not None:
+                        return decided
+
+    def _write_verdict(self, record: Record, verdict: Verdict, approver: str, note: str) -> Record | None:
+        """None when somebody else moved the transfer on."""
+        now, transfer_id = self._parts.clock.now_ms(), text(record, "transfer_id")
+        more: Record = {"decision": verdict, "approver": approver, "note": note or None, "decided_ts": now}
+        changes = moved(record, verdict, now, approver, note, **more, retry_ts=0)
+        decided = self._parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes)
+        if decided is not None:
+            if verdict == "REJECTED":
+                self._parts.metrics.inc("s6_treasury_transfer_total", outcome="rejected")
+            else:
+                self._parts.hints.advance_transfer(transfer_id)
+        return decided
+
+
+def _as_decided(record: Record, verdict: Verdict) -> Record:
+    """The record, if it has been decided like this; a transfer in mode AUTO was approved from the beginning."""
+    decision = record.get("decision") or ("APPROVED" if record["mode"] == "AUTO" else None)
+    if decision == verdict:
+        return record
+    transfer_id = text(record, "transfer_id")
+    if decision is None:
+        raise Conflict("TRANSFER_EXPIRED", f"transfer {transfer_id} has expired: no decision came in time")
+    raise Conflict("ALREADY_DECIDED", f"transfer {transfer_id} was {decision} and is {text(record, 'status')}")
+
+
+def _result(record: Record) -> TriggerResult:
+    return TriggerResult(
+        transfer_id=text(record, "transfer_id"),
+        status=text(record, "status"),
+        amount=Decimal(text(record, "amount_exact")),
+        need=Decimal(text(record, "need")),
+        mode=text(record, "mode"),
+        record=record,
+    )
