@@ -106,7 +106,11 @@ class Store(Protocol):
         """Alerts, newest first. ``standing``: only (or, False, all but) the FATAL ones not acknowledged."""
 
     def insert_transfer(self, doc: Mapping[str, object]) -> bool:
-        """Insert a transfer, or say False: its ``transfer_id`` is there. Needed: ``transfer_id``, ``ts``, ``status``."""
+        """Insert a transfer, or say False: its ``transfer_id`` or its ``turn`` is there.
+
+        Needed: ``transfer_id``, ``ts``, ``status``. A ``turn`` that is neither absent nor null is unique among all
+        transfers: of several that claim it, at any distance of time, one is inserted.
+        """
 
     def transfer(self, transfer_id: str) -> Document | None:
         """The transfer as it stands, or None."""

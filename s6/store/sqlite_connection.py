@@ -30,6 +30,7 @@ CREATE INDEX IF NOT EXISTS snapshots_symbol_ts ON positions_snapshots (symbol, t
 CREATE TABLE IF NOT EXISTS treasury_transfers (
     transfer_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, status TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS transfers_ts ON treasury_transfers (ts, transfer_id);
+CREATE UNIQUE INDEX IF NOT EXISTS transfers_turn ON treasury_transfers (doc ->> '$.turn');
 CREATE TABLE IF NOT EXISTS alerts (
     alert_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, severity TEXT NOT NULL, acked INTEGER NOT NULL,
     standing INTEGER NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
