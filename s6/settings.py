@@ -19,7 +19,17 @@ from typing import Final, Literal, TypeVar, cast
 from s6 import urls
 from s6.urls import Broker, RedisTarget
 
-__all__ = ["NEIGHBOURS", "ApiToken", "Broker", "RedisTarget", "Settings", "SettingsError", "load_settings"]
+__all__ = [
+    "NEIGHBOURS",
+    "ApiToken",
+    "Broker",
+    "RedisTarget",
+    "Scope",
+    "Settings",
+    "SettingsError",
+    "load_settings",
+    "settings_or_exit",
+]
 
 T = TypeVar("T")
 Scope = Literal["read", "ops", "treasury"]
@@ -157,7 +167,7 @@ def _period(text: str) -> float:
     if not re.fullmatch(r"\d{1,12}(\.\d{1,12})?|\.\d{1,12}", text, re.ASCII):
         raise ValueError(text)
     period = Decimal(text)
-    if not Decimal("0.001") <= period <= _LONGEST_PERIOD_S:
+    if not 0 < period <= _LONGEST_PERIOD_S:
         raise ValueError(text)
     return float(period)
 
