@@ -34,7 +34,8 @@ def connect(target: RedisTarget | str, *, blocking: bool = False, **overrides: A
 
     Answers are decoded to ``str``. Errors are ``redis.exceptions.RedisError``: after a ``ConnectionError`` or
     ``TimeoutError`` the command may or may not have been carried out. Only what the server refused to carry out is
-    sent again (a cluster's redirections). A single Redis and Sentinel connect with the first command, a Cluster at once.
+    sent again (a cluster's redirections).
+    Single and Sentinel clients connect with the first command, those of a Cluster at once.
 
     Parameters
     ----------
@@ -90,11 +91,11 @@ def _sentinel(target: RedisTarget, options: dict[str, Any]) -> Redis:
         **{name: value for name, value in options.items() if name.startswith("ssl")},
         **target.sentinel_kwargs,
     }
-    sentinels = Sentinel(target.nodes, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-    master: Redis = sentinels.master_for(target.service, **options)  # type: ignore[no-untyped-call]
+    sentinels = Sentinel(target.nodes, sentinel_kwargs=asking)
+    master: Redis = sentinels.master_for(target.service, **options)
     return master
 
 
 def _cluster(target: RedisTarget, options: dict[str, Any]) -> RedisCluster:
-    seeds = [ClusterNode(host, port) for host, port in target.nodes]  # type: ignore[no-untyped-call]
+    seeds = [ClusterNode(host, port) for host, port in target.nodes]
     return HonestCluster(startup_nodes=seeds, retry=no_retry(), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Final
 
 from redis.cluster import ClusterPipeline, PipelineCommand, PipelineStrategy, RedisCluster
@@ -22,6 +23,10 @@ PAUSE_S: Final = 0.02
 
 #: The server's word that it did not carry the command out. (MovedError is an AskError.)
 NOT_DONE: Final = (AskError, TryAgainError, ClusterDownError)
+
+
+#: Commands that redis-py keeps out of a cluster's pipelines although they go to one node like any other.
+UNBLOCKED: Final = ("eval", "evalsha", "publish")
 
 
 class HonestCluster(RedisCluster):
@@ -54,6 +59,8 @@ class HonestCluster(RedisCluster):
         pipe: ClusterPipeline = super().pipeline(transaction, shard_hint)  # type: ignore[no-untyped-call]
         if not transaction:
             pipe._execution_strategy = _HonestPipeline(pipe, self)
+            for name in UNBLOCKED:
+                setattr(pipe, name, partial(pipe.execute_command, name.upper()))
         return pipe
 
 
