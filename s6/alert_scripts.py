@@ -1,0 +1,84 @@
+"""The alert book's Lua. All its keys share the slot of the stream ``s6:alerts``, by the tag ``{s6:alerts}``.
+
+Each script does one step as a whole: an alert is never half written, whatever dies.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STREAM: Final = "s6:alerts"
+QUIET: Final = "{s6:alerts}:quiet:"
+TOLD: Final = "{s6:alerts}:told:"
+DOC: Final = "{s6:alerts}:doc:"
+FATAL: Final = "{s6:alerts}:fatal"
+OUT: Final = "{s6:alerts}:out"
+NOTIFY: Final = "{s6:alerts}:notify"
+
+# KEYS: stream, quiet, told, fatal, out, notify, the new document
+# ARGV: document prefix, alert_id, ts, severity, code, position_id, detail, topic, quiet ms, keep ms, max, people ('1')
+# Returns the alert's id, and 1 when it is new, 0 when it repeats one that was told already.
+RAISE: Final = """
+local prefix, id, ts, severity, code, position, detail, topic = unpack(ARGV, 1, 8)
+local quiet_ms, keep_ms, most = ARGV[9], ARGV[10], ARGV[11]
+local known = redis.call('GET', KEYS[2])
+if known and redis.call('EXISTS', prefix .. known) == 1 then
+  redis.call('HINCRBY', prefix .. known, 'repeats', 1)
+  redis.call('HSET', prefix .. known, 'last_ts', ts)
+  redis.call('ZINCRBY', KEYS[5], 1, known)
+  return {known, 0}
+end
+redis.call('HSET', KEYS[7], 'alert_id', id, 'ts', ts, 'severity', severity, 'code', code, 'position_id', position,
+  'detail', detail, 'topic', topic, 'repeats', 0, 'last_ts', ts)
+if severity == 'FATAL' then
+  redis.call('SET', KEYS[2], id)
+  redis.call('SADD', KEYS[4], id)
+else
+  redis.call('SET', KEYS[2], id, 'PX', quiet_ms)
+  redis.call('PEXPIRE', KEYS[7], keep_ms)
+end
+redis.call('ZINCRBY', KEYS[5], 1, id)
+if ARGV[12] == '1' and redis.call('SET', KEYS[3], id, 'NX', 'PX', quiet_ms) then
+  redis.call('RPUSH', KEYS[6], id)
+  redis.call('LTRIM', KEYS[6], -1000, -1)
+end
+local entry = {'alert_id', id, 'ts', ts, 'severity', severity, 'code', code}
+if position ~= '' then table.insert(entry, 'position_id') table.insert(entry, position) end
+table.insert(entry, 'detail') table.insert(entry, detail)
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', unpack(entry))
+return {id, 1}
+"""
+
+# KEYS: document, fatal, out · ARGV: alert_id, by, note, ts, keep ms, quiet prefix · Returns 0 when there is no such.
+ACK: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'ack_ts') == 0 then
+  redis.call('HSET', KEYS[1], 'ack_by', ARGV[2], 'ack_note', ARGV[3], 'ack_ts', ARGV[4])
+  redis.call('ZINCRBY', KEYS[3], 1, ARGV[1])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('SREM', KEYS[2], ARGV[1])
+local quiet = ARGV[6] .. (redis.call('HGET', KEYS[1], 'topic') or '')
+if redis.call('GET', quiet) == ARGV[1] then redis.call('DEL', quiet) end
+return 1
+"""
+
+# KEYS: out · ARGV: id, score seen ... · Takes off what has not changed since it was read.
+RELAYED: Final = """
+for i = 1, #ARGV, 2 do
+  if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1') == tonumber(ARGV[i + 1]) then
+    redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+return 1
+"""
+
+# A standing FATAL that the store remembers and Redis has lost.
+# KEYS: document, fatal, quiet · ARGV: id, field, value ...
+RESTORE: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('SET', KEYS[3], ARGV[1], 'NX')
+return 1
+"""

@@ -1,0 +1,227 @@
+"""Alerts: told once, kept for good, standing until acknowledged when FATAL (CONTRACT §7)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisError
+
+from s6 import alert_scripts as lua
+from s6 import jsonx
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_text import text
+from s6.model.types import Severity
+from s6.ports import Clock, Metrics
+from s6.store import Page, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+QUIET_MS: Final = 300_000
+KEEP_MS: Final = 30 * 24 * 3_600_000
+STREAM_KEPT: Final = 100_000
+BATCH: Final = 200
+DEADLETTERS: Final = "s6:deadletter"
+_LEVELS: Final = {"WARN": logging.WARNING, "ERROR": logging.ERROR, "FATAL": logging.CRITICAL}
+
+
+class _Raised(NamedTuple):
+    alert_id: str
+    ts: int
+    severity: Severity
+    code: str
+    position_id: str
+    detail: str
+    topic: str
+
+
+class AlertBook:
+    """``s6.ports.Alerts`` and what belongs to it. ``people``: whether somebody is to be notified."""
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        clock: Clock,
+        metrics: Metrics,
+        store: Store | None = None,
+        *,
+        people: bool = False,
+        quiet_ms: int = QUIET_MS,
+    ) -> None:
+        self._redis, self._clock, self._metrics, self._store = text(redis), clock, metrics, store
+        self._people, self._quiet_ms = people, quiet_ms
+        self._raise = self._redis.register_script(lua.RAISE)
+        self._ack = self._redis.register_script(lua.ACK)
+        self._relayed = self._redis.register_script(lua.RELAYED)
+        self._restore = self._redis.register_script(lua.RESTORE)
+        self._waiting: deque[_Raised] = deque(maxlen=1000)  # raised while Redis was away
+        self._retry_at = 0.0
+        self._lock = threading.Lock()
+
+    # -- raising -----------------------------------------------------------------------------------------------
+
+    def raise_alert(
+        self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
+    ) -> None:
+        """Tell people, once a quiet time for each code, position and ``scope``; repeats are counted in the alert.
+
+        A FATAL is not told again while it stands. Never raises: what Redis can't take now waits in this process (the
+        newest thousand) for the next alert or relay.
+        """
+        now = self._clock.now_ms()
+        topic = f"{severity}:{code}:{position_id}:{scope}"
+        raised = _Raised(f"al-{now}-{secrets.token_hex(6)}", now, severity, code, position_id, detail[:4000], topic)
+        with self._lock:
+            self._waiting.append(raised)
+        self._flush()
+
+    def over(self, code: str, detail: str, *, scope: str = "") -> None:
+        """Note that what ``code`` told of is over (WARN ``{code}_OVER``); should it begin anew, that is told anew."""
+        try:
+            for severity in _LEVELS:
+                if severity != "FATAL":
+                    self._redis.delete(f"{lua.QUIET}{severity}:{code}::{scope}")
+        except RedisError as error:
+            log.warning("alert %s stays quiet for a while: %s", code, error)
+        self.raise_alert("WARN", f"{code}_OVER", detail, scope=scope)
+
+    def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
+        """Put a malformed message aside, and raise a WARN. Raises ``RedisError`` when it could not be put aside."""
+        shown = payload if isinstance(payload, str) else jsonx.dumps(payload)
+        letter = {"source": source, "entry_id": entry_id, "error": error, "payload": shown}
+        self._redis.xadd(DEADLETTERS, letter, maxlen=STREAM_KEPT, approximate=True)
+        self._metrics.inc("s6_deadletter_total", source=source)
+        self.raise_alert("WARN", "DEADLETTER", f"{source} {entry_id}: {error}", scope=f"{source}:{entry_id}")
+
+    def _flush(self) -> None:
+        while time.monotonic() >= self._retry_at:
+            with self._lock:
+                if not self._waiting:
+                    return
+                raised = self._waiting.popleft()
+            try:
+                self._write(raised)
+            except RedisError as error:
+                log.error("%s %s waits for Redis (%s): %s", raised.severity, raised.code, error, raised.detail)
+                with self._lock:
+                    self._waiting.appendleft(raised)
+                self._retry_at = time.monotonic() + 1
+
+    def _write(self, raised: _Raised) -> None:
+        answer = self._raise(
+            keys=[
+                lua.STREAM,
+                lua.QUIET + raised.topic,
+                f"{lua.TOLD}{raised.severity}:{raised.code}:{raised.position_id}",
+                lua.FATAL,
+                lua.OUT,
+                lua.NOTIFY,
+                lua.DOC + raised.alert_id,
+            ],
+            args=[lua.DOC, *raised, self._quiet_ms, KEEP_MS, STREAM_KEPT, "1" if self._people else "0"],
+        )
+        if int(answer[1]):
+            where = f" [{raised.position_id}]" if raised.position_id else ""
+            log.log(_LEVELS[raised.severity], "%s%s: %s", raised.code, where, raised.detail)
+            self._metrics.inc("s6_alerts_total", severity=raised.severity, code=raised.code)
+
+    # -- standing alerts ---------------------------------------------------------------------------------------
+
+    def ack(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
+        """Acknowledge: a FATAL stands no more. Again: nothing more happens. The alert as it is; None: no such one.
+
+        Raises ``RedisError``.
+        """
+        known = self._ack(
+            keys=[lua.DOC + alert_id, lua.FATAL, lua.OUT],
+            args=[alert_id, by, note, self._clock.now_ms(), KEEP_MS, lua.QUIET],
+        )
+        return self.get(alert_id) if int(known) else None
+
+    def get(self, alert_id: str) -> dict[str, object] | None:
+        """The alert as the store has it; None when it is unknown or long gone. Raises ``RedisError``."""
+        return _document(self._redis.hgetall(lua.DOC + alert_id))
+
+    def standing_fatal(self) -> list[str]:
+        """The ids of FATAL alerts that nobody has acknowledged. Raises ``RedisError``."""
+        return sorted(self._redis.smembers(lua.FATAL))
+
+    def restore(self, docs: Iterable[Mapping[str, object]]) -> int:
+        """Let FATAL alerts stand again that the store knows and Redis has lost; how many. Raises ``RedisError``."""
+        restored = 0
+        for doc in docs:
+            alert_id, position_id = str(doc["alert_id"]), str(doc.get("position_id") or "")
+            topic = f"FATAL:{doc.get('code', '')}:{position_id}:"
+            fields = {"alert_id": alert_id, "severity": "FATAL", "position_id": position_id, "topic": topic}
+            fields |= {name: str(doc.get(name, "")) for name in ("code", "detail")}
+            fields |= {name: str(doc.get(name) or 0) for name in ("ts", "repeats", "last_ts")}
+            flat = [part for pair in fields.items() for part in pair]
+            keys = [lua.DOC + alert_id, lua.FATAL, lua.QUIET + topic]
+            restored += int(self._restore(keys=keys, args=[alert_id, *flat]))
+        return restored
+
+    # -- to the store and from it ------------------------------------------------------------------------------
+
+    def relay(self, store: Store | None = None) -> int:
+        """Move new and changed alerts to the store; how many. Raises ``StoreError``, ``RedisError``; loses nothing."""
+        store = store or self._store
+        if store is None:
+            raise ValueError("this alert book has no store")
+        self._flush()
+        total = 0
+        while rows := self._redis.zrange(lua.OUT, 0, BATCH - 1, withscores=True):
+            pipe = self._redis.pipeline(transaction=False)
+            for alert_id, _ in rows:
+                pipe.hgetall(lua.DOC + alert_id)
+            docs = [doc for doc in map(_document, pipe.execute()) if doc is not None]
+            store.write_alerts(docs)
+            self._relayed(keys=[lua.OUT], args=[part for row in rows for part in row])
+            total += len(docs)
+            if len(rows) < BATCH:
+                break
+        return total
+
+    def page(
+        self, *, limit: int, cursor: str | None = None, severity: str | None = None, standing: bool | None = None
+    ) -> Page:
+        """Alerts, newest first, from the store; while it is away, the newest that Redis has, without a next page."""
+        if self._store is not None:
+            try:
+                if cursor is None:
+                    self.relay()
+                return self._store.alerts(limit=limit, cursor=cursor, severity=severity, standing=standing)
+            except StoreError as error:
+                if cursor is not None:
+                    raise
+                log.warning("alerts are shown from Redis: %s", error)
+        return Page(self._newest(limit, severity, standing), None)
+
+    def _newest(self, limit: int, severity: str | None, standing: bool | None) -> list[dict[str, object]]:
+        entries = self._redis.xrevrange(lua.STREAM, count=max(limit, BATCH))
+        pipe = self._redis.pipeline(transaction=False)
+        for _, fields in entries:
+            pipe.hgetall(lua.DOC + fields["alert_id"])
+        docs = [doc for doc in map(_document, pipe.execute() if entries else []) if doc is not None]
+        if severity is not None:
+            docs = [doc for doc in docs if doc["severity"] == severity]
+        if standing is not None:
+            docs = [doc for doc in docs if (doc["severity"] == "FATAL" and doc["ack"] is None) == standing]
+        return docs[:limit]
+
+
+def _document(fields: Mapping[str, str]) -> dict[str, object] | None:
+    """An alert as the store keeps it."""
+    if not fields:
+        return None
+    doc: dict[str, object] = {name: fields.get(name, "") for name in ("alert_id", "severity", "code", "detail")}
+    doc |= {name: int(fields.get(name) or 0) for name in ("ts", "repeats", "last_ts")}
+    doc["position_id"] = fields.get("position_id") or None
+    ack_ts = fields.get("ack_ts")
+    note, by = fields.get("ack_note", ""), fields.get("ack_by", "")
+    doc["ack"] = {"by": by, "note": note, "ts": int(ack_ts)} if ack_ts else None
+    return doc

@@ -1,0 +1,54 @@
+"""Telling people about alerts, through the services whose URLs the settings give."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from apprise import Apprise, NotifyType
+
+from s6 import alert_scripts as lua
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_text import text
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 20
+_TYPES: Final = {"WARN": NotifyType.WARNING, "ERROR": NotifyType.FAILURE, "FATAL": NotifyType.FAILURE}
+_RANKS: Final = ("WARN", "ERROR", "FATAL")
+
+
+def notify_pending(redis: RedisClient, urls: Sequence[str]) -> int:
+    """Send the alerts that nobody was told of yet, up to 20 in one message; how many were taken.
+
+    Each is taken off the list before it is sent: a message that fails, or a process that dies on the way, is not tried
+    again, so nobody is told twice. The alert itself stands in the book either way. May take as long as the services
+    do. Raises ``RedisError``.
+    """
+    book = text(redis)
+    taken = book.lpop(lua.NOTIFY, AT_ONCE) if urls else None
+    if not taken:
+        return 0
+    alerts = [alert for alert in (book.hgetall(lua.DOC + alert_id) for alert_id in taken) if alert]
+    if alerts:
+        _send(urls, alerts)
+    return len(taken)
+
+
+def _send(urls: Sequence[str], alerts: Sequence[dict[str, str]]) -> None:
+    worst = max((alert["severity"] for alert in alerts), key=_RANKS.index)
+    first = alerts[0]
+    title = f"S6 {worst}: {first['code']}" + (f" and {len(alerts) - 1} more" if len(alerts) > 1 else "")
+    body = "\n".join(_line(alert) for alert in alerts)
+    for number, url in enumerate(urls, start=1):
+        service = Apprise()
+        if not service.add(url):
+            log.error("notification URL %d is not one that can be used", number)
+        elif not service.notify(body=body, title=title, notify_type=_TYPES[worst]):
+            log.error("notification URL %d did not take the message about %s", number, title)
+
+
+def _line(alert: dict[str, str]) -> str:
+    where = f" [{alert['position_id']}]" if alert.get("position_id") else ""
+    return f"{alert['severity']} {alert['code']}{where}: {alert['detail']} ({alert['alert_id']})"
