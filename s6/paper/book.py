@@ -71,7 +71,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Order:
-    """One order; `cost` is Σ quantity·price of its fills, `life` the life of the position it was placed in."""
+    """One order; `cost`: Σ quantity·price of its fills; `life`: the position's when it was placed (0: none yet)."""
 
     client_order_id: str
     order_id: str
@@ -94,6 +94,7 @@ class Order:
     fee: Decimal = ZERO
     reason: str | None = None
     figures: Figures | None = None
+    life: int = 0
     working: bool = False  # being filled: triggered, or a market order
     cancel_pending: bool = False
 
@@ -117,6 +118,19 @@ class Order:
         if self.stop_px is None:
             return False
         return mark <= self.stop_px if self.side == "SELL" else mark >= self.stop_px
+
+    def limit_hit(self, quote: Quote) -> bool:
+        """Whether this limit order fills at `quote`."""
+        if self.price is None:
+            return False
+        return quote.ask <= self.price if self.side == "BUY" else quote.bid >= self.price
+
+    def ledger_members(self) -> dict[str, object]:
+        """As the ledger and the control API show it."""
+        members = self.members()
+        del members["ts"]
+        more = {"order_id": self.order_id, "stopPx": self.stop_px, "reduceOnly": self.reduce_only}
+        return members | more | {"life": self.life, "live": self.live}
 
     def members(self) -> dict[str, object]:
         """The fields of the result stream, numbers as `Decimal`; absent ones left out."""
@@ -192,6 +206,12 @@ class Position:
         else:
             price = (self.entry * self.qty + self.margin) / (self.qty * (1 + self.mmr))
         return max(ZERO, price).quantize(CENT)
+
+    def liquidated_at(self, mark: Decimal) -> bool:
+        """Whether the exchange takes it over at `mark`."""
+        if not (price := self.liq_price()):
+            return False
+        return mark <= price if self.side == "LONG" else mark >= price
 
     def figures(self) -> Figures | None:
         """The figures reported with an ENTRY or ADD fill; None on SPOT."""

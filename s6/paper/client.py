@@ -70,6 +70,10 @@ class PaperClient:
         """Put any entry on any stream."""
         self._call("POST", "raw", {"stream": stream, "fields": {n: str(v) for n, v in fields.items()}})
 
+    def note(self, text: str, *, lasts_ms: int = 0) -> None:
+        """Tell the ledger of a disturbance (a process killed, say) that the judge is to allow for."""
+        self._call("POST", "notes", {"text": text, "lasts_ms": lasts_ms})
+
     # --- what it saw
 
     def orders(self, position_id: str | None = None, *, live: bool | None = None) -> list[Item]:

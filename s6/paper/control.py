@@ -7,6 +7,7 @@
 | `POST /control/entries` `{position_id, symbol, side, qty, leverage?, market?, force?}` | opens or adds to a position |
 | `POST /control/closes` `{position_id, qty?}` | closes by hand at the exchange |
 | `POST /control/raw` `{stream, fields}` | any entry on any stream |
+| `POST /control/notes` `{text, lasts_ms?}` | a note in the ledger: the judge takes it for a disturbance |
 | `GET /control/orders` `?position_id=&live=` · `/positions` `?open=` · `/ledger` `?since=&what=` · `/approvals` | |
 | `GET` `POST` (merge) `DELETE /control/faults`, `POST /control/script` `{place, action, …}` | see `s6.paper.faults` |
 | `GET` `PUT /control/bundle` `?announce=0` | the bundle as any text; announced on `cfg:events` |
@@ -86,6 +87,11 @@ class _Raw(_Told):
     fields: dict[str, str]
 
 
+class _Note(_Told):
+    text: str
+    lasts_ms: Annotated[int, Field(ge=0)] = 0
+
+
 class _Script(Step):
     place: str
 
@@ -125,6 +131,7 @@ class Control:
             ("POST", "/control/entries", self._enter),
             ("POST", "/control/closes", self._close),
             ("POST", "/control/raw", self._raw),
+            ("POST", "/control/notes", self._note),
             ("GET", "/control/orders", self._orders),
             ("GET", "/control/positions", self._positions),
             ("GET", "/control/ledger", self._records),
@@ -172,6 +179,10 @@ class Control:
         told = _Raw.model_validate(loads(request.body))
         self._bus.raw(told.stream, told.fields)
         return self._flushed({})
+
+    def _note(self, request: Request) -> Answer:
+        told = _Note.model_validate(loads(request.body))
+        return Answer(200, {"n": self._ledger.add("note", told.model_dump())})
 
     def _orders(self, request: Request) -> Answer:
         live = request.query.get("live")

@@ -16,12 +16,12 @@ from s6.paper.book import EXACT, OPENING, ZERO, Order, Position, Quote, Side, Sy
 from s6.paper.checks import refusal
 from s6.paper.faults import CancelOutcome, Faults
 from s6.paper.ledger import Ledger, now_ms
-from s6.paper.requests import Answer, CancelRequest, OrderRequest
+from s6.paper.requests import Answer, CancelRequest, OrderRequest, by_hand
+from s6.paper.settlement import Quota, Settlement
 from s6.paper.timer import Timer
 from s6.paper.wallet import Wallet
 
 Publish = Callable[[Order, dict[str, object]], None]
-Quota = Callable[[str, str, Decimal, bool], None]
 
 
 class Exchange:
@@ -45,9 +45,9 @@ class Exchange:
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._specs = dict(specs)
-        self._ledger, self._faults, self._timer, self._wallet = ledger, faults, timer, wallet
-        self._publish, self._quota = publish, quota
-        self._fee_rate, self._clock = fee_rate, clock
+        self._ledger, self._faults, self._timer = ledger, faults, timer
+        self._publish, self._clock = publish, clock
+        self._settlement = Settlement(ledger=ledger, wallet=wallet, quota=quota, fee_rate=fee_rate)
         self._quotes: dict[str, Quote] = {}
         self._orders: dict[str, Order] = {}
         self._live: dict[str, dict[str, Order]] = {}
@@ -59,8 +59,6 @@ class Exchange:
         for symbol, spec in self._specs.items():
             self.set_spec(symbol, spec)
 
-    # --- the market -------------------------------------------------------------------------------------------------
-
     def tick(self, symbol: str, quote: Quote) -> None:
         """Take a new quote: trigger stops, fill limit orders, liquidate."""
         with self._exact():
@@ -68,10 +66,10 @@ class Exchange:
             for order in list(self._live.get(symbol, {}).values()):
                 if order.working or not order.live:
                     continue
-                if order.triggers_at(quote.mark) or _limit_hit(order, quote):
+                if order.triggers_at(quote.mark) or order.limit_hit(quote):
                     self._work(order)
             for position in list(self._held.get(symbol, {}).values()):
-                if position.qty and _liquidated(position, quote.mark):
+                if position.qty and position.liquidated_at(quote.mark):
                     self.close(position.position_id, reason="LIQUIDATION")
 
     def quote(self, symbol: str) -> Quote | None:
@@ -83,8 +81,6 @@ class Exchange:
         with self._lock:
             self._specs[symbol] = spec
             self._ledger.add("symbol", {"symbol": symbol, **{f: getattr(spec, f) for f in SymbolSpec.__slots__}})
-
-    # --- S4 ---------------------------------------------------------------------------------------------------------
 
     def submit(self, request: OrderRequest, *, leverage: Decimal | None = None, force: bool = False) -> Answer:
         """`POST /orders`. `leverage` and `force` (no check of the grid) are the entry side's own."""
@@ -124,8 +120,6 @@ class Exchange:
             order = self._orders.get(client_order_id)
             return Answer(200, order.members()) if order else Answer(404, {"reason": "UNKNOWN_ORDER"})
 
-    # --- the other side of the table --------------------------------------------------------------------------------
-
     def close(self, position_id: str, qty: Decimal | None = None, *, reason: str = "MANUAL") -> Answer:
         """Close by hand at the exchange, all or `qty`: a market order that S6 did not send."""
         with self._exact():
@@ -133,26 +127,14 @@ class Exchange:
             if position is None or position.qty == 0:
                 return Answer(404, {"reason": "NOTHING_LEFT"})
             amount = position.qty if qty is None else qty
-            number = next(self._numbers)
-            request = OrderRequest(
-                intent_id=f"{reason.lower()}-{number}",
-                client_order_id=f"{reason[:3]}-{number}-{position_id}"[:36].replace(".", "_"),
-                position_id=position_id,
-                symbol=position.symbol,
-                market=position.market,
-                kind="EXIT" if amount >= position.qty else "REDUCE",
-                side=position.closing_side,
-                type="MARKET",
-                qty=amount,
-                reduce_only=position.market == "FUT",
-            )
+            request = by_hand(position, amount, reason, next(self._numbers))
             return self._accept(request, None, reason=reason)
 
     def orders(self, *, position_id: str | None = None, live: bool | None = None) -> list[dict[str, object]]:
         """Orders as the ledger shows them, oldest first."""
         with self._exact():
             return [
-                _ledger_members(order)
+                order.ledger_members()
                 for order in self._orders.values()
                 if position_id in (None, order.position_id) and live in (None, order.live)
             ]
@@ -161,8 +143,6 @@ class Exchange:
         """Positions, also closed ones, as the ledger shows them."""
         with self._exact():
             return [p.members() for p in self._positions.values() if p.qty or not open_only]
-
-    # --- inside -----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _exact(self) -> Iterator[None]:
@@ -179,6 +159,8 @@ class Exchange:
     ) -> Answer:
         members = request.model_dump()
         order = Order(**members, order_id=f"X{next(self._numbers)}", ts=self._clock(), leverage=leverage, reason=reason)
+        if position := self._positions.get(order.position_id):
+            order.life = position.life
         self._orders[order.client_order_id] = order
         self._live.setdefault(order.symbol, {})[order.client_order_id] = order
         body = {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": "NEW"}
@@ -197,7 +179,7 @@ class Exchange:
 
     def _await_maker(self, order: Order) -> None:
         quote = self._quotes[order.symbol]
-        if _limit_hit(order, quote):
+        if order.limit_hit(quote):
             self._work(order)
         elif order.type == "LIMIT":
             self._timer.after(self._faults.plan.exchange.maker_timeout_ms, partial(self._expire, order))
@@ -234,7 +216,11 @@ class Exchange:
             if order.kind not in OPENING:
                 qty = min(qty, position.qty)
             if qty:
-                self._book(order, position, qty)
+                self._settlement.book(order, position, qty, self._price_of(order))
+                held = self._held.setdefault(position.symbol, {})
+                held[position.position_id] = position
+                if not position.qty:
+                    del held[position.position_id]
             if order.filled_qty == order.qty:
                 self._end(order, "FILLED")
             elif order.kind not in OPENING and position.qty == 0:
@@ -247,35 +233,6 @@ class Exchange:
                 self._note(order)
             if position.qty == 0 and self._faults.plan.exchange.auto_cancel_on_flat:
                 self._cancel_rest(position.position_id)
-
-    def _book(self, order: Order, position: Position, qty: Decimal) -> None:
-        """One fill: position, wallet, quota, ledger."""
-        price = self._price_of(order)
-        fee = qty * price * self._fee_rate
-        order.filled_qty += qty
-        order.cost += qty * price
-        order.fee += fee
-        fill_id = f"{order.client_order_id}:{order.filled_qty}"
-        if order.kind in OPENING:
-            born = position.qty == 0
-            if born:
-                position.life += 1
-                position.side = "LONG" if order.side == "BUY" else "SHORT"
-                position.leverage = order.leverage or Decimal(1)
-            taken = position.increase(qty, price)
-            self._held.setdefault(position.symbol, {})[position.position_id] = position
-            order.figures = position.figures()
-            self._wallet.book(position.market, -taken - fee)
-            if order.kind == "ENTRY":
-                self._quota(position.market, fill_id, taken, born)
-        else:
-            released, realized = position.decrease(qty, price)
-            if not position.qty:
-                self._held[position.symbol].pop(position.position_id, None)
-            self._wallet.book(position.market, released + realized - fee)
-        names = ("client_order_id", "intent_id", "position_id", "symbol", "market", "kind", "side")
-        self._ledger.add("fill", {n: getattr(order, n) for n in names} | {"qty": qty, "price": price, "fee": fee})
-        self._ledger.add("position", position.members())
 
     def _price_of(self, order: Order) -> Decimal:
         if order.reason == "LIQUIDATION":
@@ -297,6 +254,8 @@ class Exchange:
             order.cancel_pending = False
             if not order.live:
                 return
+            ids = {"client_order_id": order.client_order_id, "position_id": order.position_id}
+            self._ledger.add("cancel", ids | {"outcome": outcome})
             if outcome == "REJECTED":
                 self._publish(order, order.members() | {"status": "CANCEL_REJECTED", "reason": "CANCEL_REJECTED"})
             elif outcome == "FILL":
@@ -333,23 +292,6 @@ class Exchange:
 
     def _note(self, order: Order, *, publish: bool = True) -> None:
         order.ts = self._clock()
-        self._ledger.add("order", _ledger_members(order))
+        self._ledger.add("order", order.ledger_members())
         if publish:
             self._publish(order, order.members())
-
-
-def _ledger_members(order: Order) -> dict[str, object]:
-    more = {"order_id": order.order_id, "stopPx": order.stop_px, "reduceOnly": order.reduce_only}
-    return {name: value for name, value in order.members().items() if name != "ts"} | more | {"live": order.live}
-
-
-def _limit_hit(order: Order, quote: Quote) -> bool:
-    if order.price is None:
-        return False
-    return quote.ask <= order.price if order.side == "BUY" else quote.bid >= order.price
-
-
-def _liquidated(position: Position, mark: Decimal) -> bool:
-    if position.market == "SPOT" or not position.qty or not (liq := position.liq_price()):
-        return False
-    return mark <= liq if position.side == "LONG" else mark >= liq

@@ -7,13 +7,15 @@ Every record is a flat mapping with `n` (1, 2, 3 …), `ts` (wall clock, ms) and
 | `symbol` | `symbol`, `tick`, `step`, `min_qty`, `min_notional`, `mmr` |
 | `request` | `route` (`s4.orders` …), `method`, `path`, `body` |
 | `answer` | `request` (its `n`), `route`, `status`, `body`, `fault` (what was injected, or null), `delivered` |
-| `order` | every member of the order as it stands after the change of state, `live` |
-| `fill` | `client_order_id`, `intent_id`, `position_id`, `symbol`, `market`, `kind`, `side`, `qty`, `price`, `fee` |
+| `order` | every member of the order as it stands after the change of state, `life`, `live` |
+| `fill` | the order's ids, `kind`, `side`; `life`, `qty`, `price`, `fee`, `margin` (what it took) |
 | `position` | `position_id`, `symbol`, `market`, `side`, `life`, `qty`, `entry`, `margin`, `leverage`, `liq_price` |
-| `result` | an entry of `ord:result:SYMBOL` handed to Redis: `fields`, `delay_ms`, `copies` |
+| `cancel` | `client_order_id`, `position_id`, `outcome` of a cancel |
+| `result` | an entry of `ord:result:SYMBOL` handed to Redis: `fields`, `fault`, `delay_ms`, `copies` |
 | `feature` | `symbol`, `signal`, `signal_id`, `regime`, `atr` |
 | `transfer` | `transfer_id`, `amount`, `from`, `to`, `asset`, `status`, `reason` |
 | `approval` · `bundle` · `faults` · `script` · `balances` | what was asked for or set |
+| `note` | `text`, `lasts_ms`: a disturbance from outside (a process killed, say) |
 """
 
 import threading

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from s6.paper.book import Kind, Market, OrderSide, OrderType
+from s6.paper.book import Kind, Market, OrderSide, OrderType, Position
 
 PositionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 ClientOrderId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,36}$")]
@@ -51,6 +51,22 @@ class OrderRequest(_Body):
         if self.market == "SPOT" and (self.side == "SELL") != closing:
             raise ValueError("on SPOT, ENTRY and ADD buy and all else sells")
         return self
+
+
+def by_hand(position: Position, qty: Decimal, reason: str, number: int) -> OrderRequest:
+    """A closing market order that S6 did not send: an operator's (`MANUAL`) or the exchange's (`LIQUIDATION`)."""
+    return OrderRequest(
+        intent_id=f"{reason.lower()}-{number}",
+        client_order_id=f"{reason[:3]}-{number}-{position.position_id}"[:36].replace(".", "_"),
+        position_id=position.position_id,
+        symbol=position.symbol,
+        market=position.market,
+        kind="EXIT" if qty >= position.qty else "REDUCE",
+        side=position.closing_side,
+        type="MARKET",
+        qty=qty,
+        reduce_only=position.market == "FUT",
+    )
 
 
 class CancelRequest(_Body):
