@@ -1,0 +1,69 @@
+"""The app with a house of fakes, and clients that hold its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from s6 import jsonx
+from tests.unit.web.fakes import FakeHouse
+from web import create_app
+from web.house import House
+
+Json = Any  # whatever an answer holds
+
+
+@pytest.fixture
+def house() -> FakeHouse:
+    return FakeHouse()
+
+
+@pytest.fixture
+def app(house: FakeHouse) -> Flask:
+    return create_app(lambda _: cast(House, house), settings=house.settings)
+
+
+@pytest.fixture
+def anyone(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def _holder(app: Flask, token: str) -> FlaskClient:
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
+
+
+@pytest.fixture
+def reader(app: Flask) -> FlaskClient:
+    return _holder(app, "read-token")
+
+
+@pytest.fixture
+def operator(app: Flask) -> FlaskClient:
+    return _holder(app, "ops-token")
+
+
+@pytest.fixture
+def treasurer(app: Flask) -> FlaskClient:
+    return _holder(app, "treasury-token")
+
+
+@pytest.fixture
+def told() -> Callable[[TestResponse], Json]:
+    """The JSON of an answer, numbers exact."""
+
+    def read(response: TestResponse) -> Json:
+        return jsonx.loads(response.get_data())
+
+    return read
+
+
+def exact(text: str) -> Decimal:
+    return Decimal(text)

@@ -1,0 +1,7 @@
+"""The HTTP API: one module per area, all in one table."""
+
+from __future__ import annotations
+
+from web.endpoint import Table
+
+table = Table()

@@ -1,0 +1,207 @@
+"""Positions: governance on demand, the live state, the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import islice
+
+from s6 import jsonx
+from s6.model.position import Position
+from s6.model.types import POSITION_ID
+from s6.ports import Doc, Loaded
+from web.api import table
+from web.endpoint import Call, Reply
+from web.problems import Problem, invalid, not_found
+from web.schemas.fields import Page
+from web.schemas.positions import (
+    ManageAnswer,
+    ManageRequest,
+    PositionDetail,
+    PositionsQuery,
+    PositionState,
+    Snapshot,
+    TimelineQuery,
+)
+
+_CHUNK = 500
+_READ_AT_MOST = 10_000
+
+
+@table.add(
+    "POST",
+    "/positions/manage",
+    tag="positions",
+    scope="ops",
+    answers={200: ManageAnswer},
+    problems=(404, 409, 503),
+)
+def manage_position(call: Call, body: ManageRequest) -> Reply:
+    """Govern one position now.
+
+    `EVAL` decides once now, answers with the plan once it is written down, and execution follows. `PLAN` answers the
+    same and changes nothing. `EXIT` closes at market. `PAUSE` and `RESUME` stop and restart governance; protection
+    goes on while paused: the stop stays, risk is still reduced. 409 with `Retry-After`: it is being governed right now.
+    """
+    view = call.house.governor.manage(
+        body.position_id, body.symbol, body.market, body.actions[0], call.who, body.reason
+    )
+    return Reply(view.as_dict())
+
+
+@table.add("GET", "/positions", tag="positions", scope="read", answers={200: Page[PositionState]}, problems=(503,))
+def list_positions(call: Call, query: PositionsQuery) -> Reply:
+    """Positions by id, closed ones included.
+
+    Filters narrow the list. A page may be short, even empty, while `next_cursor` says that there is more.
+    """
+    items: list[object] = []
+    after, read = _position_cursor(query.cursor), 0
+    while True:
+        ids = call.house.state.all_ids(after=after, limit=_CHUNK)
+        for position_id, loaded in zip(ids, call.house.state.load_many(ids), strict=True):
+            if len(items) == query.limit:
+                return Reply({"items": items, "next_cursor": after})
+            after = position_id
+            if loaded is not None and _wanted(loaded.position, query):
+                items.append(state_of(loaded.position))
+        read += len(ids)
+        if len(ids) < _CHUNK:
+            return Reply({"items": items, "next_cursor": None})
+        if read >= _READ_AT_MOST:
+            return Reply({"items": items, "next_cursor": after})
+
+
+@table.add(
+    "GET", "/positions/<position_id>", tag="positions", scope="read", answers={200: PositionDetail}, problems=(404, 503)
+)
+def get_position(call: Call, position_id: str) -> Reply:
+    """One position: its state, live stop, ladder, add-ons and the operation in flight."""
+    loaded = find(call, position_id)
+    if loaded is None:
+        raise unknown(position_id)
+    return Reply(detail(loaded))
+
+
+@table.add(
+    "GET",
+    "/positions/<position_id>/timeline",
+    tag="positions",
+    scope="read",
+    answers={200: Page[Snapshot]},
+    problems=(404, 503),
+)
+def get_timeline(call: Call, position_id: str, query: TimelineQuery) -> Reply:
+    """A position's snapshots, in order.
+
+    Those that have not reached the store yet are there too. Folded, they give the position's whole life.
+    """
+    items, next_cursor = timeline(call, position_id, query.limit, _timeline_cursor(query.cursor))
+    if not items and not query.cursor and find(call, position_id) is None:
+        raise unknown(position_id)
+    return Reply({"items": items, "next_cursor": next_cursor})
+
+
+def unknown(position_id: str) -> Problem:
+    """404: there is no such position."""
+    return not_found(f"there is no position {position_id[:80]}")
+
+
+def find(call: Call, position_id: str) -> Loaded | None:
+    """The position and its operation, None when the name belongs to none (or cannot be a name)."""
+    return call.house.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
+
+
+def detail(loaded: Loaded) -> dict[str, object]:
+    """Everything about one position, as the API answers it."""
+    position, operation = loaded
+    return {
+        "state": state_of(position),
+        "stop": _stop(position),
+        "ladder": _ladder(position),
+        "adds": {
+            "count": position.add_on_count,
+            "qty": position.added_qty,
+            "ts": position.add_ts,
+            "signal_id": position.add_signal_id,
+        },
+        "operation": operation,
+    }
+
+
+def state_of(position: Position) -> dict[str, object]:
+    """The live position as the API answers it: every field, the ladder as the list it stands for."""
+    return {f.name: getattr(position, f.name) for f in fields(position)} | {"ladder": _rungs(position)}
+
+
+def timeline(call: Call, position_id: str, limit: int, after: int) -> tuple[list[Doc], str | None]:
+    """Snapshots with a ``seq`` above ``after``, in order: from the store, then from what waits for it in Redis."""
+    if not POSITION_ID.fullmatch(position_id):
+        return [], None
+    # Read first what waits: what moves to the store meanwhile is then seen twice rather than never.
+    waiting = call.house.state.outbox_peek(position_id, _READ_AT_MOST)
+    stored = call.house.store.snapshots(position_id=position_id, limit=limit + 1, cursor=str(after) if after else None)
+    found = list(islice(_in_order(stored.items, waiting, after), limit + 1))
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], str(found[limit - 1]["seq"])
+
+
+def _in_order(stored: list[dict[str, object]], waiting: list[Doc], after: int) -> Iterator[Doc]:
+    last = after
+    for snapshot in [*stored, *waiting]:
+        seq = snapshot["seq"]
+        if isinstance(seq, int) and seq > last:
+            last = seq
+            yield snapshot
+
+
+def _stop(position: Position) -> dict[str, object] | None:
+    guarded = position.sl_order or position.market == "SPOT" or position.self_guarded
+    if not position.is_open or position.sl_price is None or not guarded:
+        return None
+    return {
+        "k": position.sl_level,
+        "price": position.sl_price,
+        "qty": position.sl_qty if position.sl_order else position.qty,
+        "client_order_id": position.sl_order,
+        "ts": position.sl_ts,
+    }
+
+
+def _ladder(position: Position) -> dict[str, object] | None:
+    rungs = _rungs(position)
+    return {"ladder": rungs, "done": position.tp_done, "ts": position.ts} if rungs else None
+
+
+def _rungs(position: Position) -> list[object]:
+    return list(jsonx.loads(position.ladder)) if position.ladder else []
+
+
+def _wanted(position: Position, query: PositionsQuery) -> bool:
+    return (
+        (query.symbol is None or position.symbol == query.symbol)
+        and (query.market is None or position.market == query.market)
+        and (query.status is None or position.status == query.status)
+    )
+
+
+def _position_cursor(cursor: str | None) -> str:
+    if cursor is None:
+        return ""
+    if not POSITION_ID.fullmatch(cursor):
+        raise bad_cursor()
+    return cursor
+
+
+def _timeline_cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        raise bad_cursor()
+    return int(cursor)
+
+
+def bad_cursor() -> Problem:
+    """422: this list never gave out such a cursor."""
+    return invalid({"field": "cursor", "message": "was not given out by this list"})

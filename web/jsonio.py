@@ -1,0 +1,65 @@
+"""JSON at the edge of HTTP: what comes in is read by its exact digits, what goes out is written with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from typing import NoReturn
+
+from s6 import jsonx
+
+
+class Malformed(ValueError):
+    """The text is not JSON, or says something twice."""
+
+
+def loads(raw: bytes) -> object:
+    """The JSON value in ``raw`` (UTF-8); numbers with a fraction or an exponent come as ``Decimal``.
+
+    Raises ``Malformed`` for anything that isn't JSON by the letter: NaN, infinities, a member given twice, nesting
+    or digits without end.
+    """
+    try:
+        return json.loads(
+            raw.decode("utf-8"), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_members
+        )
+    except RecursionError:
+        raise Malformed("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise Malformed("the body is not UTF-8") from None
+    except Malformed:
+        raise
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+
+
+def dumps(value: object) -> str:
+    """JSON text of plain values and frozen records, Decimals as numbers with their own digits."""
+    return jsonx.dumps(plain(value))
+
+
+def plain(value: object) -> object:
+    """``value`` made of what JSON has: records as objects, measured floats as the shortest decimals that say them."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise Malformed(f"{name} is no JSON number")
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        twice = next(name for i, (name, _) in enumerate(pairs) if any(name == other for other, _ in pairs[:i]))
+        raise Malformed(f"member {twice[:80]!r} is given twice")
+    return members

@@ -1,0 +1,36 @@
+"""Alerts: reading and acknowledging."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from s6.model.types import Severity
+from web.schemas.fields import Answer, Body, Name, Paged, Text, Ts
+
+
+class AlertsQuery(Paged):
+    """Which alerts."""
+
+    severity: Severity | None = None
+    standing: Annotated[
+        bool | None, Field(description="Only (or all but) the FATAL ones that nobody has acknowledged.")
+    ] = None
+
+
+class AckRequest(Body):
+    """Who has seen it."""
+
+    by: Name
+    note: Text = ""
+
+
+class Alert(Answer):
+    """Something people should know. A FATAL one stands until it is acknowledged."""
+
+    alert_id: str
+    ts: Ts
+    severity: Severity
+    code: str
+    detail: str

@@ -1,0 +1,106 @@
+"""The kinds of fields that several models share."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+T = TypeVar("T")
+
+_DECIMAL_TEXT = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,2})?", re.ASCII)
+_LARGEST = Decimal("1e18")
+_FINEST = Decimal("1e-18")
+
+
+def _amount(value: object) -> Decimal:
+    """Numbers come from the JSON reader as int or Decimal, never as float."""
+    if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
+        raise ValueError("must be a decimal number")
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError("must be a number or a decimal string")
+    number = Decimal(value)
+    if not _FINEST <= number <= _LARGEST:
+        raise ValueError("must be above 0, at most 1e18, and no finer than 1e-18")
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -18:
+        raise ValueError("must have at most 18 decimals")
+    return number
+
+
+def _tidy(text: str) -> str:
+    """People's words, as Redis, the store and a terminal can carry them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    if any(ch < " " and ch not in "\n\t" for ch in text):
+        raise ValueError("must not hold control characters")
+    return text.strip()
+
+
+def _not_blank(text: str) -> str:
+    if not text:
+        raise ValueError("must not be blank")
+    return text
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_amount),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 10**18},
+                {"type": "string", "pattern": r"^[+]?[0-9]{1,40}(\.[0-9]{1,18})?$"},
+            ],
+            "description": "A positive decimal, as a JSON number or as a string; read by its exact digits.",
+        }
+    ),
+]
+Number = Annotated[Decimal, WithJsonSchema({"type": "number"})]
+Text = Annotated[str, Field(max_length=500), AfterValidator(_tidy)]
+Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_tidy), AfterValidator(_not_blank)]
+Reason = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_tidy), AfterValidator(_not_blank)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,24}$", examples=["BTCUSDT"])]
+PositionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", examples=["p-1"])]
+TransferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$", examples=["t-1"])]
+Limit = Annotated[int, Field(ge=1, le=500)]
+Cursor = Annotated[str, Field(max_length=500)]
+Ts = Annotated[int, Field(description="Milliseconds since the Unix epoch, UTC.")]
+
+
+class Body(BaseModel):
+    """A request body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class Query(BaseModel):
+    """Parameters behind the ``?``: unknown ones are refused, empty ones count as absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """An answer: the members named are always there, more may stand beside them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Paged(Query):
+    """A list is read page by page."""
+
+    limit: Limit = 100
+    cursor: Annotated[
+        Cursor | None, Field(description="`next_cursor` of the page before; absent for the first page.")
+    ] = None
+
+
+class Page(Answer, Generic[T]):
+    """Part of a list. A page may be shorter than `limit`; the list ends where `next_cursor` is null."""
+
+    items: list[T]
+    next_cursor: str | None
