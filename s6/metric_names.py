@@ -49,9 +49,7 @@ class Metric:
 
 _METRICS: Final = (
     Metric("s6_stop_move_total", "counter", "Stop moves ended, by outcome", ("outcome",), seeds=("success",)),
-    Metric(
-        "s6_tp_partial_total", "counter", "Partial take-profits ended, by outcome", ("outcome",), seeds=("success",)
-    ),
+    Metric("s6_tp_partial_total", "counter", "Take-profits ended, by outcome", ("outcome",), seeds=("success",)),
     Metric("s6_exec_seconds", "histogram", "From the decision to S4's acceptance", ("kind",), EXEC),
     Metric("s6_unprotected_seconds", "histogram", "From the old stop gone to the new one accepted", (), LONG),
     Metric("s6_reaction_seconds", "histogram", "From a market tick read to the order sent", (), FAST),
