@@ -1,0 +1,139 @@
+"""The Active Bundle in force: fetched from S10, judged whole, swapped in at once everywhere (CONTRACT §2.4, §5)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from redis.exceptions import RedisError
+
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_text import text
+from s6.adapters.s10 import Fetched
+from s6.alerts import AlertBook
+from s6.model.bundle import ActiveBundle, BundleError, parse_bundle
+from s6.ports import Clock
+
+log = logging.getLogger(__name__)
+
+KEY: Final = "s6:bundle"
+Refresh = Literal["UNCHANGED", "SWAPPED", "REFUSED"]
+
+# Two processes may fetch at once, and the slower one must not bring back what the faster one found replaced.
+# KEYS: bundle · ARGV: the digest this one knew, then field, value ...
+_SWAP: Final = """
+if (redis.call('HGET', KEYS[1], 'digest') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return 1
+"""
+
+
+class BundleSource(Protocol):
+    def active(self, etag: str = "") -> Fetched | None:
+        """The bundle published now, None when it is still the one of ``etag``. Raises ``NeighbourUnavailable``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    digest: str
+    text: str
+    bundle: ActiveBundle
+
+
+class Bundles:
+    """Read-copy-update: the bundle is parsed once a process and never changed, only replaced."""
+
+    def __init__(self, redis: RedisClient, source: BundleSource, alerts: AlertBook, clock: Clock) -> None:
+        self._redis = text(redis)
+        self._swap = self._redis.register_script(_SWAP)
+        self._source, self._alerts, self._clock = source, alerts, clock
+        self._known: _Known | None = None
+        self._refused = ""
+
+    def current(self) -> ActiveBundle | None:
+        """The bundle in force now; None before the first. One small read; without Redis the last one known holds."""
+        known = self._known
+        try:
+            digest = self._redis.hget(KEY, "digest")
+            if digest is None or (known is not None and known.digest == digest):
+                return known.bundle if known else None
+            return self._load()
+        except RedisError as error:
+            log.warning("the bundle's version was not read, the last one holds: %s", error)
+            return known.bundle if known else None
+
+    @property
+    def latest(self) -> ActiveBundle | None:
+        """The newest that this process has seen, without asking."""
+        return self._known.bundle if self._known else None
+
+    def missing(self) -> bool:
+        """Whether Redis has no bundle: none was ever fetched, or Redis was emptied. Raises ``RedisError``."""
+        return not self._redis.exists(KEY)
+
+    def refresh(self, *, force: bool = False) -> Refresh:
+        """Ask S10 what is published, and put it in force when it is new and valid.
+
+        A bundle that is not is REFUSED: the old one stays in force, one ERROR alert names each fault. ``force`` asks
+        for the whole text whatever the ETag. Raises ``NeighbourUnavailable`` and ``RedisError``.
+        """
+        digest, etag = (value or "" for value in self._redis.hmget(KEY, ["digest", "etag"]))
+        if not digest and self._known is not None:
+            digest = self._put_back(self._known)
+        fetched = self._source.active("" if force else etag)
+        if fetched is None:
+            return "UNCHANGED"
+        new = _digest(fetched.text)
+        if new == digest:
+            if fetched.etag != etag:
+                self._swap(keys=[KEY], args=[digest, "etag", fetched.etag])
+            self._refused = ""
+            return "UNCHANGED"
+        if new == self._refused:
+            return "REFUSED"
+        try:
+            bundle = parse_bundle(fetched.text)
+        except BundleError as error:
+            self._refuse(new, error)
+            return "REFUSED"
+        return self._put(digest, new, fetched, bundle)
+
+    def _put(self, digest: str, new: str, fetched: Fetched, bundle: ActiveBundle) -> Refresh:
+        known = _Known(new, fetched.text, bundle)
+        if not self._write(digest, known, fetched.etag):
+            return "UNCHANGED"  # another process was faster; should ours be newer still, the next poll finds it
+        self._known, self._refused = known, ""
+        log.info("bundle %s is in force", bundle.version)
+        return "SWAPPED"
+
+    def _put_back(self, known: _Known) -> str:
+        """Redis was emptied: what was in force stays so, whatever S10 says next. The digest that stands there now."""
+        self._write("", known, "")
+        return self._redis.hget(KEY, "digest") or ""
+
+    def _write(self, expected: str, known: _Known, etag: str) -> bool:
+        args: list[str | int] = [expected, "digest", known.digest, "version", known.bundle.version]
+        args += ["text", known.text, "etag", etag, "ts", self._clock.now_ms()]
+        return bool(self._swap(keys=[KEY], args=args))
+
+    def _refuse(self, digest: str, error: BundleError) -> None:
+        self._refused = digest
+        kept = self.current()
+        stays = f"{kept.version} stays in force" if kept else "there is none in force"
+        self._alerts.raise_alert("ERROR", "BUNDLE_REFUSED", f"{stays}; {'; '.join(error.faults)}", scope=digest)
+
+    def _load(self) -> ActiveBundle | None:
+        digest, written = self._redis.hmget(KEY, ["digest", "text"])
+        if digest is None or written is None:
+            return self.latest
+        try:
+            self._known = _Known(digest, written, parse_bundle(written))
+        except BundleError as error:  # written by another version of the program
+            log.error("bundle in Redis not understood, the last one holds: %s", error)
+        return self.latest
+
+
+def _digest(text_: str) -> str:
+    return hashlib.sha256(text_.encode()).hexdigest()[:32]

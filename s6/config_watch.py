@@ -1,0 +1,120 @@
+"""Keeping the Active Bundle up to date: S10's events at once, and asking S10 now and then besides."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_text import TextPubSub, text
+from s6.alerts import AlertBook
+from s6.config import Bundles
+from s6.ports import NeighbourUnavailable
+
+log = logging.getLogger(__name__)
+
+CHANNEL: Final = "cfg:events"
+FIRST_S: Final = 0.25
+SLICE_S: Final = 0.5
+#: How long a version that an event has named may take to be served.
+ANNOUNCED_S: Final = 15.0
+
+
+class BundleWatcher(threading.Thread):
+    """Asks S10 when an event says so, when the period is over, when Redis has lost the bundle; after failures soon,
+    then ever more seldom, up to the period. Outages of S10 and Redis end nothing."""
+
+    def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertBook, poll_s: float) -> None:
+        super().__init__(name="bundle-watcher", daemon=True)
+        self._redis, self._bundles, self._alerts, self._poll_s = text(redis), bundles, alerts, poll_s
+        self._ending = threading.Event()
+        self._pubsub: TextPubSub | None = None
+        self._failures = 0
+        self._announced, self._announced_until = "", 0.0
+
+    def stop(self) -> None:
+        """Ask it to end; it does within a second, or when a call under way has ended."""
+        self._ending.set()
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            due = time.monotonic() + self._refresh()
+            while time.monotonic() < due and not self._ending.is_set():
+                if self._told() or self._lost():
+                    break
+        self._unsubscribe()
+
+    def _refresh(self) -> float:
+        """Ask once; how long to wait for the next time, in seconds."""
+        try:
+            outcome = self._bundles.refresh()
+            well = outcome != "REFUSED" and not self._still_announced()
+        except NeighbourUnavailable as error:
+            well = False
+            log.warning("bundle not fetched: %s", error)
+        except RedisError as error:
+            well = False
+            log.warning("bundle not looked after: %s", error)
+        self._failures = 0 if well else self._failures + 1
+        if well:
+            return self._poll_s
+        longest = min(self._poll_s, FIRST_S * 2 ** min(self._failures, 20))
+        return random.uniform(longest / 2, longest)
+
+    def _still_announced(self) -> bool:
+        """Whether an event named a version that S10 doesn't serve yet."""
+        latest = self._bundles.current()
+        if not self._announced or (latest is not None and latest.version == self._announced):
+            self._announced = ""
+        return bool(self._announced) and time.monotonic() < self._announced_until
+
+    def _told(self) -> bool:
+        """Wait a little for an event; whether S10 is to be asked now."""
+        try:
+            fresh = self._pubsub is None
+            if self._pubsub is None:
+                self._pubsub = self._redis.pubsub()
+                self._pubsub.subscribe(CHANNEL)
+            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=SLICE_S)
+            if message is not None:
+                self._announced, self._announced_until = self._version(message["data"]), time.monotonic() + ANNOUNCED_S
+                self._failures = 0
+        except RedisError as error:
+            log.warning("no events from %s for now: %s", CHANNEL, error)
+            self._unsubscribe()
+            self._ending.wait(SLICE_S)
+            return False
+        return fresh or message is not None  # events may have passed before the subscription
+
+    def _lost(self) -> bool:
+        try:
+            return self._failures == 0 and self._bundles.missing()
+        except RedisError:
+            return False
+
+    def _unsubscribe(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            try:
+                pubsub.close()
+            except RedisError as error:
+                log.debug("subscription closed: %s", error)
+
+    def _version(self, data: str) -> str:
+        """The version an event names; empty for a malformed one, which is reason enough to ask S10 as well."""
+        try:
+            event = json.loads(data)
+            version = event["version"] if isinstance(event, dict) else None
+            if isinstance(version, str) and version:
+                return version
+            error = "version: must be a string"
+        except (ValueError, KeyError, RecursionError) as fault:
+            error = f"{type(fault).__name__}: {fault}"
+        self._alerts.dead_letter(CHANNEL, "", error, data)
+        return ""
