@@ -1,7 +1,7 @@
 """Money between the SPOT and FUT wallets: each transfer once or not at all, and the record says which."""
 
 from s6.treasury.parts import Bundles, Locks, TreasuryHints
-from s6.treasury.record import TRANSFER_ID, Mode, Record
+from s6.treasury.record import TRANSFER_ID, Record
 from s6.treasury.refusals import (
     Conflict,
     IdConflict,
@@ -14,7 +14,7 @@ from s6.treasury.refusals import (
     Unavailable,
 )
 from s6.treasury.settling import Outcome
-from s6.treasury.treasury import APPROVAL_TTL_MS, Treasury, TriggerResult
+from s6.treasury.treasury import APPROVAL_TTL_MS, Treasury
 
 __all__ = [
     "APPROVAL_TTL_MS",
@@ -25,7 +25,6 @@ __all__ = [
     "InsufficientFunds",
     "Invalid",
     "Locks",
-    "Mode",
     "NotFound",
     "Outcome",
     "Record",
@@ -34,6 +33,5 @@ __all__ = [
     "TransferInFlight",
     "Treasury",
     "TreasuryHints",
-    "TriggerResult",
     "Unavailable",
 ]

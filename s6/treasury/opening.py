@@ -20,7 +20,18 @@ from s6.model.types import ZERO, plain
 from s6.ports import Balances
 from s6.store import StoreUnavailable
 from s6.treasury.parts import Parts
-from s6.treasury.record import TRANSFER_ID, WALLETS, Record, Request, differs, in_flight, integer, new_record, text
+from s6.treasury.record import (
+    MODES,
+    TRANSFER_ID,
+    WALLETS,
+    Record,
+    Request,
+    differs,
+    in_flight,
+    integer,
+    new_record,
+    text,
+)
 from s6.treasury.refusals import (
     CoolingDown,
     IdConflict,
@@ -38,8 +49,11 @@ _RETRY_AFTER_S: Final = {"APPROVED": 2, "PENDING": 30}
 
 @dataclass(frozen=True, slots=True)
 class Sized:
+    """What a transfer would move, what FUT lacks, and the mode it would have."""
+
     amount: Decimal
     need: Decimal
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +72,13 @@ class Opening:
         _check_form(request)
         seen: int | None = None
         for _ in range(_LOOKS):
+            newest = self._newest()  # read first: if it is this very transfer, the next line knows it
             known = self._known(request)
             if known is not None:
                 return known
             treasury = self._rules()
             _check_limits(request, treasury)
-            seen = self._refuse_beside(self._newest(), seen)
+            seen = self._refuse_beside(newest, seen)
             with self.parts.lock(request.src, request.dst) as held:
                 opened = self._decide(request, treasury, seen) if held else None
             if opened is not None:
@@ -126,7 +141,7 @@ class Opening:
             request,
             amount=sized.amount,
             need=sized.need,
-            mode=request.mode or treasury.mode,
+            mode=sized.mode,
             turn=_turn(newest) + 1,
             now=now,
             ts=max(now, last_ts + 1),
@@ -158,7 +173,7 @@ def _check_form(request: Request) -> None:
             raise Invalid(field, f"{field} must be SPOT or FUT")
     if request.src == request.dst:
         raise Invalid("to", "from and to must be two wallets")
-    if request.mode not in (None, "AUTO", "SEMI"):
+    if request.mode not in (None, *MODES):
         raise Invalid("mode", "mode must be AUTO or SEMI")
     if request.amount is None and request.src != "SPOT":
         raise Invalid("amount", "only a transfer from SPOT to FUT may go without an amount: no other need is known")
@@ -190,4 +205,4 @@ def _size(request: Request, balances: Balances, treasury: TreasuryRules) -> Size
     elif amount and free_spot < amount + treasury.spot_buffer:
         wanted = f"{plain(amount)} and the buffer of {plain(treasury.spot_buffer)}"
         raise InsufficientFunds("SPOT", f"SPOT has {plain(free_spot)} free of {wanted}")
-    return Sized(amount, needed.need)
+    return Sized(amount, needed.need, request.mode or treasury.mode)

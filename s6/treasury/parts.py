@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from s6.model.bundle import ActiveBundle
 from s6.ports import Alerts, Approvals, Clock, Metrics, NeighbourUnavailable, StateUnavailable, Wallets
-from s6.store import Store, StoreUnavailable
+from s6.store import Document, Page, StoreUnavailable
 from s6.treasury.refusals import Unavailable
 
 LOCK_TTL_MS = 15_000
@@ -19,6 +19,22 @@ LOCK_TTL_MS = 15_000
 class Bundles(Protocol):
     def current(self) -> ActiveBundle | None:
         """The rules in force; None before the first bundle."""
+
+
+class Transfers(Protocol):
+    """The part of ``s6.store.Store`` that the treasury uses."""
+
+    def insert_transfer(self, doc: Mapping[str, object]) -> bool: ...
+
+    def transfer(self, transfer_id: str) -> Document | None: ...
+
+    def update_transfer(
+        self, transfer_id: str, *, expect: str | Collection[str], changes: Mapping[str, object]
+    ) -> Document | None: ...
+
+    def transfers(
+        self, *, limit: int = 100, cursor: str | None = None, status: str | Collection[str] | None = None
+    ) -> Page: ...
 
 
 class Locks(Protocol):
@@ -43,7 +59,7 @@ class NoHints:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    store: Store
+    store: Transfers
     state: Locks
     wallets: Wallets
     approvals: Approvals

@@ -11,12 +11,12 @@ from typing import Final, Literal, cast
 from s6.model.types import plain
 
 Record = dict[str, object]
-Mode = Literal["AUTO", "SEMI"]
+MODES: Final = ("AUTO", "SEMI")
 Verdict = Literal["APPROVED", "REJECTED"]
 
 IN_FLIGHT: Final = ("PENDING", "APPROVED")
 WALLETS: Final = ("SPOT", "FUT")
-TRANSFER_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
+TRANSFER_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Request:
     dst: str
     asset: str
     amount: Decimal | None
-    mode: Mode | None
+    mode: str | None
     reason: str
     by: str
     automatic: bool = False
@@ -47,7 +47,7 @@ class Transfer:
 
 
 def new_record(
-    request: Request, *, amount: Decimal, need: Decimal, mode: Mode, turn: int, now: int, ts: int, expires_ts: int
+    request: Request, *, amount: Decimal, need: Decimal, mode: str, turn: int, now: int, ts: int, expires_ts: int
 ) -> Record:
     """The record of a transfer that begins. ``turn`` is its place among all transfers; no two may hold the same."""
     status = "APPROVED" if mode == "AUTO" else "PENDING"
@@ -86,10 +86,12 @@ def new_record(
     }
 
 
-def moved(record: Mapping[str, object], status: str, now: int, by: str, note: str, **changes: object) -> Record:
-    """What changes in the record as it moves on to ``status``."""
+def moved(
+    record: Mapping[str, object], status: str, now: int, by: str, note: str, also: Mapping[str, object]
+) -> Record:
+    """What changes in the record as it moves on to ``status``, and ``also``. The rest tells its history."""
     history = cast("list[object]", record.get("history") or [])
-    return {"status": status, "updated_ts": now, "history": [*history, _step(status, now, by, note)], **changes}
+    return {"status": status, "updated_ts": now, "history": [*history, _step(status, now, by, note)], **also}
 
 
 def transfer_of(record: Mapping[str, object]) -> Transfer:

@@ -23,7 +23,7 @@ class Invalid(Refusal):
 
     status = 422
 
-    def __init__(self, field: str, detail: str, code: str = "VALIDATION") -> None:
+    def __init__(self, field: str, detail: str, code: str = "INVALID") -> None:
         super().__init__(code, detail, field=field)
 
 

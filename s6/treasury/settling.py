@@ -65,7 +65,7 @@ class Settling:
         if record["status"] != "PENDING" or now < integer(record, "expires_ts"):
             return False
         transfer_id = text(record, "transfer_id")
-        changes = moved(record, "FAILED", now, "s6", "no decision came", reason="EXPIRED")
+        changes = moved(record, "FAILED", now, "s6", "no decision came", {"reason": "EXPIRED"})
         if self.parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes) is not None:
             self.parts.metrics.inc("s6_treasury_transfer_total", outcome="expired")
             detail = f"transfer {transfer_id} of {_sum(record)} got no decision in time and was not made"
@@ -123,9 +123,9 @@ class Settling:
             return self._postpone(tried, "attempts", error)
         now = self.parts.clock.now_ms()
         if answer.status == "EXECUTED":
-            changes = moved(tried, "EXECUTED", now, "s1", answer.tx_id, tx_id=answer.tx_id, executed_ts=now)
+            changes = moved(tried, "EXECUTED", now, "s1", answer.tx_id, {"tx_id": answer.tx_id, "executed_ts": now})
         else:
-            changes = moved(tried, "FAILED", now, "s1", answer.reason, reason=answer.reason or "REFUSED")
+            changes = moved(tried, "FAILED", now, "s1", answer.reason, {"reason": answer.reason or "REFUSED"})
         if self.parts.store.update_transfer(what.transfer_id, expect="APPROVED", changes=changes) is not None:
             self._tell(tried, answer.status, answer.reason)
         return Outcome(answer.status)

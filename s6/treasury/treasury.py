@@ -5,47 +5,19 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from s6.model.types import ZERO
 from s6.ports import Alerts, Approvals, Clock, Metrics, Wallets
-from s6.store import Store
 from s6.treasury.opening import Opening, Sized
-from s6.treasury.parts import Bundles, Locks, NoHints, Parts, TreasuryHints, answering
-from s6.treasury.record import Mode, Record, Request, Verdict, moved, text
+from s6.treasury.parts import Bundles, Locks, NoHints, Parts, Transfers, TreasuryHints, answering
+from s6.treasury.record import Record, Request, Verdict, moved, text
 from s6.treasury.refusals import Conflict, CoolingDown, InsufficientFunds, NotFound, TransferInFlight, Unavailable
 from s6.treasury.settling import Outcome, Settling
 
 APPROVAL_TTL_MS: Final = 3_600_000
 """How long a transfer waits for a decision."""
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerResult:
-    """A trigger's answer: the transfer as it stands, or ``NOT_NEEDED`` (then there is no record)."""
-
-    transfer_id: str
-    status: str
-    amount: Decimal
-    need: Decimal
-    mode: str
-    record: Record | None
-
-    @property
-    def http_status(self) -> int:
-        return 200 if self.record is None else 202
-
-    def as_dict(self) -> dict[str, object]:
-        """The body of the answer to ``POST /auto-transfer/trigger``."""
-        return {
-            "transfer_id": self.transfer_id or None,
-            "status": self.status,
-            "amount": self.amount,
-            "need": self.need,
-            "mode": self.mode,
-        }
 
 
 class Treasury:
@@ -57,7 +29,7 @@ class Treasury:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Transfers,
         state: Locks,
         wallets: Wallets,
         approvals: Approvals,
@@ -107,12 +79,15 @@ class Treasury:
         dst: str,
         asset: str,
         amount: Decimal | None = None,
-        mode: Mode | None = None,
+        mode: str | None = None,
         reason: str = "",
         transfer_id: str | None = None,
         by: str = "",
-    ) -> TriggerResult:
+    ) -> Record:
         """Begin a transfer, or learn of the one that this ``transfer_id`` began. It is carried out soon after.
+
+        The members ``transfer_id``, ``status``, ``amount``, ``need`` and ``mode`` of the transfer as it stands; or the
+        status ``NOT_NEEDED``, and then there is no transfer.
 
         Raises Invalid, TooLarge, IdConflict, TransferInFlight, InsufficientFunds, Unavailable.
         """
@@ -120,11 +95,10 @@ class Treasury:
         request = Request(name, src, dst, asset, amount, mode, reason, by)
         with answering(f"transfer {name}"):
             opened = self._opening.open(request)
-        if not isinstance(opened, Sized):
-            return _result(opened)
-        bundle = self._parts.bundles.current()
-        shown = mode or (bundle.treasury.mode if bundle else "")
-        return TriggerResult(transfer_id or "", "NOT_NEEDED", ZERO, opened.need, shown, None)
+        if isinstance(opened, Sized):
+            return _answer(transfer_id, "NOT_NEEDED", ZERO, opened.need, opened.mode)
+        amount, need = Decimal(text(opened, "amount_exact")), Decimal(text(opened, "need"))
+        return _answer(name, text(opened, "status"), amount, need, text(opened, "mode"))
 
     def transfer(self, transfer_id: str) -> Record:
         """The transfer as it stands. Raises NotFound, Unavailable."""
@@ -170,8 +144,8 @@ class Treasury:
     def _write_verdict(self, record: Record, verdict: Verdict, approver: str, note: str) -> Record | None:
         """None when somebody else moved the transfer on."""
         now, transfer_id = self._parts.clock.now_ms(), text(record, "transfer_id")
-        more: Record = {"decision": verdict, "approver": approver, "note": note or None, "decided_ts": now}
-        changes = moved(record, verdict, now, approver, note, **more, retry_ts=0)
+        decision = {"decision": verdict, "approver": approver, "note": note or None, "decided_ts": now, "retry_ts": 0}
+        changes = moved(record, verdict, now, approver, note, decision)
         decided = self._parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes)
         if decided is not None:
             if verdict == "REJECTED":
@@ -192,12 +166,5 @@ def _as_decided(record: Record, verdict: Verdict) -> Record:
     raise Conflict("ALREADY_DECIDED", f"transfer {transfer_id} was {decision} and is {text(record, 'status')}")
 
 
-def _result(record: Record) -> TriggerResult:
-    return TriggerResult(
-        transfer_id=text(record, "transfer_id"),
-        status=text(record, "status"),
-        amount=Decimal(text(record, "amount_exact")),
-        need=Decimal(text(record, "need")),
-        mode=text(record, "mode"),
-        record=record,
-    )
+def _answer(transfer_id: str | None, status: str, amount: Decimal, need: Decimal, mode: str) -> Record:
+    return {"transfer_id": transfer_id, "status": status, "amount": amount, "need": need, "mode": mode}
