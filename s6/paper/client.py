@@ -22,6 +22,10 @@ class PaperClient:
         self._session = requests.Session()
         self._timeout_s = timeout_s
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
     def neighbour_urls(self) -> dict[str, str]:
         """The environment variables that make S6 speak to this house."""
         return {f"S6_{name.upper()}_URL": f"{self.base_url}/{name}" for name in ("s1", "s4", "s10", "s12")}

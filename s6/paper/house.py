@@ -56,7 +56,7 @@ class PaperHouse:
         self.shelf = BundleShelf(paper_bundle(specs))
         self.ledger.add("bundle", {"version": self.shelf.version, "text": self.shelf.text})
         self.approvals = Approvals(ledger=self.ledger, timer=self.timer, auto=_auto(config))
-        self._server = HttpServer(self._router(), config.port)
+        self._server = _listening(self._router(), config.port)
 
     @property
     def url(self) -> str:
@@ -106,6 +106,13 @@ def _auto(config: PaperConfig) -> AutoApproval | None:
     if config.auto_approve_s is None or config.s6_url is None or config.approve_token is None:
         return None
     return AutoApproval(config.s6_url, config.approve_token, config.auto_approve_s)
+
+
+def _listening(router: Router, port: int) -> HttpServer:
+    try:
+        return HttpServer(router, port)
+    except OSError as error:
+        raise OSError(f"port {port} can't be listened to: {error.strerror}") from error
 
 
 def _connected(url: str) -> RedisClient:
