@@ -75,8 +75,12 @@ def _store(settings: Settings) -> str:
 
 
 def _neighbour(url: str) -> str:
-    with _unwell(requests.RequestException):
+    try:
         answer = requests.get(f"{url}/health", timeout=NEIGHBOUR_TIMEOUT_S)
+    except requests.Timeout:
+        raise Unwell("no answer in time") from None
+    except requests.RequestException as error:
+        raise Unwell(f"out of reach ({type(error).__name__})") from None
     if answer.status_code != 200:
         raise Unwell(f"GET /health answered {answer.status_code}")
     return ""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from redis import Redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import no_retry
 from s6.embedded.guardian import guardian
@@ -59,8 +59,6 @@ def wait_until(done: Callable[[], bool], what: str, timeout_s: float = READY_S) 
             if done():
                 return
             why = ""
-        except AuthenticationError as error:
-            raise EmbeddedError(f"{what}: {error}") from error
         except RedisError as error:
             why = f" ({error})"
         if time.monotonic() > deadline:
@@ -204,7 +202,8 @@ class Server:
             last = self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
             raise EmbeddedError(f"Redis on {self.address} ended at once: {' | '.join(last) or 'no log'}")
         with self.client(socket_timeout=1) as client:
-            return bool(client.ping())
+            # Somebody else's server may be answering on our port, while ours is about to give up.
+            return bool(client.ping()) and client.info("server")["process_id"] == self.pid
 
     def _password(self) -> str:
         kept = self.folder / "redis.password"
