@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import threading
@@ -17,7 +18,7 @@ from s6 import jsonx
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.model.types import Severity
-from s6.ports import Clock, Metrics
+from s6.ports import Clock, Metrics, StateUnavailable
 from s6.store import Page, Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -91,12 +92,16 @@ class AlertBook:
         self.raise_alert("WARN", f"{code}_OVER", detail, scope=scope)
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
-        """Put a malformed message aside, and raise a WARN. Raises ``RedisError`` when it could not be put aside."""
+        """Put a malformed message aside, and raise a WARN. ``StateUnavailable`` when it may not have been put aside."""
         shown = payload if isinstance(payload, str) else jsonx.dumps(payload)
         letter = {"source": source, "entry_id": entry_id, "error": error, "payload": shown}
-        self._redis.xadd(DEADLETTERS, letter, maxlen=STREAM_KEPT, approximate=True)
+        try:
+            self._redis.xadd(DEADLETTERS, letter, maxlen=STREAM_KEPT, approximate=True)
+        except RedisError as fault:
+            raise StateUnavailable(f"Redis: {fault}") from fault
         self._metrics.inc("s6_deadletter_total", source=source)
-        self.raise_alert("WARN", "DEADLETTER", f"{source} {entry_id}: {error}", scope=f"{source}:{entry_id}")
+        which = entry_id or hashlib.sha256(shown.encode()).hexdigest()[:16]
+        self.raise_alert("WARN", "DEADLETTER", f"{source} {entry_id}: {error}", scope=f"{source}:{which}")
 
     def _flush(self) -> None:
         while time.monotonic() >= self._retry_at:

@@ -15,7 +15,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextPubSub, text
 from s6.alerts import AlertBook
 from s6.config import Bundles
-from s6.ports import NeighbourUnavailable
+from s6.ports import NeighbourUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -116,5 +116,8 @@ class BundleWatcher(threading.Thread):
             error = "version: must be a string"
         except (ValueError, KeyError, RecursionError) as fault:
             error = f"{type(fault).__name__}: {fault}"
-        self._alerts.dead_letter(CHANNEL, "", error, data)
+        try:
+            self._alerts.dead_letter(CHANNEL, "", error, data)
+        except StateUnavailable as fault:
+            log.error("malformed event on %s (%s) not put aside (%s): %.500s", CHANNEL, error, fault, data)
         return ""

@@ -1,0 +1,132 @@
+"""Whether new risk may be taken (CONTRACT §9.7): what the neighbours, the market data and the alerts say."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from s6 import alert_scripts, keys
+from s6.adapters.breaker import SharedBreaker
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_text import TextRedis, text
+from s6.alerts import AlertBook
+from s6.config import Bundles
+from s6.model.bundle import Health
+from s6.model.market import MarketView
+from s6.model.types import Market, Mode
+
+log = logging.getLogger(__name__)
+
+SERVICES: Final = ("ws", "s1", "s2", "s3", "s4", "s10", "s11")
+STATUSES: Final = ("OK", "DEGRADED", "DOWN")
+CACHE_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What S11's health keys and the alert book say. ``words``: service to OK, DEGRADED or DOWN; no key, no word."""
+
+    words: dict[str, str]
+    fatals: int
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        return tuple(service for service in SERVICES if self.words.get(service) == "DOWN")
+
+
+class HealthGate:
+    """``s6.ports.Gate``. What it reads of Redis is at most 0.25 s old; where it can't be read, no new risk is taken."""
+
+    def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertBook) -> None:
+        self._redis, self._breaker, self._bundles, self._alerts = text(redis), breaker, bundles, alerts
+        self._lock = threading.Lock()
+        self._read_at, self._reported = float("-inf"), Reported({}, 0)
+        self._complained: set[tuple[str, str]] = set()
+
+    def mode(self, market: Market, view: MarketView, now: int) -> Mode:
+        """The mode for one symbol, at ``now`` (ms)."""
+        if self.reasons() or self.is_stale(view.tick.ts if view.tick else None, now):
+            return "RISK_REDUCTION_ONLY"
+        return "NORMAL"
+
+    def is_stale(self, tick_ts: int | None, now: int) -> bool:
+        """Whether a symbol's market data is too old to take risk on; None: no tick yet."""
+        bundle = self._bundles.latest or self._bundles.current()
+        health = bundle.health if bundle else Health()
+        return tick_ts is None or now - tick_ts > health.market_stale_ms
+
+    def known_symbols(self) -> list[str]:
+        """The symbols of the bundle in force."""
+        bundle = self._bundles.current()
+        return list(bundle.symbols) if bundle else []
+
+    def reasons(self) -> list[str]:
+        """Why risk is only reduced, whatever the symbol; empty: it isn't."""
+        try:
+            reported = self.reported()
+        except RedisError as error:
+            return [f"Redis: {error}"]
+        found = [f"{service} is reported DOWN" for service in reported.down]
+        if self._breaker.is_down("s4"):
+            found.append("s4 does not answer")
+        if reported.fatals:
+            found.append(f"{reported.fatals} FATAL alert(s) to be acknowledged")
+        return found
+
+    def reported(self) -> Reported:
+        """S11's words and the number of standing FATAL alerts. Raises ``RedisError``."""
+        with self._lock:
+            if time.monotonic() - self._read_at < CACHE_S:
+                return self._reported
+        pipe = self._redis.pipeline(transaction=False)
+        for service in SERVICES:
+            pipe.get(f"prod:health:{service}")
+        pipe.scard(alert_scripts.FATAL)
+        *values, fatals = pipe.execute()
+        words = {service: self._word(service, value) for service, value in zip(SERVICES, values, strict=True)}
+        reported = Reported({service: word for service, word in words.items() if word}, int(fatals))
+        with self._lock:
+            self._read_at, self._reported = time.monotonic(), reported
+        return reported
+
+    def _word(self, service: str, value: str | None) -> str:
+        """The status in a health key; empty when there is none, or it can't be read, which is said once."""
+        if value is None:
+            return ""
+        try:
+            said = json.loads(value)
+            status = said["status"]
+            if status in STATUSES:
+                return str(status)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        if (service, value) not in self._complained:
+            self._complained.add((service, value))
+            detail = f"prod:health:{service} is malformed and passed over: {value[:200]}"
+            self._alerts.raise_alert("WARN", "HEALTH_KEY_MALFORMED", detail, scope=service)
+        return ""
+
+
+def tick_ages(redis: TextRedis, symbols: list[str], now: int) -> dict[str, int]:
+    """How old (ms) the newest tick of each symbol is; symbols without one are left out. Raises ``RedisError``."""
+    pipe = redis.pipeline(transaction=False)
+    for symbol in symbols:
+        pipe.hget(keys.market(symbol), "ts")
+    stamps = pipe.execute() if symbols else []
+    return {symbol: max(0, now - int(ts)) for symbol, ts in zip(symbols, stamps, strict=True) if ts is not None}
+
+
+def open_symbols(redis: TextRedis) -> list[str]:
+    """The symbols that have open positions. Raises ``RedisError``."""
+    symbols = sorted(redis.smembers(keys.SYMBOLS))
+    pipe = redis.pipeline(transaction=False)
+    for symbol in symbols:
+        pipe.exists(keys.open_positions(symbol))
+    held = pipe.execute() if symbols else []
+    return [symbol for symbol, there in zip(symbols, held, strict=True) if there]
