@@ -109,10 +109,10 @@ class SqliteStore:
                     " JOIN positions_snapshots USING (position_id, seq) ORDER BY position_id",
                     (after, _LATEST_CHUNK),
                 ).fetchall()
-            for after, text in rows:
-                yield decode(text)
+            yield from (decode(text) for _, text in rows)
             if len(rows) < _LATEST_CHUNK:
                 return
+            after = rows[-1][0]
 
     def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
         rows = [
@@ -244,7 +244,8 @@ class SqliteStore:
             with self._connections.transaction() as db:
                 rows = db.execute(
                     "SELECT ts, id, status = 'OPEN' AND NOT EXISTS (SELECT 1 FROM positions_snapshots AS later"
-                    " WHERE later.position_id = old.position_id AND later.seq > old.seq) FROM positions_snapshots AS old"
+                    " WHERE later.position_id = old.position_id AND later.seq > old.seq)"
+                    " FROM positions_snapshots AS old"
                     " WHERE ts >= ? AND (ts > ? OR id > ?) AND ts < ? ORDER BY ts, id LIMIT ?",
                     (ts, ts, last, before_ts, _PRUNE_CHUNK),
                 ).fetchall()

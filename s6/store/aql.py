@@ -1,0 +1,112 @@
+"""The AQL texts that the ArangoDB store sends. All values go in as bind variables.
+
+Two habits of the optimizer shape them. An OR over index attributes makes it use several ranges, and so lose the
+index's order; a ternary is left alone, and is evaluated per document. And an index on a time gives no order among equal
+times: so a page first finds the time at which it ends, then sorts that small range by time and key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations, product
+
+from s6.store.port import ALERTS, SNAPSHOTS, TRANSFERS
+
+FILTERS = {
+    "position_id": "{d}.position_id == @position_id",
+    "symbol": "{d}.symbol == @symbol",
+    "severity": "{d}.severity == @severity",
+    "status": "{d}.status IN @status",
+    "standing": "{d}.severity == 'FATAL' FILTER {d}.ack == null",
+    "not_standing": "({d}.severity == 'FATAL' ? {d}.ack != null : true)",
+}
+"""What a list of documents {d} may be narrowed by, and the bind variable of the same name where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list read page by page: of a collection, narrowed by FILTERS, in an order."""
+
+    collection: str
+    filters: tuple[str, ...]
+    newest_first: bool
+
+    @property
+    def by_seq(self) -> bool:
+        """Whether the order is by ``seq`` (one position's), rather than by ``ts`` and ``_key``."""
+        return "position_id" in self.filters
+
+    def text(self) -> str:
+        """The query; bind variables @limit, and @seq or @ts and @key: the place after which the page begins."""
+        sign, order = ("<", "DESC") if self.newest_first else (">", "ASC")
+        if self.by_seq:
+            return f"{self._source('d')} FILTER d.seq {sign} @seq SORT d.seq {order} LIMIT @limit RETURN d"
+        back = ">=" if self.newest_first else "<="
+        return (
+            f"LET edge = LAST({self._source('e')} {self._beyond('e')} SORT e.ts {order} LIMIT @limit RETURN e.ts)"
+            f" {self._source('d')} {self._beyond('d')} FILTER d.ts {back} edge"
+            f" SORT d.ts {order}, d._key {order} LIMIT @limit RETURN d"
+        )
+
+    def _source(self, variable: str) -> str:
+        filters = [f"FILTER {FILTERS[name].format(d=variable)}" for name in self.filters]
+        return " ".join([f"FOR {variable} IN {self.collection}", *filters])
+
+    def _beyond(self, variable: str) -> str:
+        sign = "<" if self.newest_first else ">"
+        return f"FILTER {variable}.ts {sign}= @ts FILTER ({variable}.ts == @ts ? {variable}._key {sign} @key : true)"
+
+
+def listings() -> Iterator[Listing]:
+    """All that the store reads."""
+    narrowed = {
+        SNAPSHOTS: _some_of("position_id", "symbol"),
+        ALERTS: [*_some_of("severity", "standing"), *_some_of("severity", "not_standing")],
+        TRANSFERS: _some_of("status"),
+    }
+    for collection, choices in narrowed.items():
+        for filters, newest_first in product(dict.fromkeys(choices), (True, False)):
+            yield Listing(collection, filters, newest_first)
+
+
+def _some_of(*names: str) -> list[tuple[str, ...]]:
+    return list(chain.from_iterable(combinations(names, size) for size in range(len(names) + 1)))
+
+
+BY_KEYS = f"FOR d IN {SNAPSHOTS} FILTER d._key IN @keys RETURN d"
+
+LATEST = (
+    f"FOR d IN {SNAPSHOTS} FILTER d.position_id > @after"
+    " COLLECT position_id = d.position_id AGGREGATE seq = MAX(d.seq) SORT position_id LIMIT @limit"
+    f" FOR s IN {SNAPSHOTS} FILTER s.position_id == position_id FILTER s.seq == seq RETURN s"
+)
+
+EXPIRE_PREDECESSORS = (
+    "FOR mark IN @marks"
+    f" FOR d IN {SNAPSHOTS} FILTER d.position_id == mark.position_id FILTER d.seq == mark.seq - 1"
+    f" UPDATE d WITH {{ expires_at: FLOOR(d.ts / 1000) + @retention_s }} IN {SNAPSHOTS}"
+)
+
+UPSERT_ALERTS = (
+    "FOR doc IN @docs UPSERT { _key: doc._key } INSERT doc"
+    f" REPLACE (OLD.ack == null || doc.ack != null ? doc : OLD) IN {ALERTS} OPTIONS {{ waitForSync: true }}"
+)
+
+PRUNE_SNAPSHOTS = (
+    f"FOR d IN {SNAPSHOTS} FILTER d.ts >= @reached FILTER d.ts < @before"
+    f" LET later = FIRST(FOR l IN {SNAPSHOTS} FILTER l.position_id == d.position_id FILTER l.seq > d.seq"
+    " LIMIT 1 RETURN true)"
+    " FILTER (d.status == 'OPEN' ? later : true) SORT d.ts LIMIT @limit"
+    f" REMOVE d IN {SNAPSHOTS} RETURN OLD.ts"
+)
+
+PRUNE_TRANSFERS = (
+    f"FOR d IN {TRANSFERS} FILTER d.ts < @before FILTER d.status IN @final"
+    f" LIMIT @limit REMOVE d IN {TRANSFERS} RETURN OLD.ts"
+)
+
+PRUNE_ALERTS = (
+    f"FOR d IN {ALERTS} FILTER d.ts < @before FILTER {FILTERS['not_standing'].format(d='d')}"
+    f" LIMIT @limit REMOVE d IN {ALERTS} RETURN OLD.ts"
+)

@@ -1,0 +1,315 @@
+"""The history in ArangoDB, through python-arango."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from arango.collection import StandardCollection
+from arango.database import StandardDatabase
+from arango.exceptions import ArangoServerError, CollectionCreateError, DatabaseCreateError
+
+from s6.store import aql
+from s6.store.arango_connection import (
+    CONFLICT,
+    DATABASE_MISSING,
+    DUPLICATE_NAME,
+    UNIQUE_VIOLATED,
+    Address,
+    Clients,
+    as_store_error,
+    rows,
+    values,
+)
+from s6.store.arango_documents import as_doubles, key_of, without_key, without_own
+from s6.store.documents import (
+    SnapshotId,
+    encode,
+    integer_of,
+    make_cursor,
+    page_size,
+    read_cursor,
+    read_number_cursor,
+    snapshot_id,
+    statuses,
+    text_of,
+)
+from s6.store.port import (
+    ALERTS,
+    FINAL_TRANSFER_STATUSES,
+    SNAPSHOTS,
+    TRANSFERS,
+    Document,
+    Page,
+    StoreConflict,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+INDEXES: Mapping[str, Sequence[tuple[tuple[str, ...], bool]]] = {
+    SNAPSHOTS: [(("position_id", "seq"), True), (("symbol",), False), (("ts",), False), (("symbol", "ts"), False)],
+    TRANSFERS: [(("transfer_id",), True), (("ts",), False)],
+    ALERTS: [(("alert_id",), True), (("ts",), False), (("severity", "ts"), False)],
+}
+"""Per collection the persistent indexes: their fields, and whether unique."""
+
+_END = 9_007_199_254_740_991
+"""The greatest integer that ArangoDB and JSON agree on: later than any time."""
+
+_CHUNK = 500
+_REVISION_TRIES = 5
+_DAY_S = 86_400
+
+
+class ArangoStore:
+    """The Store port on one ArangoDB database.
+
+    Numbers are VelocyPack's: integers of 64 bits, all others IEEE doubles, so about 15 digits are kept; exact values
+    belong into members that are strings. A write is synced to the disk before its answer.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._retention_days = clients.address.retention_days
+
+    @classmethod
+    def from_url(cls, url: str) -> ArangoStore:
+        """``arango+http(s)://user:password@host:8529/database[?retention_days=N]``."""
+        return cls(Clients(Address.from_url(url)))
+
+    def init(self) -> None:
+        with self._clients.use() as db:
+            try:
+                self._create(db)
+            except CollectionCreateError as error:
+                if error.error_code != DATABASE_MISSING:
+                    raise
+                self._create_database()
+                self._create(db)
+
+    def ping(self) -> None:
+        with self._clients.use() as db:
+            db.version()
+
+    def write_snapshots(self, docs: Sequence[Mapping[str, object]]) -> None:
+        ids = [snapshot_id(doc) for doc in docs]
+        for doc in docs:
+            encode(doc)
+        if not docs:
+            return
+        with self._clients.use() as db:
+            # Not overwrite_mode="ignore": it would take a different document of the same key for a repetition.
+            answers = db.collection(SNAPSHOTS).insert_many(self._with_expiry(docs, ids), sync=True)
+            known = []
+            for doc, row, answer in zip(docs, ids, _results(answers), strict=True):
+                if not isinstance(answer, ArangoServerError):
+                    continue
+                if answer.error_code != UNIQUE_VIOLATED:
+                    raise as_store_error(answer, f"ArangoDB, snapshot {row.position_id} seq {row.seq}")
+                known.append((row, doc))
+            conflicts = _conflicts(db, known) if known else []
+            if self._retention_days is not None:
+                self._expire_predecessors(db, ids)
+        if conflicts:
+            raise StoreConflict(conflicts)
+
+    def snapshots(
+        self,
+        *,
+        position_id: str | None = None,
+        symbol: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        newest_first: bool = False,
+    ) -> Page:
+        narrowed: dict[str, object] = {"position_id": position_id, "symbol": symbol}
+        narrowed = {name: value for name, value in narrowed.items() if value is not None}
+        return self._page(aql.Listing(SNAPSHOTS, tuple(narrowed), newest_first), narrowed, limit, cursor)
+
+    def latest(self) -> Iterator[Document]:
+        after = ""
+        while True:
+            found = self._query(aql.LATEST, after=after, limit=_CHUNK)
+            for doc in found:
+                yield without_own(doc)
+            if len(found) < _CHUNK:
+                return
+            after = text_of(found[-1], "position_id")
+
+    def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
+        keyed: dict[str, Document] = {}
+        for doc in docs:
+            key = key_of(text_of(doc, "alert_id"))
+            integer_of(doc, "ts"), text_of(doc, "severity"), encode(doc)
+            known = keyed.get(key)
+            if known is None or known.get("ack") is None or doc.get("ack") is not None:
+                keyed[key] = {**doc, "_key": key}
+        if keyed:
+            self._query(aql.UPSERT_ALERTS, docs=list(keyed.values()))
+
+    def alerts(
+        self, *, limit: int = 100, cursor: str | None = None, severity: str | None = None, standing: bool | None = None
+    ) -> Page:
+        bound: dict[str, object] = {} if severity is None else {"severity": severity}
+        filters = tuple(bound)
+        if standing is not None:
+            filters += ("standing" if standing else "not_standing",)
+        return self._page(aql.Listing(ALERTS, filters, True), bound, limit, cursor)
+
+    def insert_transfer(self, doc: Mapping[str, object]) -> bool:
+        key = key_of(text_of(doc, "transfer_id"))
+        integer_of(doc, "ts"), text_of(doc, "status"), encode(doc)
+        with self._clients.use() as db:
+            try:
+                db.collection(TRANSFERS).insert({**doc, "_key": key}, sync=True)
+            except ArangoServerError as error:
+                if error.error_code == UNIQUE_VIOLATED:
+                    return False
+                raise
+        return True
+
+    def transfer(self, transfer_id: str) -> Document | None:
+        with self._clients.use() as db:
+            found = _get(db.collection(TRANSFERS), transfer_id)
+        return None if found is None else without_key(found)
+
+    def update_transfer(
+        self, transfer_id: str, *, expect: str | Collection[str], changes: Mapping[str, object]
+    ) -> Document | None:
+        if changes.get("transfer_id", transfer_id) != transfer_id:
+            raise StoreRefused("transfer_id cannot be changed")
+        with self._clients.use() as db:
+            transfers = db.collection(TRANSFERS)
+            for _ in range(_REVISION_TRIES):
+                found = _get(transfers, transfer_id)
+                if found is None or found["status"] not in statuses(expect):
+                    return None
+                changed = {**found, **changes}
+                integer_of(changed, "ts"), text_of(changed, "status"), encode(changed)
+                try:
+                    # The revision read makes it compare-and-set: 1200 when another has written since.
+                    transfers.replace(changed, check_rev=True, sync=True)
+                except ArangoServerError as error:
+                    if error.error_code != CONFLICT:
+                        raise
+                    continue
+                return without_key(changed)
+        raise StoreUnavailable(f"transfer {transfer_id}: changed by others {_REVISION_TRIES} times in a row")
+
+    def transfers(
+        self, *, limit: int = 100, cursor: str | None = None, status: str | Collection[str] | None = None
+    ) -> Page:
+        bound: dict[str, object] = {} if status is None else {"status": list(statuses(status))}
+        return self._page(aql.Listing(TRANSFERS, tuple(bound), True), bound, limit, cursor)
+
+    def prune(self, *, before_ts: int) -> dict[str, int]:
+        final = sorted(FINAL_TRANSFER_STATUSES)
+        return {
+            SNAPSHOTS: self._prune_snapshots(before_ts),
+            TRANSFERS: self._prune(aql.PRUNE_TRANSFERS, before=before_ts, final=final),
+            ALERTS: self._prune(aql.PRUNE_ALERTS, before=before_ts),
+        }
+
+    def close(self) -> None:
+        self._clients.close()
+
+    def _create_database(self) -> None:
+        with self._clients.use("_system") as system:
+            try:
+                system.create_database(self._clients.address.database)
+            except DatabaseCreateError as error:
+                if error.error_code != DUPLICATE_NAME:
+                    raise
+
+    def _create(self, db: StandardDatabase) -> None:
+        for name, indexes in INDEXES.items():
+            try:
+                db.create_collection(name)
+            except CollectionCreateError as error:
+                if error.error_code != DUPLICATE_NAME:
+                    raise
+            for fields, unique in indexes:
+                index = {"type": "persistent", "fields": list(fields), "unique": unique, "inBackground": True}
+                db.collection(name).add_index(index)
+        turns = {"type": "persistent", "fields": ["turn"], "unique": True, "sparse": True, "inBackground": True}
+        db.collection(TRANSFERS).add_index(turns)
+        if self._retention_days is not None:
+            db.collection(SNAPSHOTS).add_index({"type": "ttl", "fields": ["expires_at"], "expireAfter": 0})
+
+    def _with_expiry(self, docs: Sequence[Mapping[str, object]], ids: Sequence[SnapshotId]) -> list[Document]:
+        # What may expire is what is no longer the latest of an open position: it gets its time, the latest gets none.
+        if self._retention_days is None:
+            return [dict(doc) for doc in docs]
+        last = {row.position_id: row.seq for row in sorted(ids, key=lambda row: row.seq)}
+        return [
+            dict(doc)
+            if row.status == "OPEN" and row.seq == last[row.position_id]
+            else {**doc, "expires_at": row.ts // 1000 + self._retention_days * _DAY_S}
+            for doc, row in zip(docs, ids, strict=True)
+        ]
+
+    def _expire_predecessors(self, db: StandardDatabase, ids: Sequence[SnapshotId]) -> None:
+        first = {row.position_id: row.seq for row in sorted(ids, key=lambda row: -row.seq)}
+        marks = [{"position_id": position_id, "seq": seq} for position_id, seq in first.items() if seq > 1]
+        if marks and self._retention_days is not None:
+            retention_s = self._retention_days * _DAY_S
+            rows(db, aql.EXPIRE_PREDECESSORS, marks=marks, retention_s=retention_s)
+
+    def _page(self, listing: aql.Listing, bound: Mapping[str, object], limit: int, cursor: str | None) -> Page:
+        size = page_size(limit)
+        place: dict[str, object]
+        start = _END if listing.newest_first else 0
+        if listing.by_seq:
+            place = {"seq": read_number_cursor(cursor) if cursor else start}
+        else:
+            ts, key = read_cursor(cursor) if cursor else (start, "")
+            place = {"ts": ts, "key": key}
+        found = self._query(listing.text(), **bound, **place, limit=size + 1)
+        next_cursor = None
+        if len(found) > size:
+            last = found[size - 1]
+            next_cursor = str(last["seq"]) if listing.by_seq else make_cursor(last["ts"], last["_key"])
+        strip = without_own if listing.collection == SNAPSHOTS else without_key
+        return Page([strip(doc) for doc in found[:size]], next_cursor)
+
+    def _query(self, text: str, **bound: object) -> list[Document]:
+        with self._clients.use() as db:
+            return rows(db, text, **bound)
+
+    def _prune_snapshots(self, before_ts: int) -> int:
+        deleted, reached = 0, 0
+        while True:
+            with self._clients.use() as db:
+                times = values(db, aql.PRUNE_SNAPSHOTS, reached=reached, before=before_ts, limit=_CHUNK)
+            deleted += len(times)
+            if len(times) < _CHUNK:
+                return deleted
+            reached = max(reached, *(ts for ts in times if isinstance(ts, int)))
+
+    def _prune(self, text: str, **bound: object) -> int:
+        deleted = 0
+        while True:
+            with self._clients.use() as db:
+                removed = len(values(db, text, **bound, limit=_CHUNK))
+            deleted += removed
+            if removed < _CHUNK:
+                return deleted
+
+
+def _results(answers: object) -> Sequence[object]:
+    if not isinstance(answers, list):
+        raise StoreUnavailable("ArangoDB answered a list of documents with something else")
+    return answers
+
+
+def _get(transfers: StandardCollection, transfer_id: str) -> Document | None:
+    found = transfers.get(key_of(transfer_id))
+    return found if isinstance(found, dict) else None
+
+
+def _conflicts(db: StandardDatabase, known: Sequence[tuple[SnapshotId, Mapping[str, object]]]) -> list[tuple[str, int]]:
+    """Which of the documents that are there already differ from what is there."""
+    stored = {
+        str(doc["_key"]): as_doubles(without_own(doc))
+        for doc in rows(db, aql.BY_KEYS, keys=[row.key for row, _ in known])
+    }
+    return [(row.position_id, row.seq) for row, doc in known if stored.get(row.key) != as_doubles(doc)]
