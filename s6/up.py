@@ -1,0 +1,133 @@
+"""`s6 up`: the whole system on one machine, in the foreground: Redis, paper neighbours and every Procfile process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import requests
+
+import s6
+from s6.embedded import EmbeddedError, EmbeddedRedis
+from s6.embedded.guardian import guardian
+from s6.environment import Place, UpError, make_environment, paper_arguments
+from s6.settings import NEIGHBOURS, load_settings
+from s6.store import open_store
+from s6.supervisor import Printer, Supervised, process_types
+
+__all__ = ["UpError", "up"]
+
+ROOT: Final = Path(s6.__file__).resolve().parent.parent
+#: Ended in this order: nothing new comes in before what handles it is gone; the neighbours last.
+ORDER: Final = (("web", "beat", "flower"), ("listener",), ("worker",), ("paper",))
+STOP_S: Final = 8.0
+HEALTHY_S: Final = 90.0
+
+
+def up(options: argparse.Namespace) -> int:
+    """Run until SIGTERM, Ctrl-C or the end of the terminal; every process is gone when it returns.
+
+    Raises ``UpError``, ``SettingsError``, ``EmbeddedError`` or ``OSError`` for what keeps it from starting.
+    """
+    ended = _Ended()
+    place = Place(options)
+    environment = make_environment(place, dict(os.environ))
+    load_settings(environment, need=() if place.paper else NEIGHBOURS)
+    printer = Printer(on_broken_pipe=ended.set)
+    for note in place.notes:
+        printer.say(note)
+    house = _House(place, environment, printer)
+    try:
+        house.start()
+        house.watch(ended)
+    finally:
+        house.stop(ended)
+    return 0
+
+
+class _Ended(threading.Event):
+    """Set by the first signal that asks for the end; ``impatient`` once there was a second one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.impatient = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._heard)
+
+    def _heard(self, number: int, frame: object) -> None:
+        self.impatient = self.is_set()
+        self.set()
+
+
+class _House:
+    def __init__(self, place: Place, environment: dict[str, str], printer: Printer) -> None:
+        self._place, self._environment, self._printer = place, environment, printer
+        self._redis: EmbeddedRedis | None = place.redis
+        self._children: list[Supervised] = []
+
+    def start(self) -> None:
+        if self._redis is not None:
+            self._redis.start()
+            self._printer.say(f"Redis on {self._redis.address}, data in {self._redis.folder}")
+        store = open_store(self._environment["S6_STORE_URL"])
+        store.init()
+        store.close()
+        if self._place.paper:
+            self._launch("paper", [sys.executable, "-m", "s6.cli", *paper_arguments(self._place)])
+        for name, line in process_types(ROOT / "Procfile").items():
+            if name != "flower" or self._place.flower:
+                self._launch(name, ["/bin/sh", "-c", f"exec {line}"])
+
+    def watch(self, ended: threading.Event) -> None:
+        """Keep everything alive until the end; show the box as soon as S6 is healthy."""
+        deadline, shown = time.monotonic() + HEALTHY_S, False
+        while not ended.wait(0.25):
+            self._revive()
+            if not shown and (self._healthy() or time.monotonic() > deadline):
+                shown = True
+                self._printer.box(self._place.summary(self._environment, healthy=self._healthy()))
+
+    def stop(self, ended: _Ended) -> None:
+        self._printer.say("stopping")
+        deadline = time.monotonic() + STOP_S
+        for names in ORDER:
+            group = [child for child in self._children if child.name in names]
+            for child in group:
+                child.terminate()
+            while any(child.alive for child in group) and time.monotonic() < deadline and not ended.impatient:
+                time.sleep(0.02)
+        for child in self._children:
+            if child.kill():
+                self._printer.say(f"{child.name} did not stop in time and was killed")
+        if self._redis is not None:
+            self._redis.stop()
+        guardian().close()
+        self._printer.say("stopped; nothing is left running")
+
+    def _launch(self, name: str, command: list[str]) -> None:
+        child = Supervised(name, command, cwd=ROOT, environment=self._environment, printer=self._printer)
+        child.start()
+        self._children.append(child)
+
+    def _revive(self) -> None:
+        if self._redis is not None and not self._redis.alive:
+            self._printer.say("Redis ended; starting it again")
+            try:
+                self._redis.start()
+            except EmbeddedError as error:
+                self._printer.say(f"Redis doesn't start: {error}")
+                time.sleep(1)
+        for child in self._children:
+            child.revive()
+
+    def _healthy(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self._environment['PORT']}/health", timeout=3).status_code == 200
+        except requests.RequestException:
+            return False
