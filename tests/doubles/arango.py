@@ -132,6 +132,7 @@ class ArangoDouble:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # a crowd may connect at once
 
     def __init__(self, address: tuple[str, int], double: ArangoDouble) -> None:
         super().__init__(address, _Handler)

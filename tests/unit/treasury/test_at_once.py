@@ -1,4 +1,4 @@
-"""Twenty triggers at once, on the real embedded store."""
+"""Twenty triggers at once, on the real embedded store and on a double of the other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from s6.store import Document, Store, open_store
 from s6.treasury import Refusal, TransferInFlight
+from tests.doubles.arango import ArangoDouble
 from tests.unit.treasury.world import MOVED, World
 
 CROWD = 20
@@ -27,12 +28,13 @@ class NoLock:
         return False
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = open_store(f"sqlite:///{tmp_path}/s6.db")
-    made.init()
-    yield made
-    made.close()
+@pytest.fixture(params=["sqlite", "arango"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    with ArangoDouble() as double:
+        made = open_store(f"sqlite:///{tmp_path}/s6.db" if request.param == "sqlite" else double.url())
+        made.init()
+        yield made
+        made.close()
 
 
 @pytest.fixture(params=["locked", "locks expired"])
