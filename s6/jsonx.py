@@ -1,4 +1,4 @@
-"""JSON with exact decimals: a ``Decimal`` is written as a JSON number of its own digits and read back as a ``Decimal``."""
+"""JSON with exact decimals: a ``Decimal`` is written as a number of its own digits and read back as a ``Decimal``."""
 
 from __future__ import annotations
 

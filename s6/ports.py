@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
 
+from s6.model.bundle import ActiveBundle
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
@@ -142,7 +143,8 @@ class State(Protocol):
 
     def outbox_peek(self, position_id: str, limit: int) -> list[Doc]: ...
 
-    def outbox_drop(self, position_id: str, count: int) -> None: ...
+    def outbox_drop(self, position_id: str, last_key: str, count: int) -> None:
+        """Take the first ``count`` off, the last of them being ``last_key``; nothing when others already did."""
 
     def outbox_done(self, position_id: str, seen: float) -> None:
         """Take a position off the list unless more came since ``seen``."""
@@ -237,6 +239,9 @@ class Alerts(Protocol):
     def raise_alert(self, severity: Severity, code: str, detail: str, *, position_id: str = "") -> None:
         """Tell people. The same code for the same position within its quiet time is told once. Never raises."""
 
+    def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str]) -> None:
+        """Keep a message that can't be handled (``s6:deadletter``) and raise a WARN."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -261,11 +266,19 @@ class Hints(Protocol):
 
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None: ...
 
+    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+        """Ask for many evaluations in one batch."""
+
     def execute(self, position_id: str, op: Operation) -> None:
         """Drive an operation from its first stage (STOP_MOVE: cancel → await → place)."""
 
     def resume(self, position_id: str, op: Operation) -> None:
         """Take the next step of an operation that has just been woken."""
+
+
+class BundleSource(Protocol):
+    def current(self) -> ActiveBundle | None:
+        """The bundle in force, immutable; None before the first has come."""
 
 
 class Gate(Protocol):

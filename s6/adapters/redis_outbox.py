@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from s6 import jsonx
-from s6.adapters import keys
+from s6 import jsonx, keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.model.types import ZERO, plain
@@ -26,10 +25,11 @@ MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
 
 class RedisOutbox:
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
-        self._redis = redis
+        self._redis: Any = redis  # redis-py calls every answer bytes | str; with decode_responses it is str
         self._clock = clock
         self._relayed = redis.register_script(lua.RELAYED)
         self._done = redis.register_script(lua.DONE_UNLESS_MORE)
+        self._drop = redis.register_script(lua.DROP_TO)
         self._quota = redis.register_script(lua.QUOTA)
 
     def relay_events(self, position_id: str) -> int:
@@ -71,11 +71,13 @@ class RedisOutbox:
     def peek(self, position_id: str, limit: int) -> list[Doc]:
         return [jsonx.loads(text) for text in self._redis.lrange(keys.snaps_outbox(position_id), 0, limit - 1)]
 
-    def drop(self, position_id: str, count: int) -> None:
-        self._redis.ltrim(keys.snaps_outbox(position_id), count, -1)
+    def drop(self, position_id: str, last_key: str, count: int) -> None:
+        self._drop(keys=[keys.snaps_outbox(position_id)], args=[count, last_key])
 
     def done(self, position_id: str, seen: float) -> None:
-        self._done(keys=[keys.OUTBOX], args=[position_id, seen])
+        """Off the list, unless something was put in since ``seen`` or events still wait (another relay has them)."""
+        if not self._redis.llen(keys.events_outbox(position_id)):
+            self._done(keys=[keys.OUTBOX], args=[position_id, seen])
 
     def size(self) -> int:
         """How many snapshots wait, over all positions."""

@@ -63,6 +63,15 @@ if left == 0 then redis.call('DEL', KEYS[1]) end
 return left
 """
 
+# Take the first n off a list of JSON documents, if the n-th still is the one with that _key.
+# KEYS: list · ARGV: n, _key
+DROP_TO: Final = """
+local text = redis.call('LINDEX', KEYS[1], tonumber(ARGV[1]) - 1)
+if not text or cjson.decode(text)['_key'] ~= ARGV[2] then return 0 end
+redis.call('LTRIM', KEYS[1], ARGV[1], -1)
+return 1
+"""
+
 # KEYS: zset · ARGV: member, score as it was seen
 DONE_UNLESS_MORE: Final = """
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -70,7 +79,8 @@ if score and tonumber(score) <= tonumber(ARGV[2]) then return redis.call('ZREM',
 return 0
 """
 
-# A counter moved exactly once per id. KEYS: counter, applied (zset, same slot) · ARGV: id, expected, new, now, keep_from
+# A counter moved exactly once per id.
+# KEYS: counter, applied (zset, same slot) · ARGV: id, expected, new, now, keep_from
 # Returns 1 applied, 0 was applied before, -1 the counter has changed.
 QUOTA: Final = """
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from s6 import jsonx
-from s6.adapters import keys
+from s6 import jsonx, keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_outbox import RedisOutbox
@@ -38,7 +37,7 @@ class RedisState:
     """``s6.ports.State`` over a Redis client that never repeats a command by itself."""
 
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
-        self._redis = redis
+        self._redis: Any = redis  # redis-py calls every answer bytes | str; with decode_responses it is str
         self._clock = clock
         self._commit = redis.register_script(lua.COMMIT)
         self._release = redis.register_script(lua.RELEASE)
@@ -111,8 +110,8 @@ class RedisState:
             pipe.srem(keys.OPS, after.position_id)
         if any(o.kind == "ADD" and not o.live for o in change.orders):
             pipe.hdel(keys.ADDS_AT_WORK, after.position_id)
-        pipe.publish(keys.CHANGED, f"{after.symbol} {after.position_id}")
         pipe.execute()
+        self._redis.publish(keys.CHANGED, f"{after.symbol} {after.position_id}")
 
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         with _asking():
@@ -199,11 +198,13 @@ class RedisState:
         with _asking():
             while True:
                 known = self._redis.hgetall(key)
-                high = max(mark, Decimal(known["high"])) if known else mark
-                low = min(mark, Decimal(known["low"])) if known else mark
                 n = known.get("n", "")
-                args = [n, "high", plain(high), "low", plain(low), "ts", ts, "n", int(n or 0) + 1]
-                if self._swap(keys=[key], args=args):
+                changed: list[str | int] = []
+                if not known or mark > Decimal(known["high"]):
+                    changed += ["high", plain(mark), "high_ts", ts]
+                if not known or mark < Decimal(known["low"]):
+                    changed += ["low", plain(mark), "low_ts", ts]
+                if not changed or self._swap(keys=[key], args=[n, *changed, "n", int(n or 0) + 1]):
                     return
 
     def crossing(self, position_id: str) -> Extremes | None:
@@ -211,7 +212,8 @@ class RedisState:
             raw = self._redis.hgetall(keys.crossing(position_id))
         if not raw:
             return None
-        return Extremes(Decimal(raw["high"]), Decimal(raw["low"]), int(raw["ts"]), int(raw["n"]))
+        high, low = Decimal(raw["high"]), Decimal(raw["low"])
+        return Extremes(high, int(raw["high_ts"]), low, int(raw["low_ts"]), int(raw["n"]))
 
     def clear_crossing(self, position_id: str, seen: Extremes) -> None:
         with _asking():
@@ -250,9 +252,9 @@ class RedisState:
         with _asking():
             return self._outbox.peek(position_id, limit)
 
-    def outbox_drop(self, position_id: str, count: int) -> None:
+    def outbox_drop(self, position_id: str, last_key: str, count: int) -> None:
         with _asking():
-            self._outbox.drop(position_id, count)
+            self._outbox.drop(position_id, last_key, count)
 
     def outbox_done(self, position_id: str, seen: float) -> None:
         with _asking():
@@ -261,6 +263,10 @@ class RedisState:
     def outbox_size(self) -> int:
         with _asking():
             return self._outbox.size()
+
+    def note_sweep(self, now: int) -> None:
+        with _asking():
+            self._redis.hset(keys.SWEEP_LAST, mapping={"ts": now})
 
     # -- budgets -----------------------------------------------------------------------------------------------
 

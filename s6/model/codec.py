@@ -12,7 +12,6 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from decimal import Decimal
-from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from s6.model.types import plain
@@ -20,6 +19,7 @@ from s6.model.types import plain
 T = TypeVar("T")
 _Write = Callable[[Any], str]
 _Read = Callable[[str], Any]
+_plans: dict[type[Any], tuple[tuple[str, _Write, _Read, bool], ...]] = {}
 
 
 def to_fields(record: object) -> dict[str, str]:
@@ -42,8 +42,14 @@ def from_fields(cls: type[T], raw: Mapping[str, str]) -> T:
     return cls(**values)
 
 
-@cache
 def _plan(cls: type[Any]) -> tuple[tuple[str, _Write, _Read, bool], ...]:
+    plan = _plans.get(cls)
+    if plan is None:
+        plan = _plans[cls] = _planned(cls)
+    return plan
+
+
+def _planned(cls: type[Any]) -> tuple[tuple[str, _Write, _Read, bool], ...]:
     hints = get_type_hints(cls)
     rows = []
     for field in fields(cls):

@@ -36,13 +36,21 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Highest and lowest mark of the ticks that crossed something since the last evaluation; ``number`` tells versions
-    apart."""
+    """Highest and lowest mark of the ticks that crossed something since the last evaluation, and when they were read.
+
+    ``number`` tells versions apart.
+    """
 
     high: Decimal
+    high_ts: int
     low: Decimal
-    ts: int
+    low_ts: int
     number: int = 0
+
+    @property
+    def ts(self) -> int:
+        """When the newest of both was read."""
+        return max(self.high_ts, self.low_ts)
 
 
 @dataclass(frozen=True, slots=True)

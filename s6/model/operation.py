@@ -28,6 +28,7 @@ class Operation:
     """
 
     op_id: str
+    position_id: str
     kind: OpKind
     stage: Stage
     reason: str

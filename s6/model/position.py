@@ -54,8 +54,8 @@ class Position:
     with every commit and fences late writers. ``sl_price``/``sl_level`` are those of this life's last *accepted* stop,
     whether its order still lives or not; ``sl_order`` is the live one's id, empty when none rests (SPOT's guard is
     S6's own; so is that of a FUT position too small for S4's stops: ``self_guarded``). ``ladder`` is the take-profit
-    ladder in force, as JSON. ``orders`` holds only orders that may still fill. ``taken`` is the margin (SPOT: cost) that the quotas
-    hold for this life. ``exiting`` names why the position must be closed at market; it sticks until flat.
+    ladder in force, as JSON. ``orders`` holds only orders that may still fill. ``taken`` is the margin (SPOT: cost)
+    that the quotas hold for this life. ``exiting`` names why the position must be closed at market; it sticks until flat.
     """
 
     position_id: str
@@ -104,6 +104,7 @@ class Position:
     reduces: int = 0
     reduce_ts: int = 0
     hold_until: int = 0
+    exit_not_before: int = 0
     # watermarks
     best_mark: Decimal = ZERO
     best_roe: Decimal = ZERO

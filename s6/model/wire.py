@@ -125,9 +125,7 @@ class FeatureMessage(_Message):
         """What is known after this message: older ones change nothing, a signal stands until the next."""
         if self.ts < known.ts:
             return known
-        if self.signal is None:
-            signal, signal_id, signal_ts = known.signal, known.signal_id, known.signal_ts
-        elif self.signal_id and self.signal_id == known.signal_id:
+        if self.signal is None or (self.signal_id and self.signal_id == known.signal_id):
             signal, signal_id, signal_ts = known.signal, known.signal_id, known.signal_ts
         else:
             signal, signal_id, signal_ts = self.signal, self.signal_id, self.ts

@@ -1,0 +1,74 @@
+"""Celery's settings, each with its reason. The environment is read once, here, when a process starts.
+
+Tasks are hints: any of them may be lost, doubled or late, so what these settings buy is promptness, not safety.
+"""
+
+from __future__ import annotations
+
+from kombu.entity import Queue
+
+from s6.settings import settings_or_exit
+
+settings = settings_or_exit()
+
+broker_url = settings.broker.url
+broker_transport_options = {
+    "visibility_timeout": 120,  # a dead worker's messages come back after this; the sweep is quicker
+    "unacked_restore_limit": 1000,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+    "retry_on_timeout": False,
+    "queue_order_strategy": "priority",
+    **settings.broker.options,
+}
+broker_connection_retry_on_startup = True
+broker_connection_timeout = 2
+broker_pool_limit = 10
+
+task_ignore_result = True
+result_backend = None
+task_acks_late = True
+task_reject_on_worker_lost = True  # safe: poison is counted in the operation's record, not in the message
+task_publish_retry = False  # a hint that cannot be sent is dropped; the sweep makes another
+task_default_queue = "manage"
+task_queues = [Queue(name) for name in ("execution", "manage", "treasury", "snapshots", "upkeep")]
+task_routes = {
+    "tasks.execution.*": {"queue": "execution"},
+    "tasks.manage.*": {"queue": "manage"},
+    "tasks.treasury.*": {"queue": "treasury"},
+    "tasks.snapshots.*": {"queue": "snapshots"},
+    "tasks.upkeep.*": {"queue": "upkeep"},
+}
+task_serializer = "json"
+accept_content = ["json"]
+task_time_limit = 60
+task_soft_time_limit = 45
+
+worker_prefetch_multiplier = 1
+worker_concurrency = settings.worker_threads
+worker_pool = "threads"  # the work is waiting for HTTP; each call is bounded to 3 s by itself
+worker_send_task_events = True  # for Flower
+worker_hijack_root_logger = False
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+beat_scheduler = "tasks.beat:Pulse"
+beat_max_loop_interval = 1
+beat_schedule = {
+    "sweep": {
+        "task": "tasks.manage.sweep",
+        "schedule": settings.manage_tick_s,
+        "options": {"expires": max(settings.manage_tick_s, 1)},
+    },
+    "treasury": {
+        "task": "tasks.treasury.check",
+        "schedule": settings.treasury_tick_s,
+        "options": {"expires": max(settings.treasury_tick_s, 1)},
+    },
+    "transfers": {"task": "tasks.treasury.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "snapshots": {"task": "tasks.snapshots.relay", "schedule": 0.5, "options": {"expires": 2}},
+    "alerts": {"task": "tasks.upkeep.tell", "schedule": 1.0, "options": {"expires": 5}},
+}
+enable_utc = True
+timezone = "UTC"

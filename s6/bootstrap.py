@@ -1,0 +1,162 @@
+"""Put the parts together: one House per process, made after the fork."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s6.adapters.breaker import SharedBreaker
+from s6.adapters.http import Neighbour
+from s6.adapters.redis_client import RedisClient, connect
+from s6.adapters.redis_state import RedisState
+from s6.adapters.s1 import S1Wallets
+from s6.adapters.s4 import S4Orders
+from s6.adapters.s10 import S10Config
+from s6.adapters.s12 import S12Approvals
+from s6.alerts import AlertBook
+from s6.clock import SystemClock
+from s6.coldstart import ColdStart
+from s6.config import Bundles
+from s6.governor import Governor
+from s6.health import HealthGate
+from s6.health_report import HealthReporter
+from s6.manage import Manager
+from s6.metrics import RedisMetrics
+from s6.notify import notify_pending
+from s6.operations.executor import Executor
+from s6.poller import tell_of_neighbour
+from s6.ports import Hints
+from s6.reconcile import Reconciler
+from s6.recording import Recorder
+from s6.relay import Relay
+from s6.results import Results
+from s6.settings import Settings
+from s6.store import Store, open_store
+from s6.sweep import Sweep, silent
+from s6.treasury import Treasury
+
+if TYPE_CHECKING:
+    from tasks.hints import CeleryHints
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything a process of S6 may need, by name."""
+
+    settings: Settings
+    clock: SystemClock
+    redis: RedisClient
+    state: RedisState
+    store: Store
+    bundles: Bundles
+    breaker: SharedBreaker
+    gate: HealthGate
+    alerts: AlertBook
+    metrics: RedisMetrics
+    hints: Hints
+    orders: S4Orders
+    results: Results
+    governor: Governor
+    executor: Executor
+    manager: Manager
+    reconciler: Reconciler
+    coldstart: ColdStart
+    sweep: Sweep
+    relay: Relay
+    treasury: Treasury
+    reporter: HealthReporter
+
+    def sweep_once(self) -> None:
+        """The sweep, once a period however many ask: a copy that comes too early finds the turn taken."""
+        turn = int(self.settings.manage_tick_s * 900)
+        if self.state.lock("lock:sweep", turn) is None:
+            return
+        self.sweep.run()
+        self.state.note_sweep(self.clock.now_ms())
+
+    def inquire_silent(self, position_id: str) -> None:
+        """Ask S4 about market orders it accepted and has been silent about."""
+        loaded, bundle = self.state.load(position_id), self.bundles.current()
+        if loaded is None or bundle is None:
+            return
+        for name in silent(loaded, bundle, self.clock.now_ms()):
+            order = loaded.position.order(name)
+            if order is not None:
+                self.reconciler.order(position_id, order)
+
+    def tell_alerts(self) -> None:
+        """Alerts on to the store, and to people where somebody is to be told."""
+        self.alerts.relay(self.store)
+        if self.settings.notify_urls:
+            notify_pending(self.redis, self.settings.notify_urls)
+
+    def health(self) -> dict[str, object]:
+        """The body of ``GET /health``."""
+        return self.reporter.report()
+
+
+def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
+    """A House over real parts. Raises ``RedisError`` when a Redis Cluster cannot be reached (others connect later)."""
+    if hints is None:
+        from tasks.hints import CeleryHints
+
+        hints = CeleryHints()
+    clock = SystemClock()
+    redis = connect(settings.redis)
+    metrics = RedisMetrics(redis)
+    store = open_store(settings.store_url)
+    alerts = AlertBook(redis, clock, metrics, store, people=bool(settings.notify_urls))
+    breaker = SharedBreaker(redis, clock, partial(tell_of_neighbour, alerts))
+    neighbour = {
+        name: Neighbour(name, url, breaker, metrics)
+        for name, url in (
+            ("s1", settings.s1_url),
+            ("s4", settings.s4_url),
+            ("s10", settings.s10_url),
+            ("s12", settings.s12_url),
+        )
+    }
+    bundles = Bundles(redis, S10Config(neighbour["s10"]), alerts, clock)
+    gate = HealthGate(redis, breaker, bundles, alerts)
+    state = RedisState(redis, clock)
+    recorder = Recorder(state, alerts, metrics)
+    orders = S4Orders(neighbour["s4"])
+    results = Results(state, bundles, recorder, hints, clock, alerts)
+    governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
+    reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
+    relay = Relay(state, store, alerts, metrics)
+    return House(
+        settings=settings,
+        clock=clock,
+        redis=redis,
+        state=state,
+        store=store,
+        bundles=bundles,
+        breaker=breaker,
+        gate=gate,
+        alerts=alerts,
+        metrics=metrics,
+        hints=hints,
+        orders=orders,
+        results=results,
+        governor=governor,
+        executor=Executor(state, orders, bundles, results, recorder, hints, clock),
+        manager=Manager(governor, state, bundles, recorder, hints, clock),
+        reconciler=reconciler,
+        coldstart=ColdStart(state, store, relay, reconciler, hints, alerts),
+        sweep=Sweep(state, bundles, gate, hints, metrics, clock),
+        relay=relay,
+        treasury=Treasury(
+            store=store,
+            state=state,
+            wallets=S1Wallets(neighbour["s1"]),
+            approvals=S12Approvals(neighbour["s12"]),
+            bundles=bundles,
+            alerts=alerts,
+            metrics=metrics,
+            clock=clock,
+            hints=hints,
+        ),
+        reporter=HealthReporter(redis, settings.broker, store, gate, clock, settings.manage_tick_s),
+    )

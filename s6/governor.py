@@ -1,0 +1,208 @@
+"""Evaluate one position: lock, load, plan, write the operation down, hand it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from s6 import jsonx, keys
+from s6.messages import event
+from s6.model.bundle import ActiveBundle
+from s6.model.market import MarketView
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.operations import transitions as to
+from s6.operations.begin import begin, order_of
+from s6.plan import Action, Plan, build_plan
+from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, Loaded, LockLost, State
+from s6.recording import Recorder
+from s6.rules.exact import exactly
+
+LOCK_MS: Final = 5_000
+ROUNDS: Final = 32
+OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_BUNDLE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an evaluation. ``recheck_ms``: something falls due by itself after that long (0: nothing)."""
+
+    kind: OutcomeKind
+    plan: Plan | None = None
+    op: Operation | None = None
+    recheck_ms: int = 0
+
+
+class Governor:
+    def __init__(
+        self,
+        state: State,
+        bundles: BundleSource,
+        gate: Gate,
+        recorder: Recorder,
+        hints: Hints,
+        clock: Clock,
+        alerts: Alerts,
+    ) -> None:
+        self._state = state
+        self._bundles = bundles
+        self._gate = gate
+        self._recorder = recorder
+        self._hints = hints
+        self._clock = clock
+        self._alerts = alerts
+
+    def evaluate(self, position_id: str, *, reason: str = "hint") -> Outcome:
+        """Govern once, now. At most one operation is begun; what S6 holds itself (guards) is moved at once.
+
+        Raises ``StateUnavailable``.
+        """
+        key = keys.lock(position_id)
+        token = self._state.lock(key, LOCK_MS)
+        if token is None:
+            return Outcome("BUSY")
+        try:
+            outcome = self.under_lock(position_id, token, reason)
+        except LockLost:
+            self._overrun(position_id)
+            return Outcome("BUSY")
+        if not self._state.unlock(key, token):
+            self._overrun(position_id)
+        self.follow(position_id, outcome)
+        return outcome
+
+    def _overrun(self, position_id: str) -> None:
+        self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
+
+    def follow(self, position_id: str, outcome: Outcome) -> None:
+        """Hand on what an evaluation began, or have it repeated when something falls due. After the lock is given back."""
+        if outcome.op is not None and outcome.kind == "STARTED":
+            self._hints.execute(position_id, outcome.op)
+        elif outcome.op is not None and outcome.op.not_before <= self._clock.now_ms():
+            self._hints.resume(position_id, outcome.op)
+        elif outcome.recheck_ms:
+            self._hints.evaluate(position_id, delay_ms=outcome.recheck_ms)
+
+    def under_lock(self, position_id: str, token: str, reason: str) -> Outcome:
+        """The evaluation proper, for callers that hold the lock. Raises ``LockLost``."""
+        for _ in range(ROUNDS):
+            loaded = self._state.load(position_id)
+            if loaded is None:
+                return Outcome("UNKNOWN")
+            bundle = self._bundles.current()
+            if bundle is None:
+                return Outcome("NO_BUNDLE")
+            if loaded.op is not None:
+                return Outcome("IN_FLIGHT", op=loaded.op)
+            outcome = self._govern(loaded.position, bundle, token, reason)
+            if outcome is not None:
+                return outcome
+        return Outcome("BUSY")
+
+    def look(self, loaded: Loaded, bundle: ActiveBundle) -> tuple[Plan, MarketView]:
+        """The plan as it would be made now. Nothing is executed or changed."""
+        position = loaded.position
+        view = replace(self._state.market(position.symbol), extremes=self._state.crossing(position.position_id))
+        now = self._clock.now_ms()
+        mode = self._gate.mode(position.market, view, now)
+        return build_plan(position, view, bundle, mode, now), view
+
+    def _govern(self, position: Position, bundle: ActiveBundle, token: str, reason: str) -> Outcome | None:
+        """One round; None: look again (somebody wrote first, or a guard was moved)."""
+        plan, view = self.look(Loaded(position, None), bundle)
+        plan = replace(plan, position=_in_force(plan.position, bundle))
+        self._note_regime(plan, view)
+        now = self._clock.now_ms()
+        action = next((a for a in plan.actions if self._may_begin(a, plan.position, bundle)), None)
+        if action is None:
+            return self._rest(position, plan, view, now, token)
+        if action.type == "STAGNATED" or (action.type == "STOP_MOVE" and action.guard):
+            return self._at_once(position, plan, action, now, token)
+        tick_ts = view.extremes.ts if view.extremes else 0
+        after, op = begin(plan.position, action, now, tick_ts)
+        orders: tuple[Order, ...] = ()
+        if op.stage == "PLACE":
+            order = order_of(after, op, now)
+            if order is None:
+                return Outcome("NOTHING", plan)
+            after, op, orders = replace(after, orders=after.with_order(order)), replace(op, order=order), (order,)
+        written = self._recorder.write(
+            after, op, now, token=token, phase="BEFORE", cause=f"{reason}: {action.type} {action.reason}", orders=orders
+        )
+        if written is None:
+            return None
+        self._used(position.position_id, view)
+        if action.fatal:
+            self._alerts.raise_alert("FATAL", "STOP_MOVE_FAILED", action.reason, position_id=position.position_id)
+        return Outcome("STARTED", plan, op)
+
+    def _may_begin(self, action: Action, position: Position, bundle: ActiveBundle) -> bool:
+        """An add must find room first: a place among those at work, and budget."""
+        if action.type != "ADD":
+            return True
+        limits = bundle.limits
+        budget = limits.fut_budget if position.market == "FUT" else limits.spot_budget
+        room = None
+        if budget is not None:
+            with exactly():
+                room = budget - self._state.quota(keys.budget(position.market))
+        return self._state.reserve_add(position.position_id, action.margin, limit=limits.adds_in_flight, room=room)
+
+    def _rest(self, before: Position, plan: Plan, view: MarketView, now: int, token: str) -> Outcome | None:
+        """Nothing to send: keep watermarks that moved, let go of closed positions."""
+        after = plan.position
+        moved = _remembered(after) != _remembered(before)
+        if moved and self._recorder.write(after, None, now, token=token, cause=before.cause) is None:
+            return None
+        self._used(before.position_id, view)
+        if not after.is_open and not any(o.ours for o in after.orders):
+            self._state.settled(after)
+        return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms)
+
+    def _at_once(self, before: Position, plan: Plan, action: Action, now: int, token: str) -> Outcome | None:
+        """What S6 holds itself happens in the very commit: a guard moved, a position found stagnated."""
+        p = plan.position
+        if action.type == "STAGNATED":
+            after = replace(p, stagnated=True)
+            data = {"best_roe": p.best_roe, "best_ts": p.best_ts, "roe": p.roe}
+            told = event(p, "STAGNATED", str(p.best_ts), now, p.qty, p.mark, action.reason, data)
+        else:
+            number = p.op_count + 1
+            after = replace(
+                p,
+                op_count=number,
+                sl_fallback=p.sl_price,
+                sl_price=action.new,
+                sl_level=max(p.sl_level, action.level),
+                sl_qty=p.qty,
+                sl_ts=now,
+                self_guarded=p.market == "FUT",
+            )
+            _, op = begin(p, action, now)
+            told = to.stop_event(after, op, f"guard-{number}", now)
+        cause = f"{action.type} {action.reason}"
+        self._recorder.write(after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(told,))
+        return None
+
+    def _used(self, position_id: str, view: MarketView) -> None:
+        if view.extremes is not None:
+            self._state.clear_crossing(position_id, view.extremes)
+
+    def _note_regime(self, plan: Plan, view: MarketView) -> None:
+        if plan.regime_unknown:
+            text = f"regime {view.features.regime!r} of {view.symbol} is not in the bundle: the default one applies"
+            self._alerts.raise_alert("WARN", "REGIME_UNKNOWN", text, position_id=plan.position.position_id)
+
+
+def _in_force(p: Position, bundle: ActiveBundle) -> Position:
+    """The position with what it should show of the bundle that governs it."""
+    if not p.is_open:
+        return p
+    rules = bundle.fut(p.symbol) if p.market == "FUT" else bundle.spot(p.symbol)
+    ladder = jsonx.dumps([{"roe": r.roe, "fraction": r.fraction} for r in rules.tp_ladder]) if rules else ""
+    return replace(p, ladder=ladder, bundle_version=bundle.version)
+
+
+def _remembered(p: Position) -> tuple[object, ...]:
+    """What must outlive this process although nothing was sent."""
+    return (p.best_mark, p.best_roe, p.best_ts, p.stagnated, p.breach_ts, p.sl_level, p.ladder, p.bundle_version)

@@ -1,0 +1,98 @@
+"""Start the listener's threads, reconcile, and end them all on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from s6.adapters.redis_client import connect
+from s6.bootstrap import House, build
+from s6.config_watch import BundleWatcher
+from s6.heart import Heart
+from s6.listener.index import TriggerIndex
+from s6.listener.market_reader import FeatureReader, MarketReader
+from s6.listener.reconciliation import Reconciliation
+from s6.listener.results_consumer import ResultsConsumer
+from s6.listener.watch import IndexKeeper, RestWatch
+from s6.logs import configure_logging
+from s6.poller import Poller
+from s6.settings import settings_or_exit
+
+log = logging.getLogger(__name__)
+HANGS_S: Final = 30.0
+JOIN_S: Final = 4.0
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0."""
+    settings = settings_or_exit()
+    configure_logging(settings)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    house = _built(settings, ending)
+    if house is None:
+        return 0
+    threads = _threads(house, ending)
+    for thread in threads:
+        thread.start()
+    while not ending.wait(1.0):
+        dead = [t.name for t in threads if not t.is_alive()]
+        if dead:
+            log.critical("threads ended: %s; the process ends, to be started anew", ", ".join(dead))
+            return 1
+    for thread in threads:
+        stop = getattr(thread, "stop", None)
+        if stop is not None:
+            stop()
+    deadline = time.monotonic() + JOIN_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return 0
+
+
+def _built(settings: object, ending: threading.Event) -> House | None:
+    """A cluster is connected to at once, so it may have to be waited for."""
+    from s6.settings import Settings
+
+    assert isinstance(settings, Settings)
+    while not ending.is_set():
+        try:
+            return build(settings)
+        except RedisError as error:
+            log.warning("waiting for Redis: %s", error)
+            ending.wait(1.0)
+    return None
+
+
+def _threads(house: House, ending: threading.Event) -> list[threading.Thread]:
+    settings, state, bundles = house.settings, house.state, house.bundles
+    blocking = connect(settings.redis, blocking=True)
+    consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    index = TriggerIndex()
+    results = ResultsConsumer(blocking, consumer, house.results, bundles, house.alerts, ending)
+    market = MarketReader(blocking, state, index, house.hints, bundles, house.alerts, house.clock, ending)
+    features = FeatureReader(blocking, state, house.hints, bundles, house.alerts, ending)
+    readers = (results, market, features)
+    urls = {"s1": settings.s1_url, "s4": settings.s4_url, "s10": settings.s10_url, "s12": settings.s12_url}
+
+    def alive() -> bool:
+        return all(time.monotonic() - reader.last_round < HANGS_S for reader in readers)
+
+    return [
+        Heart(house.redis, "listener", house.clock, alive),
+        BundleWatcher(blocking, bundles, house.alerts, settings.config_poll_s),
+        Reconciliation(house, ending),
+        *readers,
+        IndexKeeper(blocking, state, bundles, index, ending),
+        RestWatch(state, house.hints, house.clock, ending),
+        Poller(house.redis, urls, house.breaker, house.gate, bundles, house.alerts, house.metrics, house.clock),
+    ]

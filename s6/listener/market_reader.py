@@ -1,0 +1,146 @@
+"""``mkt:*`` and ``feat:events:*``: the newest of each kept in Redis, and whatever a tick crossed asked for at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from s6.adapters.redis_client import RedisClient
+from s6.listener.index import TriggerIndex
+from s6.listener.streams import Entry, Streams, TailReader
+from s6.model.market import Features, Tick
+from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
+from s6.ports import Alerts, BundleSource, Clock, Hints, State, StateUnavailable
+
+log = logging.getLogger(__name__)
+MARKET: Final = "mkt:"
+FEATURES: Final = "feat:events:"
+
+
+class _Reader(threading.Thread):
+    """Reads the streams of one prefix, round by round, as long as the process lives."""
+
+    def __init__(
+        self,
+        prefix: str,
+        backlog: int,
+        redis: RedisClient,
+        bundles: BundleSource,
+        alerts: Alerts,
+        ending: threading.Event,
+    ) -> None:
+        super().__init__(name=prefix.rstrip(":"), daemon=True)
+        self._prefix = prefix
+        self._tail = TailReader(redis, backlog)
+        self._streams = Streams(redis, prefix)
+        self._bundles = bundles
+        self._alerts = alerts
+        self._ending = ending
+        self.last_round = time.monotonic()
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                bundle = self._bundles.current()
+                names = self._streams.names(bundle.symbols if bundle else ())
+                entries = self._tail.read(names, self._ending)
+                for stream in dict.fromkeys(e.stream for e in entries):
+                    self.take(stream.removeprefix(self._prefix), [e for e in entries if e.stream == stream])
+            except (RedisError, StateUnavailable, OSError) as error:
+                log.warning("%s* waits for Redis: %s", self._prefix, error)
+                self._tail.forget()
+                self._ending.wait(0.2)
+            self.last_round = time.monotonic()
+
+    def take(self, symbol: str, entries: list[Entry]) -> None:
+        raise NotImplementedError
+
+    def put_aside(self, entry: Entry, error: MalformedMessage) -> None:
+        self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
+
+
+class MarketReader(_Reader):
+    def __init__(
+        self,
+        redis: RedisClient,
+        state: State,
+        index: TriggerIndex,
+        hints: Hints,
+        bundles: BundleSource,
+        alerts: Alerts,
+        clock: Clock,
+        ending: threading.Event,
+    ) -> None:
+        super().__init__(MARKET, 1, redis, bundles, alerts, ending)
+        self._state = state
+        self._index = index
+        self._hints = hints
+        self._clock = clock
+        self._newest: dict[str, Tick] = {}
+
+    def take(self, symbol: str, entries: list[Entry]) -> None:
+        """Ticks in their order; late ones change nothing. Crossings are written down before they are hinted at."""
+        read_at = self._clock.now_ms()
+        newest = self._newest.get(symbol)
+        crossed: dict[str, list[Decimal]] = {}
+        for entry in entries:
+            try:
+                tick = TickMessage.read(entry.fields).tick()
+            except MalformedMessage as error:
+                self.put_aside(entry, error)
+                continue
+            if newest is not None and tick.ts < newest.ts:
+                continue
+            for name in self._index.crossed(symbol, newest.mark if newest else None, tick.mark):
+                crossed.setdefault(name, []).append(tick.mark)
+            newest = tick
+        if newest is None or newest is self._newest.get(symbol):
+            return
+        self._state.put_tick(symbol, newest)
+        self._newest[symbol] = newest
+        self._tell(crossed, read_at)
+
+    def _tell(self, crossed: Mapping[str, list[Decimal]], read_at: int) -> None:
+        for name, marks in crossed.items():
+            for mark in {max(marks), min(marks)}:
+                self._state.put_crossing(name, mark, read_at)
+            self._hints.evaluate(name)
+
+
+class FeatureReader(_Reader):
+    BACKLOG: Final = 200
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        state: State,
+        hints: Hints,
+        bundles: BundleSource,
+        alerts: Alerts,
+        ending: threading.Event,
+    ) -> None:
+        super().__init__(FEATURES, self.BACKLOG, redis, bundles, alerts, ending)
+        self._state = state
+        self._hints = hints
+        self._known: dict[str, Features] = {}
+
+    def take(self, symbol: str, entries: list[Entry]) -> None:
+        """Fold what is new; a new signal, ATR or regime may change every position of the symbol."""
+        known = self._known.get(symbol) or self._state.market(symbol).features
+        features = known
+        for entry in entries:
+            try:
+                features = FeatureMessage.read(entry.fields).fold(features)
+            except MalformedMessage as error:
+                self.put_aside(entry, error)
+        if features == known:
+            return
+        self._state.put_features(symbol, features)
+        self._known[symbol] = features
+        self._hints.evaluate_many(self._state.ids_of(symbol))

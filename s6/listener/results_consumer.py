@@ -1,0 +1,86 @@
+"""``ord:result:*``: each result applied exactly once, a dead consumer's leftovers claimed, malformed ones put aside."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from s6.adapters.redis_client import RedisClient
+from s6.listener.streams import Entry, GroupReader, Streams
+from s6.model.wire import MalformedMessage, OrderResult
+from s6.ports import Alerts, BundleSource, StateUnavailable
+from s6.results import Contended, Results
+
+log = logging.getLogger(__name__)
+PREFIX: Final = "ord:result:"
+CLAIM_EVERY_S: Final = 1.0
+IDLE_MS: Final = 2_000
+DELIVERIES: Final = 5
+
+
+class ResultsConsumer(threading.Thread):
+    def __init__(
+        self,
+        redis: RedisClient,
+        consumer: str,
+        results: Results,
+        bundles: BundleSource,
+        alerts: Alerts,
+        ending: threading.Event,
+    ) -> None:
+        super().__init__(name="results", daemon=True)
+        self._reader = GroupReader(redis, consumer)
+        self._streams = Streams(redis, PREFIX)
+        self._results = results
+        self._bundles = bundles
+        self._alerts = alerts
+        self._ending = ending
+        self._claimed_at = 0.0
+        self.last_round = time.monotonic()
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._round()
+            except (RedisError, StateUnavailable, OSError) as error:
+                log.warning("results wait for Redis: %s", error)
+                self._ending.wait(0.2)
+            self.last_round = time.monotonic()
+
+    def _round(self) -> None:
+        bundle = self._bundles.current()
+        names = self._streams.names(bundle.symbols if bundle else ())
+        for entry in self._reader.read(names):
+            self._handle(entry, 1)
+        if time.monotonic() - self._claimed_at > CLAIM_EVERY_S:
+            self._claimed_at = time.monotonic()
+            for entry, deliveries in self._reader.left_behind(names, IDLE_MS):
+                self._handle(entry, deliveries)
+            self._results.give_up_overdue()
+
+    def _handle(self, entry: Entry, deliveries: int) -> None:
+        """Apply, then acknowledge; what fails for a passing reason stays pending and is claimed again."""
+        try:
+            result = OrderResult.read(entry.fields)
+            if entry.stream != PREFIX + result.symbol:
+                raise MalformedMessage(f"symbol: {result.symbol} does not belong on {entry.stream}")
+            self._results.apply(result, entry.fields)
+        except MalformedMessage as error:
+            self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
+        except Contended:
+            log.warning("%s %s left for later: its position kept changing", entry.stream, entry.entry_id)
+            return
+        except (RedisError, StateUnavailable):
+            raise
+        except Exception as error:
+            log.exception("%s %s could not be applied", entry.stream, entry.entry_id)
+            if deliveries < DELIVERIES:
+                return
+            text = f"{type(error).__name__}: {error} (after {deliveries} deliveries)"
+            self._alerts.dead_letter(entry.stream, entry.entry_id, text, entry.fields)
+            self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{entry.stream} {entry.entry_id}: {text}")
+        self._reader.done(entry)

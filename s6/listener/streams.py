@@ -1,0 +1,174 @@
+"""Reading many streams whose names come and go, on any kind of Redis.
+
+A single server is asked for all of them in one blocking call; a cluster can't block across slots, so each stream is
+asked in one pipeline, and a short rest follows when none had anything.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from redis.cluster import RedisCluster
+from redis.exceptions import ResponseError
+
+from s6.adapters.redis_client import RedisClient
+from s6.keys import SYMBOLS
+
+BLOCK_MS: Final = 250
+REST_S: Final = 0.02
+COUNT: Final = 200
+SCAN_S: Final = 0.25
+
+
+class Entry(NamedTuple):
+    """One entry of a stream."""
+
+    stream: str
+    entry_id: str
+    fields: dict[str, str]
+
+
+class Streams:
+    """Names of the streams with a prefix: those of known symbols, and those a scan has met."""
+
+    def __init__(self, redis: RedisClient, prefix: str) -> None:
+        self._redis: Any = redis
+        self._prefix = prefix
+        self._found: set[str] = set()
+        self._scanned_at = 0.0
+
+    def names(self, symbols: Iterable[str]) -> list[str]:
+        """All known names; looks for new ones every quarter of a second. Raises ``RedisError``."""
+        if time.monotonic() - self._scanned_at >= SCAN_S:
+            began = time.monotonic()
+            self._found.update(self._redis.scan_iter(match=f"{self._prefix}*", count=5000, _type="stream"))
+            # A scan of a large keyspace takes its time: rest ten times as long as it took.
+            self._scanned_at = time.monotonic() + 10 * (time.monotonic() - began)
+        known = {f"{self._prefix}{symbol}" for symbol in symbols}
+        known.update(f"{self._prefix}{symbol}" for symbol in self._redis.smembers(SYMBOLS))
+        return sorted(self._found | known)
+
+
+class GroupReader:
+    """A consumer of the group ``s6`` over many streams."""
+
+    GROUP: Final = "s6"
+
+    def __init__(self, redis: RedisClient, consumer: str) -> None:
+        self._redis: Any = redis
+        self._consumer = consumer
+        self._grouped: set[str] = set()
+
+    def read(self, names: list[str]) -> list[Entry]:
+        """New entries, waiting a little for some. Raises ``RedisError``."""
+        self._ensure(names)
+        if not names:
+            time.sleep(REST_S)
+            return []
+        try:
+            return self._new(names)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._grouped.clear()  # Redis came back without its groups
+            return []
+
+    def _new(self, names: list[str]) -> list[Entry]:
+        if not isinstance(self._redis, RedisCluster):
+            last = dict.fromkeys(names, ">")
+            answer = self._redis.xreadgroup(self.GROUP, self._consumer, last, count=COUNT, block=BLOCK_MS)
+            return _entries(answer)
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.xreadgroup(self.GROUP, self._consumer, {name: ">"}, count=COUNT)
+        found = [entry for answer in pipe.execute() for entry in _entries(answer)]
+        if not found:
+            time.sleep(REST_S)
+        return found
+
+    def left_behind(self, names: list[str], idle_ms: int) -> list[tuple[Entry, int]]:
+        """Entries delivered to somebody long ago and not acknowledged, now ours, with how often each was delivered."""
+        claimed = []
+        for name in names:
+            _, entries, *_ = self._redis.xautoclaim(
+                name, self.GROUP, self._consumer, min_idle_time=idle_ms, start_id="0-0", count=COUNT
+            )
+            times = {}
+            if entries:
+                low, high = entries[0][0], entries[-1][0]
+                pending = self._redis.xpending_range(name, self.GROUP, low, high, COUNT, self._consumer)
+                times = {p["message_id"]: int(p["times_delivered"]) for p in pending}
+            claimed += [(Entry(name, i, f), times.get(i, 1)) for i, f in entries if f is not None]
+        return claimed
+
+    def done(self, entry: Entry) -> None:
+        self._redis.xack(entry.stream, self.GROUP, entry.entry_id)
+
+    def _ensure(self, names: list[str]) -> None:
+        for name in names:
+            if name in self._grouped:
+                continue
+            try:
+                self._redis.xgroup_create(name, self.GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+            self._grouped.add(name)
+
+
+class TailReader:
+    """Reads streams from where it stands: what every copy of a process must see for itself."""
+
+    def __init__(self, redis: RedisClient, begin_with_last: int) -> None:
+        self._redis: Any = redis
+        self._backlog = begin_with_last
+        self._last: dict[str, str] = {}
+
+    def read(self, names: list[str], ending: threading.Event) -> list[Entry]:
+        """New entries, waiting a little for some; of a stream met for the first time its newest ones."""
+        found: list[Entry] = []
+        for name in names:
+            if name not in self._last:
+                newest = self._redis.xrevrange(name, count=self._backlog)
+                self._last[name] = newest[0][0] if newest else "0-0"
+                found += [Entry(name, i, f) for i, f in reversed(newest)]
+        if found or not names:
+            if not names:
+                ending.wait(REST_S)
+            return found
+        found = self._newer(names, ending)
+        for entry in found:
+            self._last[entry.stream] = entry.entry_id
+        return found
+
+    def forget(self) -> None:
+        """Begin anew: Redis may have lost what was read."""
+        self._last.clear()
+
+    def _newer(self, names: list[str], ending: threading.Event) -> list[Entry]:
+        if not isinstance(self._redis, RedisCluster):
+            last = {name: self._last[name] for name in names}
+            return _entries(self._redis.xread(last, count=1000, block=BLOCK_MS))
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.xread({name: self._last[name]}, count=1000)
+        found = [entry for answer in pipe.execute() for entry in _entries(answer)]
+        if not found:
+            ending.wait(REST_S)
+        return found
+
+
+def _entries(answer: Any) -> list[Entry]:
+    """redis-py gives a list of pairs or, with RESP3, a mapping."""
+    if not answer:
+        return []
+    pairs = answer.items() if isinstance(answer, dict) else answer
+    found = []
+    for name, entries in pairs:
+        if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
+            entries = entries[0]
+        found += [Entry(name, i, f) for i, f in entries if f is not None]
+    return found

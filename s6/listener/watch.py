@@ -1,0 +1,115 @@
+"""The listener's watches: positions that changed go into the trigger index; operations at rest get another hint."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from s6 import keys
+from s6.adapters.redis_client import RedisClient
+from s6.listener.index import TriggerIndex
+from s6.ports import BundleSource, Clock, Hints, State, StateUnavailable
+
+log = logging.getLogger(__name__)
+REFRESH_S: Final = 5.0
+AT_REST_EVERY_S: Final = 1.0
+SHARD: Final = 500
+
+
+class IndexKeeper(threading.Thread):
+    """Follows ``s6:changed`` and, since a message may be lost, reads all open positions anew every few seconds."""
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        state: State,
+        bundles: BundleSource,
+        index: TriggerIndex,
+        ending: threading.Event,
+    ) -> None:
+        super().__init__(name="index", daemon=True)
+        self._redis: Any = redis
+        self._state = state
+        self._bundles = bundles
+        self._index = index
+        self._ending = ending
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._follow()
+            except (RedisError, StateUnavailable, OSError) as error:
+                log.warning("the trigger index waits for Redis: %s", error)
+                self._ending.wait(0.2)
+
+    def _follow(self) -> None:
+        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            pubsub.subscribe(keys.CHANGED)
+            due = 0.0
+            while not self._ending.is_set():
+                if time.monotonic() >= due:
+                    began = time.monotonic()
+                    self._refresh()
+                    due = time.monotonic() + max(REFRESH_S, 5 * (time.monotonic() - began))
+                changed = set()
+                message = pubsub.get_message(timeout=0.2)
+                while message is not None:
+                    changed.add(str(message["data"]).partition(" ")[2])
+                    message = pubsub.get_message(timeout=0)
+                if changed:
+                    self._put(sorted(changed))
+        finally:
+            pubsub.close()
+
+    def _refresh(self) -> None:
+        ids = list(self._state.open_ids())
+        for start in range(0, len(ids), SHARD):
+            self._put(ids[start : start + SHARD])
+        self._index.keep_only(set(ids))
+
+    def _put(self, ids: list[str]) -> None:
+        bundle = self._bundles.current()
+        if bundle is None:
+            return
+        found = [loaded.position for loaded in self._state.load_many(ids) if loaded is not None]
+        views = self._state.markets({p.symbol for p in found})
+        for position in found:
+            self._index.put(position, bundle, views[position.symbol].features)
+
+
+class RestWatch(threading.Thread):
+    """Operations that stand still get another hint: the second line behind Celery's own retries, before the sweep."""
+
+    def __init__(self, state: State, hints: Hints, clock: Clock, ending: threading.Event) -> None:
+        super().__init__(name="at-rest", daemon=True)
+        self._state = state
+        self._hints = hints
+        self._clock = clock
+        self._ending = ending
+        self._seen: dict[str, tuple[object, ...]] = {}
+
+    def run(self) -> None:
+        while not self._ending.wait(AT_REST_EVERY_S):
+            try:
+                self._look()
+            except StateUnavailable as error:
+                log.warning("operations at rest not looked at: %s", error)
+
+    def _look(self) -> None:
+        ids = self._state.ops_in_flight()
+        seen: dict[str, tuple[object, ...]] = {}
+        now = self._clock.now_ms()
+        for name, loaded in zip(ids, self._state.load_many(ids), strict=True):
+            if loaded is None or loaded.op is None:
+                continue
+            op = loaded.op
+            seen[name] = (op.op_id, op.stage, op.attempts)
+            due = max(op.not_before, op.deadline if op.stage == "AWAIT_CANCEL" else 0)
+            if self._seen.get(name) == seen[name] and now > due + 500:
+                self._hints.resume(name, op)
+        self._seen = seen

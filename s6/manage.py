@@ -1,0 +1,171 @@
+"""What operators ask of one position: EVAL, PLAN, EXIT, PAUSE, RESUME (CONTRACT §4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from s6 import keys
+from s6.governor import Governor, Outcome
+from s6.model.operation import Operation
+from s6.model.position import Position
+from s6.model.types import closing_side, opening_side
+from s6.operations.begin import ORDER_KIND
+from s6.plan import Action, Plan
+from s6.ports import BundleSource, Clock, Hints, Loaded, LockLost, State, StateUnavailable
+from s6.recording import Recorder
+
+LOCK_MS: Final = 5_000
+RETRY_AFTER_S: Final = 1
+
+
+class NotFound(Exception):
+    """No such position."""
+
+
+class Busy(Exception):
+    """The position is being governed right now."""
+
+    retry_after_s = RETRY_AFTER_S
+
+
+class Mismatch(Exception):
+    """Symbol or market disagree with the position; ``fields`` names each with what is allowed."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(", ".join(fields))
+        self.fields = fields
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan as it is told to operators: its actions, and the requests to S4 they stand for."""
+
+    plan_id: str
+    position: Position
+    actions: tuple[Action, ...]
+    op: Operation | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The body of the answer."""
+        return {
+            "plan": {"plan_id": self.plan_id, "actions": [_shown(a) for a in self.actions]},
+            "orders": [request for a in self.actions for request in self._requests(a)],
+            "position_id": self.position.position_id,
+            "status": self.position.status,
+            "paused": self.position.paused,
+        }
+
+    def _requests(self, action: Action) -> list[dict[str, object]]:
+        p = self.position
+        requests: list[dict[str, object]] = []
+        if action.target:
+            requests.append({"kind": "CANCEL", "target": action.target})
+        if action.type == "STOP_MOVE" and not action.guard:
+            new: dict[str, object] = {"kind": "NEW", "type": "STOP_MARKET", "reduceOnly": True, "stopPx": action.new}
+            requests.append({**new, "side": closing_side(p.side), "qty": action.qty})
+        elif action.type in ORDER_KIND:
+            adds = action.type == "ADD"
+            side = opening_side(p.side) if adds else closing_side(p.side)
+            new = {"kind": "NEW", "type": "MARKET", "reduceOnly": p.market == "FUT" and not adds}
+            requests.append({**new, "side": side, "qty": action.qty})
+        return requests
+
+
+def _shown(action: Action) -> dict[str, object]:
+    shown: dict[str, object] = {"type": action.type}
+    if action.type == "STOP_MOVE":
+        shown |= {"old": action.old, "new": action.new, "level": action.level}
+    if action.qty:
+        shown["qty"] = action.qty
+    if action.rungs:
+        shown["rungs"] = list(action.rungs)
+    return shown | {"reason": action.reason}
+
+
+class Manager:
+    def __init__(
+        self, governor: Governor, state: State, bundles: BundleSource, recorder: Recorder, hints: Hints, clock: Clock
+    ) -> None:
+        self._governor = governor
+        self._state = state
+        self._bundles = bundles
+        self._recorder = recorder
+        self._hints = hints
+        self._clock = clock
+
+    def manage(self, position_id: str, symbol: str, market: str, action: str, by: str, reason: str) -> PlanView:
+        """Carry out one word. Raises ``NotFound``, ``Busy``, ``Mismatch``, ``StateUnavailable``."""
+        loaded = self._state.load(position_id)
+        if loaded is None:
+            raise NotFound(position_id)
+        _agree(loaded.position, symbol, market)
+        if action == "PLAN":
+            return self._plan(loaded)
+        key = keys.lock(position_id)
+        token = self._state.lock(key, LOCK_MS)
+        if token is None:
+            raise Busy(position_id)
+        try:
+            view, outcome = self._under_lock(position_id, action, token, f"{action} by {by}: {reason}"[:500])
+        except LockLost:
+            raise Busy(position_id) from None
+        finally:
+            self._state.unlock(key, token)
+        if outcome is not None:
+            self._governor.follow(position_id, outcome)
+        return view
+
+    def _plan(self, loaded: Loaded) -> PlanView:
+        bundle = self._bundles.current()
+        if bundle is None:
+            raise StateUnavailable("no bundle is in force yet")
+        plan, _ = self._governor.look(loaded, bundle)
+        return _view(loaded.position, plan, None)
+
+    def _under_lock(self, position_id: str, action: str, token: str, cause: str) -> tuple[PlanView, Outcome | None]:
+        loaded = self._state.load(position_id)
+        if loaded is None:
+            raise NotFound(position_id)
+        if loaded.op is not None:
+            raise Busy(position_id)
+        if action in ("PAUSE", "RESUME"):
+            return self._pause(loaded.position, action == "PAUSE", token, cause), None
+        if action == "EXIT" and loaded.position.is_open and not loaded.position.exiting:
+            leaving = replace(loaded.position, exiting="OPERATOR", exit_not_before=0)
+            if self._write(leaving, token, cause) is None:
+                raise Busy(position_id)
+        if self._bundles.current() is None:
+            raise StateUnavailable("no bundle is in force yet")
+        outcome = self._governor.under_lock(position_id, token, cause)
+        if outcome.kind == "BUSY":
+            raise Busy(position_id)
+        return _view(loaded.position, outcome.plan or Plan(loaded.position), outcome.op), outcome
+
+    def _pause(self, position: Position, paused: bool, token: str, cause: str) -> PlanView:
+        if position.paused == paused or not position.is_open:
+            return _view(position, Plan(position), None)
+        written = self._write(replace(position, paused=paused), token, cause)
+        if written is None:
+            raise Busy(position.position_id)
+        self._hints.evaluate(position.position_id)
+        return _view(written, Plan(written), None)
+
+    def _write(self, position: Position, token: str, cause: str) -> Position | None:
+        return self._recorder.write(position, None, self._clock.now_ms(), token=token, phase="AFTER", cause=cause)
+
+
+def _agree(position: Position, symbol: str, market: str) -> None:
+    fields = {}
+    if symbol != position.symbol:
+        fields["symbol"] = f"the position's is {position.symbol}"
+    if market != position.market:
+        fields["market"] = f"the position's is {position.market}"
+    if fields:
+        raise Mismatch(fields)
+
+
+def _view(position: Position, plan: Plan, op: Operation | None) -> PlanView:
+    plan_id = f"plan-{position.position_id}-{position.life}-{op.op_id if op else plan.position.op_count + 1}"
+    return PlanView(plan_id, position, plan.actions, op)

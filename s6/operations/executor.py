@@ -1,0 +1,235 @@
+"""Drive one operation: as far as it goes without waiting, each step written down before and after S4 is asked.
+
+Any process may call ``advance`` at any time, any number of times: the record says where the operation stands, the
+lock keeps two from asking at once, and the same ids make a repeated request harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Literal
+
+from s6 import keys
+from s6.model.bundle import Execution
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.operations import transitions as to
+from s6.operations.begin import order_of
+from s6.operations.transitions import Step
+from s6.ports import (
+    BundleSource,
+    Clock,
+    Hints,
+    LockLost,
+    NeighbourUnavailable,
+    Orders,
+    Placed,
+    Sample,
+    State,
+)
+from s6.recording import Recorder
+from s6.results import Results
+
+LOCK_MS: Final = 5_000
+BUSY_MS: Final = 25
+STALE_MS: Final = 10_000
+REFUSED_AGAIN_MS: Final = 1_000
+MAX_STEPS: Final = 12
+WRITES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``DONE``: this operation needs nothing more. ``WAIT``: look again in ``wait_ms`` (a result may come sooner).
+    ``BUSY``: somebody else is at it."""
+
+    kind: Literal["DONE", "WAIT", "BUSY"]
+    wait_ms: int = 0
+    stage: str = ""
+
+
+class Executor:
+    def __init__(
+        self,
+        state: State,
+        orders: Orders,
+        bundles: BundleSource,
+        results: Results,
+        recorder: Recorder,
+        hints: Hints,
+        clock: Clock,
+        rng: Random | None = None,
+    ) -> None:
+        self._state = state
+        self._orders = orders
+        self._bundles = bundles
+        self._results = results
+        self._recorder = recorder
+        self._hints = hints
+        self._clock = clock
+        self._rng = rng or Random()
+
+    def advance(self, position_id: str, op_id: str) -> Progress:
+        """Take the operation as far as it goes now. Raises ``StateUnavailable``."""
+        key = keys.lock(position_id)
+        token = self._state.lock(key, LOCK_MS)
+        if token is None:
+            return Progress("BUSY", BUSY_MS + self._rng.randrange(BUSY_MS))
+        try:
+            progress = self._run(position_id, op_id, token)
+        except LockLost:
+            self._overrun(position_id)
+            return Progress("BUSY", BUSY_MS)
+        if not self._state.unlock(key, token):
+            self._overrun(position_id)
+        if progress.kind == "DONE":
+            self._hints.evaluate(position_id)
+        return progress
+
+    def _overrun(self, position_id: str) -> None:
+        self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
+
+    def _run(self, position_id: str, op_id: str, token: str) -> Progress:
+        for _ in range(MAX_STEPS):
+            loaded = self._state.load(position_id)
+            if loaded is None or loaded.op is None or loaded.op.op_id != op_id:
+                return Progress("DONE")
+            position, op = loaded.position, loaded.op
+            now = self._clock.now_ms()
+            if op.not_before > now:
+                return Progress("WAIT", op.not_before - now, op.stage)
+            if op.stage == "AWAIT_CANCEL" and op.deadline > now:
+                return Progress("WAIT", op.deadline - now, op.stage)
+            if not self._step(position, op, token, now):
+                break
+        return Progress("WAIT", BUSY_MS)
+
+    def _step(self, position: Position, op: Operation, token: str, now: int) -> bool:
+        """One step with the outside world; False when the state keeps changing under it."""
+        try:
+            if op.stage == "CANCEL":
+                return self._cancel(position, op, token)
+            if op.stage == "PLACE":
+                return self._place(position, op, token, now)
+            return self._check(position, op, token)
+        except NeighbourUnavailable as error:
+            retry, why = self._execution().retry, str(error)
+            delay = error.retry_after_ms or self.backoff(op.attempts)
+            return self._write(op, token, lambda p, t: to.postponed(p, op, delay, retry.attempts, why, t))
+
+    def backoff(self, attempts: int) -> int:
+        """Exponential with jitter: ``base_ms * 2^attempts`` up to ``cap_ms``, times a factor in [0.5, 1)."""
+        retry = self._execution().retry
+        full = min(retry.cap_ms, retry.base_ms * 2 ** min(attempts, 20))
+        return max(1, int(full * (0.5 + self._rng.random() / 2)))
+
+    def _execution(self) -> Execution:
+        bundle = self._bundles.current()
+        return bundle.execution if bundle else Execution()
+
+    # -- the old order -----------------------------------------------------------------------------------------
+
+    def _cancel(self, position: Position, op: Operation, token: str) -> bool:
+        self._sent(op)
+        status = self._orders.cancel(position, op.target, op.intent).status
+        if status == "PENDING":
+            wait = self._execution().cancel_wait_ms
+            return self._write(op, token, lambda p, t: to.cancel_pending(p, op, wait, t))
+        if status in ("CANCELED", "EXPIRED", "REJECTED"):
+            return self._write(op, token, lambda p, t: to.old_one_gone(p, op, t))
+        return self._write(op, token, lambda p, _: to.unclear(p, op))
+
+    def _check(self, position: Position, op: Operation, token: str) -> bool:
+        """Ask S4 what became of the old order, book its answer, and go by that."""
+        result = self._orders.query(op.target)
+        if result is None:
+            return self._write(op, token, lambda p, t: to.old_one_gone(p, op, t))
+        self._results.apply(result, {}, hint=False)
+        if result.status == "FILLED":
+            return self._write(op, token, lambda p, _: to.old_one_filled(p, op))
+        if result.status in ("CANCELED", "EXPIRED", "REJECTED"):
+            return self._write(op, token, lambda p, t: to.old_one_gone(p, op, t))
+        delay = self.backoff(position.sl_failures + 2)
+        return self._write(op, token, lambda p, t: to.old_one_stays(p, op, delay, t))
+
+    # -- the new order -----------------------------------------------------------------------------------------
+
+    def _place(self, position: Position, op: Operation, token: str, now: int) -> bool:
+        order = op.order
+        if order is None:
+            return self._write(op, token, lambda p, t: _freeze(p, op, t))
+        known = self._known(position, order)
+        if known.status not in ("PENDING", "REJECTED"):
+            return self._accepted(op, token)
+        if not position.is_open:
+            return self._write(op, token, lambda p, _: to.nothing_left(p, op))
+        if _too_late(op, now):
+            if self._orders.query(order.client_order_id) is not None:
+                return self._accepted(op, token)
+            return self._write(op, token, lambda p, _: to.abandoned(p, op))
+        if not op.target:
+            self._sent(op)
+        answer = self._orders.place(position, order)
+        if isinstance(answer, Placed) or self._have_it(answer.reason, order):
+            return self._accepted(op, token)
+        delay = self.backoff(3) + REFUSED_AGAIN_MS
+        return self._write(op, token, lambda p, t: to.refused(p, op, answer.reason, delay, t))
+
+    def _have_it(self, reason: str, order: Order) -> bool:
+        """After ID_CONFLICT: whether S4 has an order under our id (its results then say what it is)."""
+        return reason == "ID_CONFLICT" and self._orders.query(order.client_order_id) is not None
+
+    def _accepted(self, op: Operation, token: str) -> bool:
+        order = op.order
+        assert order is not None
+        return self._write(op, token, lambda p, t: to.accepted(p, op, self._known(p, order), t))
+
+    def _known(self, position: Position, order: Order) -> Order:
+        """The order as the results have left it by now."""
+        live = position.order(order.client_order_id)
+        return live or self._state.seen_order(position.position_id, order.client_order_id) or order
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def _sent(self, op: Operation) -> None:
+        if op.tick_ts and not op.attempts:
+            elapsed = (self._clock.now_ms() - op.tick_ts) / 1000
+            self._recorder.tell(op.position_id, (), (Sample("observe", "s6_reaction_seconds", max(elapsed, 0.0)),))
+
+    def _write(self, op: Operation, token: str, transition: Callable[[Position, int], Step]) -> bool:
+        """Apply a transition to the position as it is now, unless the operation has moved on meanwhile.
+
+        True when that is settled either way, False when others kept writing first.
+        """
+        for _ in range(WRITES):
+            loaded = self._state.load(op.position_id)
+            if loaded is None or loaded.op != op:
+                return True
+            now = self._clock.now_ms()
+            step = transition(loaded.position, now)
+            written = self._recorder.write(
+                step.position,
+                step.op,
+                now,
+                token=token,
+                phase="AFTER" if step.op is None else None,
+                cause=f"{op.kind} {step.outcome}",
+                orders=step.orders,
+                events=step.events,
+            )
+            if written is not None:
+                self._recorder.tell(op.position_id, step.alerts, step.samples)
+                return True
+        return False
+
+
+def _freeze(position: Position, op: Operation, now: int) -> Step:
+    order = order_of(position, op, now)
+    return to.frozen(position, op, order) if order is not None else to.nothing_left(position, op)
+
+
+def _too_late(op: Operation, now: int) -> bool:
+    """Whether an order that only pays at its moment has been tried for too long to be sent once more."""
+    return op.kind in ("TP_PARTIAL", "ADD", "RISK_DOWNGRADE") and op.attempts > 0 and now - op.started_ts > STALE_MS

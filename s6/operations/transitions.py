@@ -1,0 +1,182 @@
+"""What each word from S4 means for an operation. Pure: (position, operation) before -> after, and what to tell.
+
+The table of CONTRACT §3 for STOP_MOVE stands here, one function a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from s6.messages import event
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.model.types import Severity, plain
+from s6.operations.begin import ids
+from s6.ports import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A position and its operation after a step. ``op`` None: it has ended, ``outcome`` says how.
+
+    ``acted``: S4 holds something new, so an AFTER snapshot is due.
+    """
+
+    position: Position
+    op: Operation | None
+    outcome: str = ""
+    acted: bool = False
+    orders: tuple[Order, ...] = ()
+    events: tuple[dict[str, str], ...] = ()
+    alerts: tuple[tuple[Severity, str, str], ...] = ()
+    samples: tuple[Sample, ...] = ()
+
+
+def cancel_pending(p: Position, op: Operation, wait_ms: int, now: int) -> Step:
+    return Step(p, replace(op, stage="AWAIT_CANCEL", deadline=now + wait_ms, attempts=0, not_before=0))
+
+
+def unclear(p: Position, op: Operation) -> Step:
+    """Only asking S4 can tell what became of the old order."""
+    return Step(p, replace(op, stage="CHECK", not_before=0))
+
+
+def old_one_gone(p: Position, op: Operation, now: int) -> Step:
+    """The old order lives no more: place the new one (STOP_MOVE), or be done (CLEANUP)."""
+    rest = tuple(o for o in p.orders if o.client_order_id != op.target)
+    p = replace(p, orders=rest)
+    if p.sl_order == op.target:
+        p = replace(p, sl_order="", sl_qty=p.sl_qty * 0)
+    if op.kind == "CLEANUP":
+        return Step(p, None, "success")
+    if not p.is_open:
+        return Step(p, None, "closed")
+    return Step(p, replace(op, stage="PLACE", gap_ts=op.gap_ts or now, attempts=0, not_before=0))
+
+
+def old_one_filled(p: Position, op: Operation) -> Step:
+    """The fill won the race: no new stop for what is gone."""
+    return Step(p, None, "filled_instead", samples=_ended(op, "filled_instead"))
+
+
+def old_one_stays(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
+    """The cancel did not take: the old stop protects on, the move is tried again later."""
+    failures = p.sl_failures + 1
+    p = replace(p, sl_failures=failures, sl_not_before=now + delay_ms)
+    alerts: tuple[tuple[Severity, str, str], ...] = ()
+    if failures >= 3:
+        alerts = (("ERROR", "STOP_MOVE_FAILED", f"{failures} stop moves failed in a row; the old stop stays"),)
+    return Step(p, None, "kept", alerts=alerts, samples=_ended(op, "kept"))
+
+
+def nothing_left(p: Position, op: Operation) -> Step:
+    return Step(p, None, "nothing_left", samples=_ended(op, "nothing_left"))
+
+
+def frozen(p: Position, op: Operation, order: Order) -> Step:
+    """The order is written down as it will be sent, before it is sent."""
+    return Step(replace(p, orders=p.with_order(order)), replace(op, order=order), orders=(order,))
+
+
+def accepted(p: Position, op: Operation, known: Order, now: int) -> Step:
+    """S4 answered 200. ``known`` is the order as the results have left it, maybe filled already."""
+    order = replace(known, status="NEW") if known.status == "PENDING" else known
+    p = replace(p, orders=p.with_order(order), hold_until=0)
+    samples = (
+        *_ended(op, "success"),
+        Sample("observe", "s6_exec_seconds", (now - op.started_ts) / 1000, {"kind": op.kind}),
+    )
+    if op.kind != "STOP_MOVE":
+        return Step(p, None, "success", True, (order,), samples=samples)
+    if op.gap_ts:
+        samples += (Sample("observe", "s6_unprotected_seconds", (now - op.gap_ts) / 1000),)
+    fallback = p.sl_price
+    p = replace(
+        p,
+        sl_price=order.stop_px,
+        sl_fallback=fallback,
+        sl_level=max(p.sl_level, op.level),
+        sl_qty=order.qty if order.live else order.qty * 0,
+        sl_order=order.client_order_id if order.live else "",
+        sl_ts=now,
+        sl_failures=0,
+        sl_not_before=0,
+        self_guarded=False,
+    )
+    moved = stop_event(p, op, order.client_order_id, now)
+    return Step(p, None, "success", True, (order,), events=(moved,), samples=samples)
+
+
+def stop_event(p: Position, op: Operation, part: str, now: int) -> dict[str, str]:
+    """STOP_MOVE: ``old`` is None for the first stop of a life."""
+    data = {"old": op.old_price, "new": p.sl_price, "level": p.sl_level, "qty": p.sl_qty or p.qty, "why": op.reason}
+    return event(p, "STOP_MOVE", part, now, p.sl_qty or p.qty, p.sl_price, op.reason, data)
+
+
+def postponed(p: Position, op: Operation, delay_ms: int, limit: int, why: str, now: int) -> Step:
+    """No usable answer: the same again later, with the same ids. Protection is never given up."""
+    attempts = op.attempts + 1
+    alerts: tuple[tuple[Severity, str, str], ...] = ()
+    if attempts == limit:
+        alerts = (("ERROR", "RETRIES_EXHAUSTED", f"{op.kind} {op.stage}: {attempts} attempts, last: {why}; going on"),)
+    return Step(p, replace(op, attempts=attempts, not_before=now + delay_ms), alerts=alerts)
+
+
+def abandoned(p: Position, op: Operation) -> Step:
+    """S4 never saw the order and the moment has passed: the next plan decides afresh."""
+    orders: tuple[Order, ...] = ()
+    if op.order is not None:
+        gone = replace(op.order, status="EXPIRED")
+        orders = (gone,)
+        p = replace(p, orders=p.with_order(gone))
+    return Step(p, None, "abandoned", orders=orders, samples=_ended(op, "abandoned"))
+
+
+def refused(p: Position, op: Operation, reason: str, delay_ms: int, now: int) -> Step:
+    """S4 refused the new order, by 422 or by REJECTED on the stream."""
+    orders: tuple[Order, ...] = ()
+    if op.order is not None:
+        dead = replace(op.order, status="REJECTED")
+        orders = (dead,)
+        p = replace(p, orders=p.with_order(dead))
+    if op.kind == "STOP_MOVE":
+        return replace(_stop_refused(p, op, reason, now), orders=orders)
+    samples = _ended(op, "refused")
+    alert: tuple[Severity, str, str] = ("WARN", "ORDER_REFUSED", f"{op.kind}: {reason}")
+    if op.kind == "EXIT":
+        p = replace(p, exit_not_before=now + delay_ms)
+        alert = ("ERROR", "EXIT_REFUSED", f"{op.reason}: {reason}; tried again in {delay_ms} ms")
+    else:
+        p = replace(p, hold_until=now + delay_ms)
+    return Step(p, None, "refused", orders=orders, alerts=(alert,), samples=samples)
+
+
+def _stop_refused(p: Position, op: Operation, reason: str, now: int) -> Step:
+    if reason == "WOULD_TRIGGER":
+        p = replace(p, exiting="STOP_WOULD_TRIGGER")
+        return Step(p, None, "would_trigger", samples=_ended(op, "would_trigger"))
+    if op.refusals:
+        p = replace(p, exiting="STOP_REFUSED")
+        text = f"two stops refused ({reason}): closing at market"
+        return Step(p, None, "refused", alerts=(("FATAL", "STOP_MOVE_FAILED", text),), samples=_ended(op, "refused"))
+    number = p.op_count + 1
+    intent, client_order_id = ids(p, number, "SL")
+    again = replace(
+        op,
+        intent=intent,
+        client_order_id=client_order_id,
+        new_price=op.old_price or op.new_price,
+        level=p.sl_level if op.old_price else op.level,
+        order=None,
+        refusals=op.refusals + 1,
+        attempts=0,
+        not_before=0,
+        gap_ts=op.gap_ts,
+    )
+    text = f"stop at {plain(op.new_price) if op.new_price else '?'} refused ({reason}): the old price again"
+    return Step(replace(p, op_count=number), again, alerts=(("WARN", "STOP_REFUSED", text),))
+
+
+def _ended(op: Operation, outcome: str) -> tuple[Sample, ...]:
+    name = {"STOP_MOVE": "s6_stop_move_total", "TP_PARTIAL": "s6_tp_partial_total"}.get(op.kind)
+    return (Sample("inc", name, 1, {"outcome": outcome}),) if name else ()

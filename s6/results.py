@@ -1,0 +1,146 @@
+"""Apply one order result to one position: exactly once, whoever repeats it, without taking the position's lock.
+
+The books change by compare-and-set, so results never wait for an operation that is talking to S4, and an operation
+that reads the position afterwards sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, Literal
+
+from s6.booking import Terms, book
+from s6.model.bundle import ActiveBundle
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.model.types import Severity
+from s6.model.wire import MalformedMessage, OrderResult
+from s6.operations.wakeups import after_result
+from s6.ports import Alerts, BundleSource, Clock, Hints, State
+from s6.recording import Recorder
+
+PARK_MS: Final = 60_000
+ONCE: Final = 64
+Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
+
+
+class Contended(Exception):
+    """The position changed under every attempt: tried again with the message's redelivery."""
+
+
+class Results:
+    def __init__(
+        self, state: State, bundles: BundleSource, recorder: Recorder, hints: Hints, clock: Clock, alerts: Alerts
+    ) -> None:
+        self._state = state
+        self._bundles = bundles
+        self._recorder = recorder
+        self._hints = hints
+        self._clock = clock
+        self._alerts = alerts
+
+    def apply(self, result: OrderResult, raw: Mapping[str, str], *, hint: bool = True) -> Applied:
+        """Book it, wake what waits for it, and have the position evaluated.
+
+        ``raw`` is kept for up to 60 s when its position isn't known yet. Raises ``MalformedMessage`` when the result
+        contradicts its position, ``StateUnavailable`` when Redis can't be asked.
+        """
+        for _ in range(ONCE):
+            try:
+                applied = self._once(result, hint)
+            except LookupError:
+                return self._park(result, raw)
+            if applied is not None:
+                if applied == "APPLIED" and result.kind == "ENTRY":
+                    self._unpark(result.position_id)
+                return applied
+        raise Contended(result.position_id)
+
+    def _once(self, result: OrderResult, hint: bool) -> Applied | None:
+        """One attempt; None when somebody else wrote first."""
+        now = self._clock.now_ms()
+        loaded = self._state.load(result.position_id)
+        position, op = loaded if loaded else (None, None)
+        known = self._known(position, result)
+        bundle = self._bundles.current()
+        view = self._state.market(result.symbol)
+        mark = view.tick.mark if view.tick else None
+        booking = book(position, known, result, mark=mark, terms=_terms(bundle, result.symbol), now=now)
+        if booking is None:
+            return "NOTHING_NEW"
+        delay = bundle.execution.retry.base_ms * 5 if bundle else 500
+        step = after_result(booking.position, op, booking.order, result, delay, now)
+        told = booking.warnings
+        position = step.position
+        if (booking.opened and position.rev == 0) or (booking.opened and position.q0 == booking.increment):
+            told += self._born(bundle, position)
+            position = replace(position, bundle_version=bundle.version if bundle else "")
+        written = self._recorder.write(
+            position,
+            step.op,
+            now,
+            phase="RESULT",
+            cause=f"{result.kind} {result.status}",
+            about=booking.order,
+            orders=(booking.order, *step.orders),
+            events=(*booking.events, *step.events),
+            quotas=booking.quotas,
+        )
+        if written is None:
+            return None
+        warned: tuple[tuple[Severity, str, str], ...] = tuple((_severity(code), code, text) for code, text in told)
+        self._recorder.tell(position.position_id, (*warned, *step.alerts), step.samples)
+        if hint:
+            self._hint(written, op, step.op)
+        return "APPLIED"
+
+    def _known(self, position: Position | None, result: OrderResult) -> Order | None:
+        if position is None:
+            return None
+        live = position.order(result.client_order_id)
+        return live or self._state.seen_order(result.position_id, result.client_order_id)
+
+    def _hint(self, position: Position, before: Operation | None, op: Operation | None) -> None:
+        if op is None:
+            self._hints.evaluate(position.position_id)
+        elif before is None or before.stage != op.stage or before.client_order_id != op.client_order_id:
+            self._hints.resume(position.position_id, op)
+
+    def _born(self, bundle: ActiveBundle | None, position: Position) -> tuple[tuple[str, str], ...]:
+        if bundle is None or position.symbol in bundle.symbols:
+            return ()
+        return (("SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: kept, not governed"),)
+
+    def _park(self, result: OrderResult, raw: Mapping[str, str]) -> Applied:
+        if result.kind == "ENTRY":
+            return "IGNORED"  # an ENTRY without a fill opens nothing and needs nothing
+        self._state.park(result.position_id, raw, self._clock.now_ms() + PARK_MS)
+        if self._state.load(result.position_id) is not None:
+            self._unpark(result.position_id)  # it was born while we parked
+        return "PARKED"
+
+    def _unpark(self, position_id: str) -> None:
+        for fields in self._state.parked(position_id):
+            try:
+                self.apply(OrderResult.read(fields), fields)
+            except MalformedMessage as error:
+                self._alerts.dead_letter("ord:result", "", str(error), fields)
+            self._state.unpark(position_id, fields)
+
+    def give_up_overdue(self) -> int:
+        """Results whose position never came go to the dead letters; how many."""
+        overdue = self._state.parked_overdue(self._clock.now_ms())
+        for position_id, fields in overdue:
+            self._alerts.dead_letter("ord:result", "", f"position_id: {position_id} is not known after 60 s", fields)
+            self._state.unpark(position_id, fields)
+        return len(overdue)
+
+
+def _terms(bundle: ActiveBundle | None, symbol: str) -> Terms:
+    spec = bundle.symbols.get(symbol) if bundle else None
+    return Terms(spec.step, spec.mmr) if spec else Terms()
+
+
+def _severity(code: str) -> Severity:
+    return "WARN" if code == "LEVERAGE_MISSING" else "ERROR"

@@ -1,0 +1,98 @@
+"""The sweep: read the open positions in shards, plan each without its lock, and ask for an evaluation only where
+something is to do or an operation stands still. The third line behind results and hints; nothing waits for it alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from s6.model.bundle import ActiveBundle
+from s6.model.market import MarketView
+from s6.plan import Plan, build_plan
+from s6.ports import BundleSource, Clock, Gate, Hints, Loaded, Metrics, State
+
+SHARD: Final = 500
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep found: positions read, evaluations asked for, open ones by market, stagnated ones."""
+
+    positions: int = 0
+    hinted: list[str] = field(default_factory=list)
+    open: Counter[str] = field(default_factory=Counter)
+    stagnated: int = 0
+
+
+class Sweep:
+    def __init__(
+        self, state: State, bundles: BundleSource, gate: Gate, hints: Hints, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._state = state
+        self._bundles = bundles
+        self._gate = gate
+        self._hints = hints
+        self._metrics = metrics
+        self._clock = clock
+
+    def run(self) -> Swept:
+        """One pass over all open positions. Raises ``StateUnavailable``."""
+        began = time.perf_counter()
+        swept = Swept()
+        bundle = self._bundles.current()
+        if bundle is not None:
+            for symbol in self._state.symbols():
+                self._symbol(symbol, bundle, swept)
+        self._hints.evaluate_many(swept.hinted)
+        for name in self._state.adds_reserved():
+            self._let_go_of_stale_add(name)
+        self._metrics.set("s6_sweep_positions", swept.positions)
+        for market in ("FUT", "SPOT"):
+            self._metrics.set("s6_open_positions", swept.open[market], market=market)
+        self._metrics.set("s6_stagnated_positions", swept.stagnated)
+        self._metrics.observe("s6_sweep_seconds", time.perf_counter() - began)
+        return swept
+
+    def _symbol(self, symbol: str, bundle: ActiveBundle, swept: Swept) -> None:
+        ids = self._state.ids_of(symbol)
+        view = self._state.market(symbol)
+        for start in range(0, len(ids), SHARD):
+            shard = ids[start : start + SHARD]
+            for position_id, loaded in zip(shard, self._state.load_many(shard), strict=True):
+                if loaded is None:
+                    continue
+                swept.positions += 1
+                swept.open[loaded.position.market] += loaded.position.is_open
+                swept.stagnated += loaded.position.stagnated and loaded.position.is_open
+                if self._needs(loaded, bundle, view):
+                    swept.hinted.append(position_id)
+
+    def _needs(self, loaded: Loaded, bundle: ActiveBundle, view: MarketView) -> bool:
+        position, op = loaded
+        if op is not None or not position.is_open or silent(loaded, bundle, self._clock.now_ms()):
+            return True
+        now = self._clock.now_ms()
+        mode = self._gate.mode(position.market, view, now)
+        plan: Plan = build_plan(position, view, bundle, mode, now)
+        return bool(plan.actions) or plan.position != position
+
+    def _let_go_of_stale_add(self, position_id: str) -> None:
+        loaded = self._state.load(position_id)
+        at_work = loaded is not None and (
+            (loaded.op is not None and loaded.op.kind == "ADD") or any(o.kind == "ADD" for o in loaded.position.orders)
+        )
+        if not at_work:
+            self._state.release_add(position_id)
+
+
+def silent(loaded: Loaded, bundle: ActiveBundle, now: int) -> list[str]:
+    """Market orders of ours that S4 accepted and has said nothing of for too long: it must be asked."""
+    patience = bundle.execution.cancel_wait_ms
+    return [
+        o.client_order_id
+        for o in loaded.position.orders
+        if o.ours and o.type == "MARKET" and o.status != "PENDING" and now - o.sent_ts > patience
+    ]

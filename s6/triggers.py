@@ -1,0 +1,67 @@
+"""The prices at which anything would change for a position, so that a tick asks only for those it crossed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from s6 import rules
+from s6.model.bundle import ActiveBundle, FutRules, StopRules
+from s6.model.market import Features
+from s6.model.position import Position
+from s6.rules.exact import exactly, quotient
+
+
+def triggers(p: Position, bundle: ActiveBundle, features: Features) -> set[Decimal]:
+    """Marks at which the position's plan may change; a mark on one counts as having crossed it.
+
+    More than needed is harmless, less is not: what depends on time alone is the sweep's.
+    """
+    spec = bundle.symbols.get(p.symbol)
+    if spec is None or not p.is_open or not p.qty or p.isolated_margin_usdt <= 0:
+        return set()
+    fut, spot = bundle.fut(p.symbol), bundle.spot(p.symbol)
+    prices = set()
+    if p.sl_price is not None:
+        prices.add(p.sl_price)
+    if p.market == "FUT" and fut is not None:
+        prices.update(_at_roes(p, (r.roe for r in fut.tp_ladder)))
+        prices.update(_risk(p, fut))
+        if fut.add_on is not None:
+            prices.update(_at_roes(p, [fut.add_on.roe_gate]))
+        stop: StopRules = fut.stop
+    elif p.market == "SPOT" and spot is not None:
+        prices.update(_at_roes(p, (r.roe for r in spot.tp_ladder)))
+        stop = spot.guard
+    else:
+        return set()
+    prices.update(_at_roes(p, (s.roe for s in stop.lock_steps)))
+    trail = _trail(p, stop, features, spec.tick)
+    if trail is not None:
+        prices.add(trail)
+    return {price for price in prices if price > 0}
+
+
+def _at_roes(p: Position, roes: Iterator[Decimal] | list[Decimal]) -> Iterator[Decimal]:
+    for roe in roes:
+        yield rules.mark_at_roe(side=p.side, entry=p.entry_price_avg, qty=p.qty, margin=p.isolated_margin_usdt, roe=roe)
+
+
+def _risk(p: Position, fut: FutRules) -> Iterator[Decimal]:
+    for buffer in (fut.risk.lb_min, fut.risk.lb_exit):
+        mark = rules.mark_at_buffer(side=p.side, liq_price=p.liq_price, buffer=buffer)
+        if mark is not None:
+            yield mark
+
+
+def _trail(p: Position, stop: StopRules, features: Features, tick: Decimal) -> Decimal | None:
+    """The next best mark at which a stop that trails the best would move by the least it may."""
+    if stop.anchor != "BEST" or p.sl_price is None:
+        return None
+    k, _ = stop.k_for(features.regime or None)
+    with exactly():
+        least = max(tick, p.sl_price * stop.min_move_bps * Decimal("0.0001"))
+        target = p.sl_price + p.dir * least
+        if features.atr:
+            return target + p.dir * k * features.atr
+        return quotient(target, 1 - p.dir * stop.fallback_pct)

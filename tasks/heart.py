@@ -1,0 +1,64 @@
+"""The worker's sign of life, beaten by its own event loop: a loop that hangs falls silent, and then ends itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import Any, Final
+
+from celery import bootsteps
+from celery.signals import setup_logging
+from redis.exceptions import RedisError
+
+from s6.heart import beat_heart
+from s6.logs import configure_logging
+from tasks.base import app, house
+
+log = logging.getLogger(__name__)
+EVERY_S: Final = 2.0
+SILENT_S: Final = 45.0
+
+
+class Canary(bootsteps.StartStopStep):
+    """Beats from the loop's timer; a thread beside it ends the process when the loop has not come round for long."""
+
+    requires = {"celery.worker.components:Timer"}
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        self._last = time.monotonic()
+        self._ending = threading.Event()
+
+    def start(self, parent: Any) -> None:
+        self._beat()
+        parent.timer.call_repeatedly(EVERY_S, self._beat)
+        threading.Thread(target=self._watch, name="canary", daemon=True).start()
+
+    def stop(self, parent: Any) -> None:
+        self._ending.set()
+
+    terminate = stop
+
+    def _beat(self) -> None:
+        self._last = time.monotonic()
+        try:
+            beat_heart(house().redis, "worker", house().clock.now_ms())
+        except RedisError as error:
+            log.warning("no heartbeat: %s", error)
+
+    def _watch(self) -> None:
+        while not self._ending.wait(EVERY_S):
+            if time.monotonic() - self._last > SILENT_S:
+                log.critical(
+                    "the worker's loop has been silent for %s s: the process ends, to be started anew", SILENT_S
+                )
+                os._exit(70)
+
+
+app.steps["worker"].add(Canary)
+
+
+@setup_logging.connect
+def _logging(**_: Any) -> None:
+    configure_logging(app.conf["settings"])

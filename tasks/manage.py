@@ -1,0 +1,38 @@
+"""Evaluate positions: one on a hint, all of them by the sweep."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from s6.ports import NeighbourUnavailable, StateUnavailable
+from tasks.base import house, task
+
+BUSY_S = 0.03
+RETRIES = 10
+
+
+def _again(self: Any) -> Exception:
+    """Sub-second at first, doubling to a second, jittered."""
+    countdown = min(BUSY_S * 2**self.request.retries, 1.0) * random.uniform(0.5, 1.0)
+    return self.retry(countdown=countdown, max_retries=RETRIES)  # type: ignore[no-any-return]
+
+
+@task(bind=True)
+def evaluate(self: Any, position_id: str) -> None:
+    """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
+    try:
+        house().inquire_silent(position_id)
+        outcome = house().governor.evaluate(position_id)
+    except (StateUnavailable, NeighbourUnavailable) as error:
+        if self.request.retries >= RETRIES:
+            return  # the sweep asks again
+        raise _again(self) from error
+    if outcome.kind == "BUSY" and self.request.retries < RETRIES:
+        raise _again(self)
+
+
+@task()
+def sweep() -> None:
+    """Single-flight: a period has one sweep, however many beats ask for it."""
+    house().sweep_once()
