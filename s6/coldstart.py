@@ -65,7 +65,7 @@ class ColdStart:
         return report
 
     def _rebuild(self, latest: Mapping[str, object]) -> bool:
-        """Put one position back, unless somebody just has; with all its orders' books, so that nothing is applied twice."""
+        """Put one position back, unless somebody just has; with its orders' books: nothing is applied twice."""
         position_id = str(latest["position_id"])
         raw = cast(Mapping[str, str], latest["state"])
         position = replace(from_fields(Position, raw), rev=0)

@@ -75,7 +75,7 @@ class Governor:
         self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
 
     def follow(self, position_id: str, outcome: Outcome) -> None:
-        """Hand on what an evaluation began, or have it repeated when something falls due. After the lock is given back."""
+        """Hand on what an evaluation began, or have it repeated when something falls due. Call it without the lock."""
         if outcome.op is not None and outcome.kind == "STARTED":
             self._hints.execute(position_id, outcome.op)
         elif outcome.op is not None and outcome.op.not_before <= self._clock.now_ms():

@@ -1,4 +1,4 @@
-"""Snapshots from the outboxes to the store: in bulk, in order, and only taken off the outbox once the store has them."""
+"""Snapshots from the outboxes to the store: in bulk, in order, taken off only once the store has them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SILENT_S: Final = 45.0
 class Canary(bootsteps.StartStopStep):
     """Beats from the loop's timer; a thread beside it ends the process when the loop has not come round for long."""
 
-    requires = {"celery.worker.components:Timer"}
+    requires = ("celery.worker.components:Timer",)
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         self._last = time.monotonic()

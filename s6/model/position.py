@@ -55,7 +55,8 @@ class Position:
     whether its order still lives or not; ``sl_order`` is the live one's id, empty when none rests (SPOT's guard is
     S6's own; so is that of a FUT position too small for S4's stops: ``self_guarded``). ``ladder`` is the take-profit
     ladder in force, as JSON. ``orders`` holds only orders that may still fill. ``taken`` is the margin (SPOT: cost)
-    that the quotas hold for this life. ``exiting`` names why the position must be closed at market; it sticks until flat.
+    that the quotas hold for this life. ``exiting`` names why it must be closed at market; it sticks
+    until flat.
     """
 
     position_id: str
