@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from flask import Flask, Response
 
+from s6.bootstrap import build
 from s6.settings import Settings, settings_or_exit
-from web import problems
+from web import panel, problems
 from web.api import alerts, docs, positions, service, table, transfers
 from web.endpoint import MAX_BODY
 from web.house import House, LazyHouse
@@ -51,18 +52,13 @@ def create_app(house_factory: Callable[[Settings], House] | None = None, setting
         PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
     )
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    app.extensions["s6"] = LazyHouse(known, house_factory or _real_house)
+    app.extensions["s6"] = LazyHouse(known, house_factory or build)
     problems.install(app)
     table.install(app)
     app.register_blueprint(docs.blueprint)
+    panel.install(app)
     app.after_request(_secured)
     return app
-
-
-def _real_house(settings: Settings) -> House:
-    from s6.bootstrap import build
-
-    return build(settings)
 
 
 def _secured(response: Response) -> Response:

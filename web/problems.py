@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from flask import Flask, Response, request
+from kombu.exceptions import KombuError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
+from s6 import manage
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 from s6.treasury import Refusal
@@ -122,8 +124,18 @@ def as_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case manage.NotFound():
+            return not_found(f"there is no position {str(error)[:80]}")
+        case manage.Busy():
+            return busy("BUSY", "the position is being governed right now", error.retry_after_s)
+        case manage.Mismatch():
+            return invalid(*({"field": name, "message": text} for name, text in error.fields.items()))
+        case StateUnavailable() if not isinstance(error.__cause__, RedisError):
+            return unavailable("STATE_UNAVAILABLE", str(error))
         case StateUnavailable() | RedisError():
             return unavailable("STATE_UNAVAILABLE", "the live state (Redis) cannot be reached")
+        case KombuError():
+            return unavailable("BROKER_UNAVAILABLE", "the broker cannot be reached")
         case Refusal():
             return _from_treasury(error)
         case StoreError():

@@ -43,9 +43,7 @@ def manage_position(call: Call, body: ManageRequest) -> Reply:
     same and changes nothing. `EXIT` closes at market. `PAUSE` and `RESUME` stop and restart governance; protection
     goes on while paused: the stop stays, risk is still reduced. 409 with `Retry-After`: it is being governed right now.
     """
-    view = call.house.governor.manage(
-        body.position_id, body.symbol, body.market, body.actions[0], call.who, body.reason
-    )
+    view = call.house.manager.manage(body.position_id, body.symbol, body.market, body.actions[0], call.who, body.reason)
     return Reply(view.as_dict())
 
 

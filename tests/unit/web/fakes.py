@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from s6.model.market import MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.ports import Doc, Loaded, StateUnavailable
@@ -96,6 +97,7 @@ def snapshot(seq: int, **changes: object) -> dict[str, object]:
 class FakeState:
     positions: dict[str, Loaded] = field(default_factory=dict)
     waiting: list[Doc] = field(default_factory=list)
+    ticks: dict[str, Tick] = field(default_factory=dict)
     down: bool = False
 
     def _ask(self) -> None:
@@ -121,6 +123,13 @@ class FakeState:
         self._ask()
         return [name for name, loaded in self.positions.items() if loaded.position.is_open]
 
+    def ids_of(self, symbol: str) -> list[str]:
+        return [name for name in self.open_ids() if self.positions[name].position.symbol == symbol]
+
+    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]:
+        self._ask()
+        return {symbol: MarketView(symbol, self.ticks.get(symbol)) for symbol in symbols}
+
     def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
         self._ask()
         return [doc for doc in self.waiting if doc["position_id"] == position_id][:limit]
@@ -138,8 +147,10 @@ class FakeStore:
         if cursor is not None and not cursor.isdigit():
             raise StoreRefused("cursor")
 
-    def snapshots(self, *, position_id: str, limit: int, cursor: str | None = None) -> Page:
+    def snapshots(self, *, position_id: str, limit: int, cursor: str | None = None, newest_first: bool = False) -> Page:
         self._ask(cursor)
+        if newest_first:
+            return Page([d for d in reversed(self.docs) if d["position_id"] == position_id][:limit], None)
         after = int(cursor or 0)
         found = [d for d in self.docs if d["position_id"] == position_id and int(str(d["seq"])) > after]
         return Page(found[:limit], str(found[limit - 1]["seq"]) if len(found) > limit else None)
@@ -173,7 +184,7 @@ PLAN: dict[str, object] = {
 
 
 @dataclass
-class FakeGovernor:
+class FakeManager:
     calls: list[tuple[str, ...]] = field(default_factory=list)
     error: Exception | None = None
 
@@ -271,7 +282,17 @@ def transfer(transfer_id: str = "tr-1", status: str = "PENDING") -> dict[str, ob
     }
 
 
+@dataclass
 class FakeMetrics:
+    counts: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
+    quantiles: dict[tuple[str, float], float] = field(default_factory=dict)
+
+    def totals(self, name: str) -> dict[tuple[str, ...], float]:
+        return self.counts.get(name, {})
+
+    def quantile(self, name: str, q: float, **labels: str) -> float | None:
+        return self.quantiles.get((name, q))
+
     def render(self) -> str:
         return "# TYPE s6_open_positions gauge\ns6_open_positions 1.0\n"
 
@@ -300,7 +321,7 @@ class FakeHouse:
     clock: FakeClock = field(default_factory=FakeClock)
     state: FakeState = field(default_factory=FakeState)
     store: FakeStore = field(default_factory=FakeStore)
-    governor: FakeGovernor = field(default_factory=FakeGovernor)
+    manager: FakeManager = field(default_factory=FakeManager)
     alerts: FakeAlerts = field(default_factory=FakeAlerts)
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
     treasury: FakeTreasury = field(default_factory=FakeTreasury)

@@ -1,0 +1,78 @@
+"""One position's past: its newest snapshots, and the lines they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+from s6.ports import Doc
+from web.house import House
+
+SHOWN = 200
+_WIDTH, _HEIGHT, _EDGE = 720.0, 180.0, 8.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Mark, entry and stop over time, as SVG points in a box of ``width`` × ``height``."""
+
+    mark: str
+    stop: tuple[str, ...]
+    entry: str
+    low: Decimal
+    high: Decimal
+    first_ts: int
+    last_ts: int
+    width: int = int(_WIDTH)
+    height: int = int(_HEIGHT)
+
+
+def newest(house: House, position_id: str) -> list[Doc]:
+    """The newest snapshots, latest first; those that still wait for the store included."""
+    waiting = house.state.outbox_peek(position_id, SHOWN * 10)
+    stored = house.store.snapshots(position_id=position_id, limit=SHOWN, newest_first=True).items
+    by_seq = {_integer(doc, "seq"): doc for doc in [*stored, *waiting]}
+    return [by_seq[seq] for seq in sorted(by_seq, reverse=True)][:SHOWN]
+
+
+def chart(snapshots: Sequence[Doc]) -> Chart | None:
+    """The lines through ``snapshots`` (latest first) of the newest life; None when they say too little."""
+    life = snapshots[0].get("life") if snapshots else None
+    docs = [doc for doc in reversed(snapshots) if doc.get("life") == life and _decimal(doc, "mark")]
+    if len(docs) < 2 or _integer(docs[0], "ts") == _integer(docs[-1], "ts"):
+        return None
+    prices = [p for doc in docs for name in ("mark", "entry_price_avg", "sl_price") if (p := _decimal(doc, name))]
+    low, high = min(prices), max(prices)
+    first, last = _integer(docs[0], "ts"), _integer(docs[-1], "ts")
+
+    def x(doc: Doc) -> float:
+        return _EDGE + (_WIDTH - 2 * _EDGE) * (_integer(doc, "ts") - first) / (last - first)
+
+    def y(price: Decimal) -> float:
+        share = float((price - low) / (high - low)) if high > low else 0.5
+        return _HEIGHT - _EDGE - (_HEIGHT - 2 * _EDGE) * share
+
+    def line(name: str) -> str:
+        return " ".join(f"{x(doc):.1f},{y(p):.1f}" for doc in docs if (p := _decimal(doc, name)))
+
+    return Chart(line("mark"), tuple(_steps(docs, x, y)), line("entry_price_avg"), low, high, first, last)
+
+
+def _steps(docs: Sequence[Doc], x: Callable[[Doc], float], y: Callable[[Decimal], float]) -> Iterator[str]:
+    """The stop holds until it moves: level pieces, no slopes."""
+    for doc, following in pairwise(docs):
+        price = _decimal(doc, "sl_price")
+        if price:
+            yield f"{x(doc):.1f},{y(price):.1f} {x(following):.1f},{y(price):.1f}"
+
+
+def _decimal(doc: Doc, name: str) -> Decimal | None:
+    value = doc.get(name)
+    return Decimal(value) if isinstance(value, int | Decimal | str) and value != "" else None
+
+
+def _integer(doc: Doc, name: str) -> int:
+    value = doc.get(name)
+    return int(value) if isinstance(value, int | str | Decimal) and value != "" else 0

@@ -1,0 +1,147 @@
+"""Everything the panel's first page shows, gathered once a second for all who look."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+from s6.ports import StateUnavailable
+from s6.store import StoreError
+from web.house import House, LazyHouse
+from web.panel.positions import OpenPositions, open_positions
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_FRESH_S = 1.0
+_REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something succeeded; ``share`` None: it hasn't happened yet."""
+
+    share: float | None
+    total: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The numbers at the top. Durations in seconds; None: nothing measured yet."""
+
+    stop_moves: Rate
+    take_profits: Rate
+    exec_p95: float | None
+    unprotected_p95: float | None
+    unprotected_max: float | None
+    stagnated: int
+    open_positions: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One look at the house. None where it could not be looked at just now."""
+
+    at_ms: int
+    health: Mapping[str, object]
+    figures: Figures | None
+    positions: OpenPositions | None
+    alerts: list[dict[str, object]] | None
+    transfers: list[dict[str, object]] | None
+    symbol: str = ""
+
+    @property
+    def troubles(self) -> list[tuple[str, Mapping[str, object]]]:
+        """The checks that are not OK, by name."""
+        checks = self.health.get("checks")
+        if not isinstance(checks, dict):
+            return []
+        return [(name, check) for name, check in checks.items() if check["status"] != "OK"]
+
+
+class Watch:
+    """Looks at the house at most once a second for each symbol asked for, however many are watching."""
+
+    def __init__(self, house: LazyHouse, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._house = house
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Overview]] = {}
+
+    def overview(self, symbol: str = "") -> Overview:
+        """The newest look, at most a second old. Raises ``StateUnavailable`` when the house cannot be built."""
+        with self._lock:
+            known = self._known.get(symbol)
+            if known is None or self._seconds() - known[0] >= _FRESH_S:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                known = (self._seconds(), _look(self._house(), symbol))
+                self._known[symbol] = known
+            return known[1]
+
+    def forget(self) -> None:
+        """Look anew next time: something has just been done."""
+        with self._lock:
+            self._known.clear()
+
+
+def _look(house: House, symbol: str) -> Overview:
+    health = house.health()
+    checks = health.get("checks")
+    redis = checks.get("redis") if isinstance(checks, dict) else None
+    if isinstance(redis, dict) and redis["status"] == "DOWN":
+        return Overview(house.clock.now_ms(), health, None, None, None, _attempt(lambda: _pending(house)), symbol)
+    return Overview(
+        at_ms=house.clock.now_ms(),
+        health=health,
+        figures=_attempt(lambda: _figures(house)),
+        positions=_attempt(lambda: open_positions(house, symbol)),
+        alerts=_attempt(lambda: _alerts(house)),
+        transfers=_attempt(lambda: _pending(house)),
+        symbol=symbol,
+    )
+
+
+def _attempt(look: Callable[[], T]) -> T | None:
+    """A part that cannot be read leaves the others to be shown."""
+    try:
+        return look()
+    except (StateUnavailable, RedisError, StoreError) as error:
+        log.warning("the panel misses a part: %s", error)
+        return None
+
+
+def _figures(house: House) -> Figures:
+    metrics = house.metrics
+    return Figures(
+        stop_moves=_rate(metrics.totals("s6_stop_move_total")),
+        take_profits=_rate(metrics.totals("s6_tp_partial_total")),
+        exec_p95=metrics.quantile("s6_exec_seconds", 0.95),
+        unprotected_p95=metrics.quantile("s6_unprotected_seconds", 0.95),
+        unprotected_max=metrics.quantile("s6_unprotected_seconds", 1),
+        stagnated=int(sum(metrics.totals("s6_stagnated_positions").values())),
+        open_positions=int(sum(metrics.totals("s6_open_positions").values())),
+    )
+
+
+def _rate(totals: Mapping[tuple[str, ...], float]) -> Rate:
+    total = sum(totals.values())
+    return Rate(totals.get(("success",), 0.0) / total if total else None, int(total))
+
+
+def _alerts(house: House) -> list[dict[str, object]]:
+    """Those that stand, then the newest others that nobody has acknowledged."""
+    standing = house.alerts.page(limit=50, cursor=None, severity=None, standing=True).items
+    others = house.alerts.page(limit=50, cursor=None, severity=None, standing=False).items
+    return [*standing, *(alert for alert in others if alert.get("ack") is None and alert["severity"] != "FATAL")][:50]
+
+
+def _pending(house: House) -> list[dict[str, object]]:
+    return house.store.transfers(limit=50, status="PENDING").items

@@ -1,0 +1,145 @@
+"""Open positions as the panel shows them: valued at the newest mark, with their rail and what needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+
+from s6 import jsonx
+from s6.model.market import MarketView
+from s6.model.operation import Operation
+from s6.model.position import Position
+from s6.ports import Loaded
+from s6.rules import pnl, roe
+from web.house import House
+
+SHOWN = 100
+_LOOKED_AT = 2000
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One price on a rail: ``at`` from 0 to 100, ``what`` names it for the style and for those who cannot see it."""
+
+    what: str
+    at: float
+    price: Decimal
+
+
+@dataclass(frozen=True)
+class Row:
+    """One position. ``notes`` are short words for what is out of the ordinary; ``pips`` are the ladder's rungs."""
+
+    position: Position
+    operation: Operation | None
+    mark: Decimal
+    roe: Decimal
+    pnl: Decimal
+    stop_distance: Decimal | None
+    pips: tuple[bool, ...]
+    rail: tuple[Mark, ...]
+    notes: tuple[str, ...]
+    age_ms: int
+    operation_ms: int
+
+    @property
+    def at(self) -> dict[str, float]:
+        """Where each mark of the rail is, by its name."""
+        return {mark.what: mark.at for mark in self.rail}
+
+    @property
+    def naked(self) -> bool:
+        return "no stop" in self.notes
+
+
+@dataclass(frozen=True)
+class OpenPositions:
+    """Those that are shown, by symbol and id, of how many; ``more`` when not even the count is all of them."""
+
+    rows: tuple[Row, ...]
+    total: int
+    more: bool = False
+
+
+def open_positions(house: House, symbol: str = "") -> OpenPositions:
+    """Open positions (of one symbol). Raises ``StateUnavailable``."""
+    source = house.state.ids_of(symbol) if symbol else house.state.open_ids()
+    ids = list(islice(source, _LOOKED_AT + 1))
+    loaded = [one for one in house.state.load_many(ids[:_LOOKED_AT]) if one is not None and one.position.is_open]
+    loaded.sort(key=lambda one: (one.position.symbol, one.position.position_id))
+    shown = loaded[:SHOWN]
+    return OpenPositions(rows_of(house, shown), len(loaded), len(ids) > _LOOKED_AT)
+
+
+def rows_of(house: House, loaded: Sequence[Loaded]) -> tuple[Row, ...]:
+    """Positions as rows, each at its symbol's newest mark."""
+    markets = house.state.markets({one.position.symbol for one in loaded}) if loaded else {}
+    now = house.clock.now_ms()
+    return tuple(_row(one, markets.get(one.position.symbol), now) for one in loaded)
+
+
+def _row(loaded: Loaded, market: MarketView | None, now: int) -> Row:
+    position, operation = loaded
+    mark, profit, ratio = _valued(position, market)
+    stop = position.sl_price
+    rungs = jsonx.loads(position.ladder) if position.ladder else []
+    distance = abs(mark - stop) / mark if stop is not None and mark else None
+    return Row(
+        position=position,
+        operation=operation,
+        mark=mark,
+        roe=ratio,
+        pnl=profit,
+        stop_distance=distance,
+        pips=tuple(i in position.tp_done for i in range(len(rungs))),
+        rail=_rail(position, mark, rungs),
+        notes=tuple(_notes(position)),
+        age_ms=(now if position.is_open else position.closed_ts) - position.opened_ts,
+        operation_ms=now - operation.started_ts if operation else 0,
+    )
+
+
+def _valued(position: Position, market: MarketView | None) -> tuple[Decimal, Decimal, Decimal]:
+    """Mark, unrealized profit and ROE: by the newest tick, else as they were when last governed."""
+    tick = market.tick if market else None
+    margin = position.isolated_margin_usdt
+    if not position.is_open or tick is None or position.qty <= 0 or margin <= 0:
+        return position.mark, position.unrealized_pnl_usdt, position.roe
+    profit = pnl(mark=tick.mark, entry=position.entry_price_avg, qty=position.qty, side=position.side)
+    return tick.mark, profit, roe(pnl=profit, margin=margin)
+
+
+def _notes(position: Position) -> list[str]:
+    notes = []
+    guarded = position.sl_order or position.self_guarded or position.market == "SPOT"
+    if position.is_open and (position.sl_price is None or not guarded):
+        notes.append("no stop")
+    if position.exiting:
+        notes.append("exiting")
+    if position.paused:
+        notes.append("paused")
+    if position.stagnated:
+        notes.append("stagnated")
+    return notes
+
+
+def _rail(position: Position, mark: Decimal, rungs: Sequence[dict[str, Decimal]]) -> tuple[Mark, ...]:
+    """Stop, entry, mark and the next rung on one line, the position's loss to the left and its profit to the right."""
+    prices = [("entry", position.entry_price_avg), ("mark", mark)]
+    if position.sl_price is not None:
+        prices.append(("stop", position.sl_price))
+    upcoming = next((rung for i, rung in enumerate(rungs) if i not in position.tp_done), None)
+    if upcoming is not None and position.qty > 0:
+        away = position.dir * Decimal(upcoming["roe"]) * position.isolated_margin_usdt / position.qty
+        prices.append(("target", position.entry_price_avg + away))
+    low, high = min(price for _, price in prices), max(price for _, price in prices)
+    if low == high:
+        return ()
+    return tuple(Mark(what, _place(price, low, high, position.dir), price) for what, price in prices)
+
+
+def _place(price: Decimal, low: Decimal, high: Decimal, direction: int) -> float:
+    share = float((price - low) / (high - low))
+    return round(4 + 92 * (share if direction > 0 else 1 - share), 2)

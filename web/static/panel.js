@@ -1,0 +1,103 @@
+"use strict";
+
+// The panel without this script is whole, only still. With it, the part marked data-live is asked for every two
+// seconds and the page is brought to the answer's shape element by element, so that focus, typed text and selections
+// stay where they are.
+(() => {
+  const EVERY_MS = 2000;
+  const LIMIT_MS = 8000;
+  const live = document.querySelector("[data-live]");
+  const offline = document.getElementById("offline");
+  let lastAnswer = new Date();
+
+  document.addEventListener("submit", (event) => {
+    const question = event.submitter?.dataset.confirm;
+    if (question && !window.confirm(question)) {
+      event.preventDefault();
+      return;
+    }
+    // A second click must not send a second form.
+    window.setTimeout(() => event.submitter?.setAttribute("disabled", ""), 0);
+  });
+
+  function keyOf(node) {
+    return node.nodeType === Node.ELEMENT_NODE ? node.dataset?.key || node.id || null : null;
+  }
+
+  function same(old, fresh) {
+    return old && old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && keyOf(old) === keyOf(fresh);
+  }
+
+  function copyAttributes(old, fresh) {
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+  }
+
+  function morph(old, fresh) {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+      return;
+    }
+    if (old.nodeName === "INPUT" && old.type !== "hidden") return; // what people type is theirs
+    copyAttributes(old, fresh);
+    morphChildren(old, fresh);
+  }
+
+  function morphChildren(old, fresh) {
+    const keyed = new Map([...old.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
+    let next = old.firstChild;
+    for (const child of [...fresh.childNodes]) {
+      const known = keyed.get(keyOf(child));
+      const match = known && same(known, child) ? known : same(next, child) ? next : null;
+      if (match === null) {
+        old.insertBefore(document.importNode(child, true), next);
+        continue;
+      }
+      if (match !== next) old.insertBefore(match, next);
+      else next = next.nextSibling;
+      morph(match, child);
+    }
+    while (next) {
+      const surplus = next;
+      next = next.nextSibling;
+      surplus.remove();
+    }
+  }
+
+  function setOffline(is) {
+    if (offline.hidden === !is) return;
+    offline.hidden = !is;
+    live.classList.toggle("old", is);
+    document.getElementById("offline-since").textContent = lastAnswer.toLocaleTimeString();
+  }
+
+  async function refresh() {
+    try {
+      const answer = await fetch(live.dataset.live, { signal: AbortSignal.timeout(LIMIT_MS), cache: "no-store" });
+      if (answer.status === 401) return window.location.assign("/");
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      morphChildren(live, page.body);
+      lastAnswer = new Date();
+      setOffline(false);
+    } catch {
+      setOffline(true);
+    }
+  }
+
+  async function watch() {
+    if (!document.hidden) await refresh();
+    window.setTimeout(watch, EVERY_MS);
+  }
+
+  if (live) {
+    window.setTimeout(watch, EVERY_MS);
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) refresh();
+    });
+  }
+})();
