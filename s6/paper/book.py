@@ -182,12 +182,18 @@ class Position:
         return "SELL" if self.side == "LONG" else "BUY"
 
     def increase(self, qty: Decimal, price: Decimal) -> Decimal:
-        """Add `qty` at `price`; returns the margin (to eight places; SPOT: the exact cost) that it took."""
-        taken = qty * price if self.market == "SPOT" else (qty * price / self.leverage).quantize(CENT)
+        """Add `qty` at `price`; returns the margin that it took.
+
+        FUT margin has eight places, as the exchange reports it with the fill; a SPOT cost is exact.
+        """
+        taken = qty * price / self.leverage
         self.entry = (self.qty * self.entry + qty * price) / (self.qty + qty)
         self.qty += qty
-        self.margin += taken
-        return taken
+        if self.market == "SPOT":
+            self.margin += taken
+            return taken
+        self.margin = (self.margin + taken).quantize(CENT)
+        return taken.quantize(CENT)
 
     def decrease(self, qty: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
         """Take `qty` off at `price`; returns the released margin and the realized profit before fees."""
@@ -226,8 +232,8 @@ class Position:
             "side": self.side,
             "life": self.life,
             "qty": self.qty,
-            "entry": self.entry,
-            "margin": self.margin,
+            "entry": SIGNIFICANT.plus(self.entry),
+            "margin": SIGNIFICANT.plus(self.margin),
             "leverage": self.leverage,
             "liq_price": self.liq_price(),
         }

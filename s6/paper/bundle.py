@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -11,8 +12,8 @@ from s6.paper.requests import Answer
 
 SPECS: dict[str, SymbolSpec] = {
     "BTCUSDT": SymbolSpec(Decimal("0.1"), Decimal("0.001"), Decimal("0.001"), Decimal(5), Decimal("0.004")),
-    "ETHUSDT": SymbolSpec(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5), Decimal("0.005")),
-    "SOLUSDT": SymbolSpec(Decimal("0.001"), Decimal("0.1"), Decimal("0.1"), Decimal(5), Decimal("0.006")),
+    "ETHUSDT": SymbolSpec(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5), Decimal("0.004")),
+    "SOLUSDT": SymbolSpec(Decimal("0.001"), Decimal("0.1"), Decimal("0.1"), Decimal(5), Decimal("0.004")),
 }
 
 
@@ -41,20 +42,20 @@ def paper_bundle(specs: Mapping[str, SymbolSpec], *, version: str = "paper-1") -
                     {"roe": Decimal("0.2"), "fraction": Decimal("0.5")},
                 ],
                 "add_on": {
-                    "roe_gate": Decimal("0.03"),
+                    "roe_gate": Decimal("0.025"),
                     "cap": 2,
                     "gamma": Decimal("0.5"),
                     "eta": Decimal("0.8"),
-                    "signal_ttl_s": 20,
+                    "signal_ttl_s": 15,
                 },
                 "risk": {
-                    "lb_min": Decimal("0.004"),
+                    "lb_min": Decimal("0.005"),
                     "reduce_fraction": Decimal("0.5"),
                     "lb_exit": Decimal("0.002"),
                     "cooldown_s": 10,
                     "max_reduces": 2,
                 },
-                "stagnation": {"after_s": 20, "abs_roe_below": Decimal("0.05")},
+                "stagnation": {"after_s": 12, "abs_roe_below": Decimal("0.06")},
             },
             "spot": {
                 "guard": {
@@ -63,7 +64,7 @@ def paper_bundle(specs: Mapping[str, SymbolSpec], *, version: str = "paper-1") -
                     "lock_steps": [{"roe": Decimal("0.002"), "lock_roe": Decimal("0.0005")}],
                 },
                 "tp_ladder": [{"roe": Decimal("0.003"), "fraction": Decimal("0.5")}],
-                "stagnation": {"after_s": 30, "abs_roe_below": Decimal("0.001")},
+                "stagnation": {"after_s": 20, "abs_roe_below": Decimal("0.0015")},
             },
             "symbols": {
                 symbol: {name: str(getattr(spec, name)) for name in SymbolSpec.__slots__} | {"fut": {}, "spot": {}}
@@ -93,6 +94,7 @@ class BundleShelf:
 
     def __init__(self, text: str) -> None:
         self._lock = threading.Lock()
+        self._asked_at: float | None = None
         self.put(text)
 
     def put(self, text: str) -> None:
@@ -116,9 +118,15 @@ class BundleShelf:
             return "?"
         return str(body.get("version", "?")) if isinstance(body, dict) else "?"
 
+    def silent_s(self) -> float:
+        """Seconds since somebody last asked for it; infinite when nobody has."""
+        with self._lock:
+            return float("inf") if self._asked_at is None else time.monotonic() - self._asked_at
+
     def answer(self, if_none_match: str | None) -> Answer:
         """`GET /active`: 200 with the bundle and its ETag, or 304 without a body."""
         with self._lock:
+            self._asked_at = time.monotonic()
             headers = (("ETag", self._etag),)
             known = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
             if self._etag in known:

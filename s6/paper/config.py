@@ -15,7 +15,8 @@ class PaperConfig:
     """How the paper neighbours run.
 
     `market`: `walk` is a seeded random walk, `candles` plays files, `manual` moves only when told through `/control`.
-    `speed` is market seconds per wall second; `tick_ms` wall time between ticks. `candles` maps symbols to files.
+    `speed` is market seconds per wall second; `tick_ms` wall time between ticks. `candles` maps symbols to files. The
+    `strategy` needs a market that moves by itself.
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -29,8 +30,8 @@ class PaperConfig:
     strategy: bool = True
     positions: int = 6
     ledger: Path | None = None
-    spot_balance: Decimal = Decimal(10_000)
-    fut_balance: Decimal = Decimal(10_000)
+    spot_balance: Decimal = Decimal(20_000)
+    fut_balance: Decimal = Decimal(1_500)
     wallet_follows_trades: bool = True
     fee_rate: Decimal = Decimal("0.0004")
     cancel_delay_ms: float = 20.0
@@ -94,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--strategy", action=argparse.BooleanOptionalAction, default=None, help="open positions (yes)")
     add("--positions", type=int, help="how many positions the strategy keeps open (6)")
     add("--ledger", type=Path, metavar="FILE", help="also write the ledger there, as JSON lines")
-    add("--spot-balance", type=_decimal, help="USDT (10000)")
-    add("--fut-balance", type=_decimal, help="USDT (10000)")
+    add("--spot-balance", type=_decimal, help="USDT (20000)")
+    add("--fut-balance", type=_decimal, help="USDT (1500)")
     add("--wallet-follows-trades", action=argparse.BooleanOptionalAction, default=None, help="fills move money (yes)")
     add("--fee-rate", type=_decimal, help="of the notional (0.0004)")
     add("--cancel-delay-ms", type=float, help="until a cancel's outcome (20)")

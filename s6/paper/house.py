@@ -2,11 +2,13 @@
 
 import secrets
 import time
+from collections.abc import Mapping
 
 import redis
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.paper.approvals import Approvals, AutoApproval
+from s6.paper.book import SymbolSpec
 from s6.paper.bundle import SPECS, BundleShelf, paper_bundle
 from s6.paper.bus import Bus
 from s6.paper.config import PaperConfig
@@ -16,7 +18,9 @@ from s6.paper.exchange import Exchange
 from s6.paper.faults import ExchangeFaults, FaultPlan, Faults
 from s6.paper.http import HttpServer, Router
 from s6.paper.ledger import Ledger
+from s6.paper.market import MarketRun
 from s6.paper.neighbours import Neighbours
+from s6.paper.strategy import Strategy
 from s6.paper.timer import Timer
 from s6.paper.wallet import Wallet
 
@@ -52,10 +56,13 @@ class PaperHouse:
             quota=self.bus.quota,
             fee_rate=config.fee_rate,
         )
-        self.entries = Entries(self.exchange, run=secrets.token_hex(4))
+        run = secrets.token_hex(4)
+        self.entries = Entries(self.exchange, run)
         self.shelf = BundleShelf(paper_bundle(specs))
         self.ledger.add("bundle", {"version": self.shelf.version, "text": self.shelf.text})
         self.approvals = Approvals(ledger=self.ledger, timer=self.timer, auto=_auto(config))
+        self.market = None if config.market == "manual" else MarketRun(config, specs, self.exchange, self.bus)
+        self.strategy = self._strategy(specs, run) if config.strategy and self.market else None
         self._server = _listening(self._router(), config.port)
 
     @property
@@ -69,13 +76,31 @@ class PaperHouse:
         if self.config.health:
             for service in ("ws", "s1", "s2", "s3", "s4", "s10", "s11"):
                 self.bus.set_health(service, "OK")
+        if self.market:
+            self.market.start()
+        if self.strategy:
+            self.strategy.start()
 
     def stop(self) -> None:
         """Stop everything, the market first."""
-        self._server.stop()
+        for part in (self.strategy, self.market, self._server):
+            if part is not None:
+                part.stop()
         self.timer.stop()
         self.bus.stop()
         self.ledger.close()
+
+    def _strategy(self, specs: Mapping[str, SymbolSpec], run: str) -> Strategy:
+        return Strategy(
+            count=self.config.positions,
+            seed=self.config.seed,
+            run=run,
+            specs=specs,
+            exchange=self.exchange,
+            entries=self.entries,
+            wallet=self.wallet,
+            shelf=self.shelf,
+        )
 
     def _router(self) -> Router:
         router = Router()

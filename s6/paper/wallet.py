@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 
+from s6.paper.book import CENT
 from s6.paper.faults import Faults
 from s6.paper.ledger import Ledger, now_ms
 from s6.paper.requests import Answer, TransferRequest
@@ -32,13 +33,20 @@ class Wallet:
         """What a fill gives (or, negative, takes)."""
         if self._follows_trades:
             with self._lock:
-                self._free[market] += amount
+                self._free[market] += amount.quantize(CENT)
 
     def set(self, **free: Decimal) -> None:
         """Set wallets (`SPOT`, `FUT`) to amounts."""
         with self._lock:
             self._free |= free
             self._ledger.add("balances", dict(self._free))
+
+    def refill(self, below: Decimal, to: Decimal) -> None:
+        """Fill the SPOT wallet up `to` an amount when it holds less than `below`: paper money is not scarce."""
+        with self._lock:
+            if self._follows_trades and self._free["SPOT"] < below:
+                self._free["SPOT"] = to
+                self._ledger.add("balances", dict(self._free))
 
     def balances(self, asset: str = "USDT") -> Answer:
         """`GET /xchg/treasury/balances`."""

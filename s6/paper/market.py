@@ -1,0 +1,128 @@
+"""The market's clock: plays candles as ticks, and publishes features as candles close."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN
+from itertools import islice
+
+from s6.paper.book import Quote, SymbolSpec
+from s6.paper.bus import Bus
+from s6.paper.candles import Candle, endless, read_candles
+from s6.paper.config import PaperConfig
+from s6.paper.exchange import Exchange
+from s6.paper.features import FeatureMaker, Features
+from s6.paper.ledger import now_ms
+from s6.paper.walk import random_walk
+
+log = logging.getLogger(__name__)
+
+_CANDLE_MS = 60_000
+_WARM_UP = 60  # candles that only the features see, so that they are settled when the first tick comes
+_FEATURE_S = 1.0
+_SIGNAL_S = 5.0
+
+
+def source_for(symbol: str, config: PaperConfig) -> Iterator[Candle]:
+    """The candles of one symbol: its file for ever, or a walk. Raises `CandleError`, `OSError`."""
+    files = dict(config.candles)
+    if config.market == "candles" and symbol in files:
+        return endless(read_candles(files[symbol]))
+    return random_walk(symbol, config.seed)
+
+
+@dataclass(slots=True)
+class Track:
+    """One symbol's way through its candles: `played` ms of the present one are over."""
+
+    symbol: str
+    spec: SymbolSpec
+    candles: Iterator[Candle]
+    candle: Candle
+    features: FeatureMaker = field(default_factory=FeatureMaker)
+    played: float = 0.0
+    told_at: float = 0.0
+    signalled_at: float = 0.0
+    signals: int = 0
+
+    @classmethod
+    def begin(cls, symbol: str, spec: SymbolSpec, candles: Iterator[Candle]) -> "Track":
+        """Let the features see the first candles, and stand at the beginning of the next."""
+        features = FeatureMaker()
+        for candle in islice(candles, _WARM_UP):
+            features.take(candle)
+        return cls(symbol, spec, candles, next(candles), features)
+
+    def advance(self, market_ms: float) -> Features | None:
+        """Play on; the features of the last candle that closed meanwhile, if one did."""
+        self.played += market_ms
+        closed: Features | None = None
+        while self.played >= _CANDLE_MS:
+            self.played -= _CANDLE_MS
+            closed = self.features.take(self.candle)
+            self.candle = next(self.candles)
+        return closed
+
+    def quote(self, ts: int) -> Quote:
+        """The market now: the mark on the tick, one tick of spread to either side."""
+        price, tick = self.candle.price_at(self.played / _CANDLE_MS), self.spec.tick
+        mark = max(2 * tick, (price / tick).to_integral_value(rounding=ROUND_HALF_EVEN) * tick)
+        return Quote(mark, mark - tick, mark + tick, mark, ts)
+
+
+class MarketRun:
+    """A thread that ticks every `tick_ms`; what a stopped machine missed is skipped, not made up for."""
+
+    def __init__(self, config: PaperConfig, specs: Mapping[str, SymbolSpec], exchange: Exchange, bus: Bus) -> None:
+        self._config, self._exchange, self._bus = config, exchange, bus
+        self._tracks = [Track.begin(s, specs[s], source_for(s, config)) for s in config.symbols]
+        self._run = secrets.token_hex(3)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._play, name="paper-market", daemon=True)
+
+    def start(self) -> None:
+        """Quote every symbol at once, then go on."""
+        for track in self._tracks:
+            self._tick(track, 0.0)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The market closes."""
+        self._ended.set()
+        self._thread.join(timeout=2)
+
+    def _play(self) -> None:
+        period = self._config.tick_ms / 1000
+        due = time.monotonic()
+        while not self._ended.wait(max(0.0, due + period - time.monotonic())):
+            due = max(due + period, time.monotonic() - period)
+            for track in self._tracks:
+                try:
+                    self._tick(track, self._config.tick_ms * self._config.speed)
+                except ArithmeticError:  # one symbol's bad price must not stop the others
+                    log.exception("a tick of %s failed", track.symbol)
+
+    def _tick(self, track: Track, market_ms: float) -> None:
+        closed = track.advance(market_ms)
+        quote = track.quote(now_ms())
+        self._exchange.tick(track.symbol, quote)
+        self._bus.tick(track.symbol, quote)
+        if closed is not None:
+            self._tell(track, closed)
+
+    def _tell(self, track: Track, features: Features) -> None:
+        """Features once a second at most; among them a signal of its own id every few seconds."""
+        now = time.monotonic()
+        if now - track.told_at < _FEATURE_S:
+            return
+        track.told_at = now
+        members: dict[str, object] = {"atr": features.atr, "regime": features.regime}
+        if now - track.signalled_at >= _SIGNAL_S:
+            track.signalled_at = now
+            track.signals += 1
+            signal_id = f"{track.symbol}-{self._run}-{track.signals}"
+            members |= {"signal": features.signal, "signal_id": signal_id}
+        self._bus.feature(track.symbol, {"signal": None, "signal_id": None} | members)

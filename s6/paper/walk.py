@@ -1,0 +1,39 @@
+"""A seeded random walk in one-minute candles: calm, usual and wild spells with trends, for ever."""
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+
+from s6.paper.candles import Candle
+
+_MINUTE_MS = 60_000
+_STEPS = 12  # of a candle
+_SPELLS = (0.0006, 0.0011, 0.0022)  # standard deviation of a minute's return
+_SWITCH = 0.04  # how likely a minute begins another spell
+_TREND = 0.35  # of a minute's standard deviation, at most
+_PULL = 0.0008  # a minute, back towards the level it began at
+
+LEVELS: dict[str, Decimal] = {"BTCUSDT": Decimal(40_000), "ETHUSDT": Decimal(2_500), "SOLUSDT": Decimal(100)}
+
+
+def random_walk(symbol: str, seed: int, start_ts: int = 1_700_000_000_000) -> Iterator[Candle]:
+    """Candles for ever; the same symbol and seed give the same ones. Begins at `LEVELS[symbol]` or 100.
+
+    The random draws are floats; a price is made of them by one conversion per step.
+    """
+    draw = random.Random(f"{symbol}:{seed}")
+    level = price = LEVELS.get(symbol, Decimal(100))
+    deviation, trend = draw.choice(_SPELLS), 0.0
+    ts = start_ts
+    while True:
+        if draw.random() < _SWITCH:
+            deviation = draw.choice(_SPELLS)
+            trend = draw.uniform(-_TREND, _TREND) * deviation
+        pull = _PULL * float((level - price) / level)
+        prices = [price]
+        for _ in range(_STEPS):
+            move = (trend + pull) / _STEPS + draw.gauss(0, deviation / _STEPS**0.5)
+            prices.append(round(prices[-1] * (1 + Decimal(repr(move))), 8))
+        price = prices[-1]
+        yield Candle(ts, prices[0], max(prices), min(prices), price)
+        ts += _MINUTE_MS
