@@ -86,10 +86,13 @@ class _House:
 
     def watch(self, ended: threading.Event) -> None:
         """Keep everything alive until the end; show the box as soon as S6 is healthy."""
-        deadline, shown = time.monotonic() + HEALTHY_S, False
+        deadline, asked, shown = time.monotonic() + HEALTHY_S, 0.0, False
         while not ended.wait(0.25):
             self._revive()
-            if not shown and (self._healthy() or time.monotonic() > deadline):
+            if shown or time.monotonic() < asked + 1:
+                continue
+            asked = time.monotonic()
+            if self._healthy() or asked > deadline:
                 shown = True
                 self._printer.box(self._place.summary(self._environment, healthy=self._healthy()))
 
