@@ -181,6 +181,22 @@ def test_without_a_store_nothing_begins() -> None:
     assert (world.memory.docs, world.s1.requests) == ({}, [])
 
 
+def test_a_record_whose_answer_is_lost_is_looked_for() -> None:
+    world = World(mode="AUTO")
+    world.faults.plan = {3: "lost after"}  # 1 looks the id up, 2 asks for balances, 3 inserts
+    assert world.trigger()["status"] == "APPROVED"
+    world.settle()
+    assert world.s1.moved == MOVED
+
+
+def test_a_record_that_is_not_there_after_a_lost_answer_is_an_error() -> None:
+    world = World(mode="AUTO")
+    world.faults.plan = {3: "lost before"}
+    with pytest.raises(Unavailable):
+        world.trigger()
+    assert world.memory.docs == {}
+
+
 def test_without_a_bundle_nothing_begins() -> None:
     world = World()
     world.bundles.bundle = None
