@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from apprise import Apprise, NotifyType
-
 from s6 import alert_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
@@ -15,7 +13,6 @@ from s6.adapters.redis_text import text
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 20
-_TYPES: Final = {"WARN": NotifyType.WARNING, "ERROR": NotifyType.FAILURE, "FATAL": NotifyType.FAILURE}
 _RANKS: Final = ("WARN", "ERROR", "FATAL")
 
 
@@ -37,15 +34,18 @@ def notify_pending(redis: RedisClient, urls: Sequence[str]) -> int:
 
 
 def _send(urls: Sequence[str], alerts: Sequence[dict[str, str]]) -> None:
+    from apprise import Apprise, NotifyType  # a large library: only who notifies pays for its import
+
     worst = max((alert["severity"] for alert in alerts), key=_RANKS.index)
     first = alerts[0]
     title = f"S6 {worst}: {first['code']}" + (f" and {len(alerts) - 1} more" if len(alerts) > 1 else "")
     body = "\n".join(_line(alert) for alert in alerts)
+    kind = NotifyType.WARNING if worst == "WARN" else NotifyType.FAILURE
     for number, url in enumerate(urls, start=1):
         service = Apprise()
         if not service.add(url):
             log.error("notification URL %d is not one that can be used", number)
-        elif not service.notify(body=body, title=title, notify_type=_TYPES[worst]):
+        elif not service.notify(body=body, title=title, notify_type=kind):
             log.error("notification URL %d did not take the message about %s", number, title)
 
 

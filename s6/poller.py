@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from urllib3.util import Timeout
 
 from s6.adapters.breaker import SharedBreaker
-from s6.adapters.http_deadline import DeadlineAdapter
+from s6.adapters.http_deadline import DeadlineAdapter, trusted
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.alerts import AlertBook
@@ -84,7 +84,7 @@ class Poller(threading.Thread):
             url = f"{self._neighbours[name]}/health"
             # A new connection each time: a probe is to find out whether one can be made.
             with requests.Session() as session:
-                session.trust_env = False
+                session.trust_env, session.verify = False, trusted()
                 session.mount("http", DeadlineAdapter())
                 timeout = Timeout(connect=CONNECT_S, total=WHOLE_S)
                 answer = session.get(url, timeout=timeout, allow_redirects=False)  # type: ignore[arg-type]  # it may

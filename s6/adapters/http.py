@@ -14,11 +14,11 @@ import requests
 from requests.exceptions import ChunkedEncodingError, RequestException
 from requests.structures import CaseInsensitiveDict
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-from urllib3.exceptions import ProtocolError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 from urllib3.util import Timeout
 
 from s6 import jsonx
-from s6.adapters.http_deadline import DeadlineAdapter
+from s6.adapters.http_deadline import DeadlineAdapter, trusted
 from s6.ports import Metrics, NeighbourUnavailable
 
 CONNECT_S: Final = 1.0
@@ -133,12 +133,14 @@ class Neighbour:
         if left <= 0:
             raise NeighbourUnavailable(self.name, "timed out")
         try:
-            return self._session().send(
+            response = self._transport().send(
                 _prepared(method, self._base + path, body, headers),
                 timeout=Timeout(connect=min(CONNECT_S, left), total=left),  # type: ignore[arg-type]  # it is allowed
-                allow_redirects=False,
+                verify=trusted(),
             )
-        except RequestException as error:
+            response.content  # noqa: B018  # read to the end, within the same time
+            return response
+        except (RequestException, HTTPError) as error:
             cause = error.args[0] if error.args else error
             if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
                 raise NeighbourUnavailable(self.name, "timed out") from error
@@ -158,17 +160,14 @@ class Neighbour:
             raise NeighbourUnavailable(self.name, f"HTTP {status} without a JSON object")
         return Answer(status, response.headers, response.content, doc or {})
 
-    def _session(self) -> requests.Session:
+    def _transport(self) -> DeadlineAdapter:
+        """This thread's connection. A session would add nothing: no cookies, redirects or proxies here."""
         local = self._local
         if getattr(local, "pid", None) != os.getpid():  # a forked child must not share its parent's connections
-            session = requests.Session()
-            session.trust_env = False
-            session.mount("http://", DeadlineAdapter(pool_connections=1, pool_maxsize=1))
-            session.mount("https://", DeadlineAdapter(pool_connections=1, pool_maxsize=1))
-            local.session, local.pid = session, os.getpid()
-        session = local.session
-        assert isinstance(session, requests.Session)
-        return session
+            local.transport, local.pid = DeadlineAdapter(pool_connections=1, pool_maxsize=1), os.getpid()
+        transport = local.transport
+        assert isinstance(transport, DeadlineAdapter)
+        return transport
 
 
 def _prepared(

@@ -7,6 +7,7 @@ ever. Here every read gets what is left of the call's time.
 from __future__ import annotations
 
 import io
+import os
 import socket
 import time
 from http.client import HTTPResponse
@@ -15,6 +16,11 @@ from requests.adapters import HTTPAdapter
 from typing_extensions import Buffer
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+
+def trusted() -> bool | str:
+    """What certificates are checked against: the public authorities, or the file that REQUESTS_CA_BUNDLE names."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 class _BoundedReader(io.RawIOBase):

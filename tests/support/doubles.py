@@ -1,0 +1,68 @@
+"""Small stand-ins for ports, where a test is about something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from s6.model.types import Severity
+
+
+@dataclass
+class ManualClock:
+    """Stands still until it is moved."""
+
+    now: int = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+@dataclass
+class MemoryMetrics:
+    """Remembers every sample: (verb, name, value, labels)."""
+
+    samples: list[tuple[str, str, float, dict[str, str]]] = field(default_factory=list)
+
+    def inc(self, name: str, value: float = 1, **labels: str) -> None:
+        self.samples.append(("inc", name, value, labels))
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        self.samples.append(("observe", name, value, labels))
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        self.samples.append(("set", name, value, labels))
+
+
+@dataclass
+class MemoryBreaker:
+    """A breaker in memory: what was reported to it, and whether it says down."""
+
+    down: bool = False
+    ok: list[str] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+    def is_down(self, name: str) -> bool:
+        return self.down
+
+    def succeeded(self, name: str, latency_ms: int) -> None:
+        self.ok.append(name)
+
+    def failed(self, name: str, detail: str) -> None:
+        self.bad.append((name, detail))
+
+
+@dataclass
+class MemoryAlerts:
+    """Remembers alerts: (severity, code, detail, position_id), and dead letters."""
+
+    raised: list[tuple[Severity, str, str, str]] = field(default_factory=list)
+    letters: list[tuple[str, str, str, object]] = field(default_factory=list)
+
+    def raise_alert(
+        self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
+    ) -> None:
+        self.raised.append((severity, code, detail, position_id))
+
+    def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
+        self.letters.append((source, entry_id, error, payload))

@@ -1,0 +1,230 @@
+"""The neighbours' adapters: requests as the contract spells them, every answer of the contract understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from s6 import jsonx
+from s6.adapters.http import Neighbour, RequestRefused
+from s6.adapters.s1 import S1Wallets
+from s6.adapters.s4 import S4Orders
+from s6.adapters.s10 import Fetched, S10Config
+from s6.adapters.s12 import S12Approvals
+from s6.model.position import Order, Position
+from s6.model.types import Market, OrderKind
+from s6.ports import Balances, CancelAnswer, NeighbourUnavailable, Placed, Refused, TransferAnswer
+from tests.support.doubles import MemoryBreaker, MemoryMetrics
+from tests.support.http_server import HttpServer, Reply
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    with HttpServer(lambda asked: Reply()) as server:
+        yield server
+
+
+@pytest.fixture
+def breaker() -> MemoryBreaker:
+    return MemoryBreaker()
+
+
+@pytest.fixture
+def neighbour(server: HttpServer, breaker: MemoryBreaker) -> Neighbour:
+    return Neighbour("sX", server.url, breaker, MemoryMetrics())
+
+
+def position(market: Market = "FUT") -> Position:
+    return Position("p-1", "BTCUSDT", market, "LONG", qty=Decimal("0.5"))
+
+
+def order(kind: OrderKind = "SL", stop_px: str | None = "43000.10") -> Order:
+    return Order(
+        client_order_id="c-1",
+        intent_id="i-1",
+        kind=kind,
+        side="SELL",
+        type="STOP_MARKET" if stop_px else "MARKET",
+        qty=Decimal("0.500"),
+        status="PENDING",
+        sent_ts=1,
+        life=1,
+        ours=True,
+        stop_px=Decimal(stop_px) if stop_px else None,
+    )
+
+
+def test_an_order_has_exactly_the_contract_s_members(server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: Reply(body=b'{"client_order_id":"c-1","order_id":"7","status":"NEW"}')
+    s4 = S4Orders(neighbour)
+    assert s4.place(position(), order()) == Placed("NEW")
+    assert s4.place(position(), order()) == Placed("NEW")
+    first, second = server.asked
+    assert (first.method, first.path) == ("POST", "/orders")
+    assert first.body == second.body
+    assert jsonx.loads(first.body) == {
+        "intent_id": "i-1",
+        "client_order_id": "c-1",
+        "position_id": "p-1",
+        "symbol": "BTCUSDT",
+        "market": "FUT",
+        "kind": "SL",
+        "side": "SELL",
+        "type": "STOP_MARKET",
+        "qty": Decimal("0.5"),
+        "stopPx": Decimal("43000.1"),
+        "reduceOnly": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("market", "kind", "reduce_only"),
+    [("FUT", kind, True) for kind in ("SL", "TP", "REDUCE", "EXIT", "GUARD")]
+    + [("FUT", "ADD", False)]
+    + [("SPOT", kind, False) for kind in ("TP", "EXIT", "GUARD")],
+)
+def test_reduce_only(
+    market: Market, kind: OrderKind, reduce_only: bool, server: HttpServer, neighbour: Neighbour
+) -> None:
+    S4Orders(neighbour).place(position(market), order(kind, None))
+    sent = jsonx.loads(server.asked[0].body)
+    assert sent["reduceOnly"] is reduce_only
+    assert "stopPx" not in sent
+
+
+@pytest.mark.parametrize(
+    ("reply", "refused"),
+    [
+        (Reply(422, b'{"reason":"WOULD_TRIGGER"}'), "WOULD_TRIGGER"),
+        (Reply(422, b"{}"), "HTTP_422"),
+        (Reply(409, b'{"reason":"x"}'), "ID_CONFLICT"),
+        (Reply(400, b'{"reason":"x"}'), "HTTP_400"),
+    ],
+)
+def test_refused_orders(reply: Reply, refused: str, server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: reply
+    assert S4Orders(neighbour).place(position(), order()) == Refused(refused)
+
+
+def test_an_answer_about_another_order_is_none(server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: Reply(body=b'{"client_order_id":"c-2","order_id":"7","status":"NEW"}')
+    with pytest.raises(NeighbourUnavailable):
+        S4Orders(neighbour).place(position(), order())
+
+
+def test_adds_are_not_sent_to_an_s4_that_is_down(
+    server: HttpServer, neighbour: Neighbour, breaker: MemoryBreaker
+) -> None:
+    breaker.down = True
+    with pytest.raises(NeighbourUnavailable):
+        S4Orders(neighbour).place(position(), order("ADD", None))
+    assert server.asked == []
+    S4Orders(neighbour).place(position(), order("EXIT", None))
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (Reply(202, b'{"client_order_id":"c-1","status":"CANCEL_PENDING"}'), "PENDING"),
+        (Reply(404, b"{}"), "UNKNOWN"),
+        (Reply(409, b'{"status":"FILLED"}'), "FILLED"),
+        (Reply(409, b'{"status":"CANCELED"}'), "CANCELED"),
+        (Reply(400, b"{}"), "REFUSED"),
+    ],
+)
+def test_cancel(reply: Reply, status: str, server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: reply
+    assert S4Orders(neighbour).cancel(position(), "c-1", "i-9") == CancelAnswer(status)
+    assert server.asked[0].path == "/cancel"
+    assert jsonx.loads(server.asked[0].body) == {
+        "intent_id": "i-9",
+        "client_order_id": "c-1",
+        "position_id": "p-1",
+        "symbol": "BTCUSDT",
+    }
+
+
+def test_query(server: HttpServer, neighbour: Neighbour) -> None:
+    s4 = S4Orders(neighbour)
+    known = (
+        b'{"ts":1,"symbol":"BTCUSDT","market":"FUT","position_id":"p-1","client_order_id":"c-1","intent_id":"i",'
+        b'"kind":"SL","side":"SELL","type":"STOP_MARKET","status":"FILLED","qty":0.5,"filled_qty":0.5,'
+        b'"avg_price":43000.1,"fee":null}'
+    )
+    server.respond = lambda asked: Reply(body=known)
+    found = s4.query("c-1")
+    assert found is not None
+    assert (found.status, found.filled_qty, found.avg_price) == ("FILLED", Decimal("0.5"), Decimal("43000.1"))
+    assert (server.asked[0].method, server.asked[0].path) == ("GET", "/orders/c-1")
+    server.respond = lambda asked: Reply(404)
+    assert s4.query("c-1") is None
+    for reply in (Reply(200, b'{"status":"FILLED"}'), Reply(403), Reply(200, known.replace(b"c-1", b"c-2"))):
+        server.respond = lambda asked, reply=reply: reply  # type: ignore[misc]
+        with pytest.raises(NeighbourUnavailable):
+            s4.query("c-1")
+
+
+def test_balances(server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: Reply(body=b'{"asset":"USDT","SPOT":{"free":10.10},"FUT":{"free":"-1"},"ts":1}')
+    assert S1Wallets(neighbour).balances("USDT") == Balances(Decimal("10.1"), Decimal(-1))
+    assert server.asked[0].path == "/xchg/treasury/balances?asset=USDT"
+    for body in (b"{}", b'{"SPOT":{"free":"x"},"FUT":{"free":1}}', b'{"SPOT":{"free":"NaN"},"FUT":{"free":1}}'):
+        server.respond = lambda asked, body=body: Reply(body=body)  # type: ignore[misc]
+        with pytest.raises(NeighbourUnavailable):
+            S1Wallets(neighbour).balances("USDT")
+
+
+def test_transfer(server: HttpServer, neighbour: Neighbour) -> None:
+    s1 = S1Wallets(neighbour)
+    server.respond = lambda asked: Reply(body=b'{"transfer_id":"t","status":"EXECUTED","tx_id":"x9"}')
+    assert s1.transfer("t", "SPOT", "FUT", "USDT", Decimal("12.50")) == TransferAnswer("EXECUTED", "x9", "")
+    asked = server.asked[0]
+    assert asked.headers["Idempotency-Key"] == "t"
+    assert jsonx.loads(asked.body) == {
+        "transfer_id": "t",
+        "from": "SPOT",
+        "to": "FUT",
+        "asset": "USDT",
+        "amount": Decimal("12.5"),
+    }
+    server.respond = lambda asked: Reply(body=b'{"status":"FAILED","reason":"LIMIT"}')
+    assert s1.transfer("t", "SPOT", "FUT", "USDT", Decimal(1)) == TransferAnswer("FAILED", "", "LIMIT")
+    server.respond = lambda asked: Reply(400, b"{}")
+    assert s1.transfer("t", "SPOT", "FUT", "USDT", Decimal(1)) == TransferAnswer("FAILED", "", "HTTP_400")
+    server.respond = lambda asked: Reply(body=b'{"status":"MAYBE"}')
+    with pytest.raises(NeighbourUnavailable):
+        s1.transfer("t", "SPOT", "FUT", "USDT", Decimal(1))
+
+
+def test_active_bundle_by_etag(server: HttpServer, neighbour: Neighbour) -> None:
+    s10 = S10Config(neighbour)
+    server.respond = lambda asked: Reply(
+        304 if asked.headers.get("If-None-Match") == '"7"' else 200, b"not even json", {"ETag": '"7"'}
+    )
+    assert s10.active() == Fetched("not even json", '"7"')
+    assert s10.active('"7"') is None
+    server.respond = lambda asked: Reply(200, b"\xff")
+    with pytest.raises(NeighbourUnavailable):
+        s10.active()
+    server.respond = lambda asked: Reply(404)
+    with pytest.raises(NeighbourUnavailable):
+        s10.active()
+
+
+def test_approvals(server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: Reply(202)
+    S12Approvals(neighbour).ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low")
+    assert jsonx.loads(server.asked[0].body) == {
+        "transfer_id": "t",
+        "from": "SPOT",
+        "to": "FUT",
+        "asset": "USDT",
+        "amount": 5,
+        "reason": "low",
+    }
+    server.respond = lambda asked: Reply(400)
+    with pytest.raises(RequestRefused):
+        S12Approvals(neighbour).ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low")

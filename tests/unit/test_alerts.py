@@ -1,0 +1,290 @@
+"""Alerts: told once, standing until acknowledged, kept in the store, people notified once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from redis.exceptions import ConnectionError
+
+from s6 import jsonx
+from s6.adapters.redis_client import RedisClient, connect
+from s6.adapters.redis_text import TextRedis, text
+from s6.alerts import AlertBook
+from s6.embedded import EmbeddedRedis
+from s6.notify import notify_pending
+from s6.ports import StateUnavailable
+from s6.store import Store, StoreUnavailable, open_store
+from tests.support.doubles import ManualClock, MemoryMetrics
+from tests.support.http_server import HttpServer, Reply
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def metrics() -> MemoryMetrics:
+    return MemoryMetrics()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path}/s6.db")
+    store.init()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def book(redis_client: RedisClient, clock: ManualClock, metrics: MemoryMetrics, store: Store) -> AlertBook:
+    return AlertBook(redis_client, clock, metrics, store, people=True)
+
+
+@pytest.fixture
+def redis(redis_client: RedisClient) -> TextRedis:
+    return text(redis_client)
+
+
+def told(redis: TextRedis) -> list[dict[str, str]]:
+    return [fields for _, fields in reversed(redis.xrevrange("s6:alerts", count=1000))]
+
+
+def test_an_alert_goes_to_the_stream_with_the_contract_s_fields(
+    book: AlertBook, redis: TextRedis, clock: ManualClock, metrics: MemoryMetrics
+) -> None:
+    book.raise_alert("ERROR", "OVERSELL", "held 1, asked 2", position_id="p-1")
+    book.raise_alert("WARN", "S10_DOWN", "silence")
+    first, second = told(redis)
+    assert first == {
+        "alert_id": first["alert_id"],
+        "ts": str(clock.now),
+        "severity": "ERROR",
+        "code": "OVERSELL",
+        "position_id": "p-1",
+        "detail": "held 1, asked 2",
+    }
+    assert "position_id" not in second
+    assert ("inc", "s6_alerts_total", 1, {"severity": "ERROR", "code": "OVERSELL"}) in metrics.samples
+
+
+def test_repeats_are_counted_not_told(book: AlertBook, redis: TextRedis, clock: ManualClock) -> None:
+    for _ in range(3):
+        book.raise_alert("ERROR", "STOP_MOVE_FAILED", "no", position_id="p-1")
+        clock.now += 10
+    book.raise_alert("ERROR", "STOP_MOVE_FAILED", "no", position_id="p-2")
+    book.raise_alert("FATAL", "STOP_MOVE_FAILED", "no", position_id="p-1")
+    entries = told(redis)
+    assert [(e["severity"], e["position_id"]) for e in entries] == [
+        ("ERROR", "p-1"),
+        ("ERROR", "p-2"),
+        ("FATAL", "p-1"),
+    ]
+    doc = book.get(entries[0]["alert_id"])
+    assert doc is not None
+    assert (doc["repeats"], doc["last_ts"], doc["ts"]) == (2, clock.now - 10, clock.now - 30)
+
+
+def test_told_again_after_the_quiet_time(redis_client: RedisClient, redis: TextRedis, clock: ManualClock) -> None:
+    book = AlertBook(redis_client, clock, MemoryMetrics(), quiet_ms=30)
+    book.raise_alert("WARN", "X", "one")
+    wait_for(lambda: redis.get("{s6:alerts}:quiet:WARN:X::") is None)
+    book.raise_alert("WARN", "X", "two")
+    assert [e["detail"] for e in told(redis)] == ["one", "two"]
+
+
+def test_a_fatal_stands_until_acknowledged(book: AlertBook, redis: TextRedis, clock: ManualClock) -> None:
+    book.raise_alert("FATAL", "RETRIES_EXHAUSTED", "six", position_id="p-1")
+    [alert_id] = book.standing_fatal()
+    redis.delete("{s6:alerts}:told:FATAL:RETRIES_EXHAUSTED:p-1")
+    book.raise_alert("FATAL", "RETRIES_EXHAUSTED", "again", position_id="p-1")
+    assert book.standing_fatal() == [alert_id]
+    doc = book.ack(alert_id, by="ann", note="seen")
+    assert doc is not None
+    assert doc["ack"] == {"by": "ann", "note": "seen", "ts": clock.now}
+    assert book.standing_fatal() == []
+    clock.now += 5
+    assert book.ack(alert_id, by="bob", note="late") == doc
+    assert book.ack("al-none", by="ann") is None
+    book.raise_alert("FATAL", "RETRIES_EXHAUSTED", "anew", position_id="p-1")
+    assert len(book.standing_fatal()) == 1
+    assert len(told(redis)) == 2
+
+
+def test_over_lets_it_be_told_anew(book: AlertBook, redis: TextRedis) -> None:
+    book.raise_alert("ERROR", "S4_DOWN", "one")
+    book.raise_alert("ERROR", "S4_DOWN", "one, still")
+    book.over("S4_DOWN", "back")
+    book.raise_alert("ERROR", "S4_DOWN", "two")
+    assert [(e["code"], e["detail"]) for e in told(redis)] == [
+        ("S4_DOWN", "one"),
+        ("S4_DOWN_OVER", "back"),
+        ("S4_DOWN", "two"),
+    ]
+
+
+def test_many_at_once_are_one(book: AlertBook, redis: TextRedis) -> None:
+    threads = [threading.Thread(target=book.raise_alert, args=("FATAL", "LOCK_OVERRUN", "x")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told(redis)) == 1
+    assert len(book.standing_fatal()) == 1
+
+
+def test_relay_loses_nothing_when_the_store_fails(book: AlertBook, store: Store) -> None:
+    for number in range(450):
+        book.raise_alert("WARN", "X", f"{number}", position_id=f"p-{number}")
+    flaky = failing(store, fail_at=2)
+    with pytest.raises(StoreUnavailable):
+        book.relay(flaky)
+    assert book.relay(flaky) == 250
+    assert book.relay(flaky) == 0
+    found: list[object] = []
+    cursor: str | None = None
+    while True:
+        page = store.alerts(limit=200, cursor=cursor)
+        found += [doc["position_id"] for doc in page.items]
+        if (cursor := page.next_cursor) is None:
+            break
+    assert len(found) == 450
+    assert set(found) == {f"p-{number}" for number in range(450)}
+
+
+def test_an_alert_changed_during_the_relay_is_relayed_again(book: AlertBook, store: Store) -> None:
+    book.raise_alert("FATAL", "X", "x")
+    [alert_id] = book.standing_fatal()
+    acking = failing(store, on_write=lambda: book.ack(alert_id, by="ann", note=""))
+    assert book.relay(acking) == 1
+    assert book.relay(store) == 1
+    [doc] = store.alerts().items
+    assert isinstance(doc["ack"], dict)
+
+
+def test_pages_come_from_the_store_and_from_redis_while_it_is_away(
+    book: AlertBook, store: Store, redis_client: RedisClient, clock: ManualClock
+) -> None:
+    book.raise_alert("WARN", "A", "a")
+    clock.now += 1
+    book.raise_alert("FATAL", "B", "b", position_id="p-1")
+    assert [doc["code"] for doc in book.page(limit=10).items] == ["B", "A"]
+    assert [doc["code"] for doc in book.page(limit=10, standing=True).items] == ["B"]
+    clock.now += 1
+    book.raise_alert("WARN", "C", "c")
+    away = AlertBook(redis_client, clock, MemoryMetrics(), failing(store, fail_at=1))
+    assert [doc["code"] for doc in away.page(limit=10).items] == ["C", "B", "A"]
+    assert [doc["code"] for doc in away.page(limit=1, severity="WARN").items] == ["C"]
+    assert [doc["code"] for doc in away.page(limit=10, standing=True).items] == ["B"]
+
+
+def test_standing_alerts_are_restored_from_the_store(book: AlertBook, store: Store, redis_client: RedisClient) -> None:
+    book.raise_alert("FATAL", "X", "x", position_id="p-1")
+    [alert_id] = book.standing_fatal()
+    book.relay()
+    redis_client.flushdb()
+    assert book.standing_fatal() == []
+    assert book.restore(store.alerts(standing=True).items) == 1
+    assert book.restore(store.alerts(standing=True).items) == 0
+    book.raise_alert("FATAL", "X", "again", position_id="p-1")
+    assert book.standing_fatal() == [alert_id]
+    acked = book.ack(alert_id, by="ann", note="")
+    assert acked is not None
+    assert (acked["detail"], acked["position_id"]) == ("x", "p-1")
+    book.relay()
+    assert store.alerts(standing=True).items == []
+
+
+def test_dead_letters(book: AlertBook, redis: TextRedis, metrics: MemoryMetrics) -> None:
+    book.dead_letter("mkt:BTCUSDT", "1-0", "mark: missing", {"ts": "1"})
+    book.dead_letter("mkt:BTCUSDT", "2-0", "mark: missing", {"ts": "2"})
+    letters = [fields for _, fields in reversed(redis.xrevrange("s6:deadletter", count=10))]
+    assert letters[0] == {
+        "source": "mkt:BTCUSDT",
+        "entry_id": "1-0",
+        "error": "mark: missing",
+        "payload": jsonx.dumps({"ts": "1"}),
+    }
+    assert [(e["severity"], e["code"]) for e in told(redis)] == [("WARN", "DEADLETTER")] * 2
+    assert ("inc", "s6_deadletter_total", 1, {"source": "mkt:BTCUSDT"}) in metrics.samples
+
+
+def test_redis_away_delays_alerts_and_raises_nothing(own_redis: EmbeddedRedis, clock: ManualClock) -> None:
+    with connect(own_redis.url()) as client:
+        book = AlertBook(client, clock, MemoryMetrics())
+        own_redis.stop()
+        book.raise_alert("FATAL", "X", "while away")
+        with pytest.raises(StateUnavailable):
+            book.dead_letter("mkt:A", "1-0", "bad", {})
+        own_redis.start()
+
+        def arrived() -> list[str]:
+            book.raise_alert("WARN", "Y", "later")
+            try:
+                return book.standing_fatal()
+            except ConnectionError:
+                return []
+
+        assert len(wait_for(arrived)) == 1
+
+
+# apprise imports all of its services when the first URL is read, one of them a module that Python is about to drop.
+apprise_imports = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@apprise_imports
+def test_people_are_notified_once_and_repeats_are_quiet(
+    book: AlertBook, redis_client: RedisClient, redis: TextRedis
+) -> None:
+    with HttpServer(lambda asked: Reply()) as people:
+        url = people.url.replace("http://", "json://")
+        for number in range(3):
+            book.raise_alert("ERROR", "DEADLETTER", f"letter {number}")
+            book.over("NONE", "keeps quiet about other things")
+        redis.delete("{s6:alerts}:quiet:ERROR:DEADLETTER::")
+        book.raise_alert("ERROR", "DEADLETTER", "a new alert, but people know")
+        book.raise_alert("FATAL", "X", "worse", position_id="p-1")
+        assert notify_pending(redis_client, []) == 0
+        assert notify_pending(redis_client, [url]) == 3
+        assert notify_pending(redis_client, [url]) == 0
+        [asked] = people.asked
+        message = jsonx.loads(asked.body)["message"]
+        assert "letter 0" in message
+        assert "worse" in message
+        assert "people know" not in message
+
+
+@apprise_imports
+def test_a_notification_that_fails_is_not_repeated(book: AlertBook, redis_client: RedisClient) -> None:
+    with HttpServer(lambda asked: Reply(500)) as people:
+        book.raise_alert("ERROR", "X", "x")
+        url = people.url.replace("http://", "json://")
+        assert notify_pending(redis_client, [url, "nonsense://x"]) == 1
+        assert notify_pending(redis_client, [url]) == 0
+        assert len(people.asked) == 1
+
+
+def failing(store: Store, fail_at: int = 0, on_write: Callable[[], object] | None = None) -> Store:
+    """A store whose ``fail_at``-th write of alerts fails (1: every one); ``on_write`` happens after each."""
+    return cast(Store, _FailingStore(store, fail_at, on_write))
+
+
+class _FailingStore:
+    def __init__(self, store: Store, fail_at: int, on_write: Callable[[], object] | None) -> None:
+        self._store, self._fail_at, self._on_write, self._writes = store, fail_at, on_write, 0
+
+    def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
+        self._writes += 1
+        if self._writes == self._fail_at or self._fail_at == 1:
+            raise StoreUnavailable("away")
+        self._store.write_alerts(docs)
+        if self._on_write is not None:
+            self._on_write()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
