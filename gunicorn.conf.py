@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from gunicorn.workers.base import Worker
+
+from s6.logs import configure_logging
 from s6.settings import settings_or_exit
 
 _settings = settings_or_exit()
@@ -15,3 +18,20 @@ graceful_timeout = 5
 keepalive = 5
 accesslog = None
 loglevel = _settings.log_level.lower()
+control_socket_disable = True  # its path is one per user: a second copy would find it taken
+
+
+def post_worker_init(worker: Worker) -> None:
+    """The worker has forked and loaded the app: from now on it shows that it lives."""
+    from web.life import Life
+
+    configure_logging(_settings)
+    worker.life = Life(worker.wsgi)
+    worker.life.start()
+
+
+def worker_exit(server: object, worker: Worker) -> None:
+    """The worker ends: nobody needs to wait for its heart to be missed."""
+    life = getattr(worker, "life", None)
+    if life is not None:
+        life.stop()

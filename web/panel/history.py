@@ -19,7 +19,7 @@ class Chart:
     """Mark, entry and stop over time, as SVG points in a box of ``width`` × ``height``."""
 
     mark: str
-    stop: tuple[str, ...]
+    stops: tuple[str, ...]
     entry: str
     low: Decimal
     high: Decimal
@@ -57,15 +57,21 @@ def chart(snapshots: Sequence[Doc]) -> Chart | None:
     def line(name: str) -> str:
         return " ".join(f"{x(doc):.1f},{y(p):.1f}" for doc in docs if (p := _decimal(doc, name)))
 
-    return Chart(line("mark"), tuple(_steps(docs, x, y)), line("entry_price_avg"), low, high, first, last)
+    return Chart(line("mark"), tuple(_stairs(docs, x, y)), line("entry_price_avg"), low, high, first, last)
 
 
-def _steps(docs: Sequence[Doc], x: Callable[[Doc], float], y: Callable[[Decimal], float]) -> Iterator[str]:
-    """The stop holds until it moves: level pieces, no slopes."""
+def _stairs(docs: Sequence[Doc], x: Callable[[Doc], float], y: Callable[[Decimal], float]) -> Iterator[str]:
+    """The stop holds until it moves: one flight of stairs for each time that there was one."""
+    flight: list[str] = []
     for doc, following in pairwise(docs):
         price = _decimal(doc, "sl_price")
         if price:
-            yield f"{x(doc):.1f},{y(price):.1f} {x(following):.1f},{y(price):.1f}"
+            flight += [f"{x(doc):.1f},{y(price):.1f}", f"{x(following):.1f},{y(price):.1f}"]
+        elif flight:
+            yield " ".join(flight)
+            flight = []
+    if flight:
+        yield " ".join(flight)
 
 
 def _decimal(doc: Doc, name: str) -> Decimal | None:
