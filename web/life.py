@@ -1,0 +1,45 @@
+"""A web process's sign of life, from its start to its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+from flask import Flask
+
+from s6.heart import Heart
+from s6.ports import StateUnavailable
+from web.house import LazyHouse
+
+log = logging.getLogger(__name__)
+
+_TRY_AGAIN_S: Final = 2.0
+
+
+class Life(threading.Thread):
+    """Builds the app's house as soon as Redis lets it, and beats its heart until ``stop``."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(name="life", daemon=True)
+        self._house: LazyHouse = app.extensions["s6"]
+        self._heart: Heart | None = None
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                house = self._house()
+            except StateUnavailable as error:
+                log.warning("no heartbeat yet: %s", error)
+                self._ending.wait(_TRY_AGAIN_S)
+            else:
+                self._heart = Heart(house.redis, "web", house.clock)
+                self._heart.run()
+                return
+
+    def stop(self) -> None:
+        """Fall silent."""
+        self._ending.set()
+        if self._heart is not None:
+            self._heart.stop()
