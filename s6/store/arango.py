@@ -16,13 +16,12 @@ from s6.store.arango_connection import (
     UNIQUE_VIOLATED,
     Address,
     Clients,
-    as_store_error,
     rows,
     values,
 )
-from s6.store.arango_documents import as_doubles, key_of, without_key, without_own
+from s6.store.arango_documents import key_of, without_own
+from s6.store.arango_snapshots import write_chunk
 from s6.store.documents import (
-    SnapshotId,
     encode,
     integer_of,
     make_cursor,
@@ -32,6 +31,7 @@ from s6.store.documents import (
     snapshot_id,
     statuses,
     text_of,
+    without_key,
 )
 from s6.store.port import (
     ALERTS,
@@ -69,7 +69,8 @@ class ArangoStore:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self._retention_days = clients.address.retention_days
+        days = clients.address.retention_days
+        self._retention_s = None if days is None else days * _DAY_S
 
     @classmethod
     def from_url(cls, url: str) -> ArangoStore:
@@ -94,21 +95,11 @@ class ArangoStore:
         ids = [snapshot_id(doc) for doc in docs]
         for doc in docs:
             encode(doc)
-        if not docs:
-            return
-        with self._clients.use() as db:
-            # Not overwrite_mode="ignore": it would take a different document of the same key for a repetition.
-            answers = db.collection(SNAPSHOTS).insert_many(self._with_expiry(docs, ids), sync=True)
-            known = []
-            for doc, row, answer in zip(docs, ids, _results(answers), strict=True):
-                if not isinstance(answer, ArangoServerError):
-                    continue
-                if answer.error_code != UNIQUE_VIOLATED:
-                    raise as_store_error(answer, f"ArangoDB, snapshot {row.position_id} seq {row.seq}")
-                known.append((row, doc))
-            conflicts = _conflicts(db, known) if known else []
-            if self._retention_days is not None:
-                self._expire_predecessors(db, ids)
+        conflicts = []
+        for start in range(0, len(docs), _CHUNK):
+            with self._clients.use() as db:
+                part = slice(start, start + _CHUNK)
+                conflicts += write_chunk(db, docs[part], ids[part], self._retention_s)
         if conflicts:
             raise StoreConflict(conflicts)
 
@@ -170,7 +161,7 @@ class ArangoStore:
     def transfer(self, transfer_id: str) -> Document | None:
         with self._clients.use() as db:
             found = _get(db.collection(TRANSFERS), transfer_id)
-        return None if found is None else without_key(found)
+        return None if found is None else without_key(without_own(found))
 
     def update_transfer(
         self, transfer_id: str, *, expect: str | Collection[str], changes: Mapping[str, object]
@@ -192,7 +183,7 @@ class ArangoStore:
                     if error.error_code != CONFLICT:
                         raise
                     continue
-                return without_key(changed)
+                return without_key(without_own(changed))
         raise StoreUnavailable(f"transfer {transfer_id}: changed by others {_REVISION_TRIES} times in a row")
 
     def transfers(
@@ -232,27 +223,8 @@ class ArangoStore:
                 db.collection(name).add_index(index)
         turns = {"type": "persistent", "fields": ["turn"], "unique": True, "sparse": True, "inBackground": True}
         db.collection(TRANSFERS).add_index(turns)
-        if self._retention_days is not None:
+        if self._retention_s is not None:
             db.collection(SNAPSHOTS).add_index({"type": "ttl", "fields": ["expires_at"], "expireAfter": 0})
-
-    def _with_expiry(self, docs: Sequence[Mapping[str, object]], ids: Sequence[SnapshotId]) -> list[Document]:
-        # What may expire is what is no longer the latest of an open position: it gets its time, the latest gets none.
-        if self._retention_days is None:
-            return [dict(doc) for doc in docs]
-        last = {row.position_id: row.seq for row in sorted(ids, key=lambda row: row.seq)}
-        return [
-            dict(doc)
-            if row.status == "OPEN" and row.seq == last[row.position_id]
-            else {**doc, "expires_at": row.ts // 1000 + self._retention_days * _DAY_S}
-            for doc, row in zip(docs, ids, strict=True)
-        ]
-
-    def _expire_predecessors(self, db: StandardDatabase, ids: Sequence[SnapshotId]) -> None:
-        first = {row.position_id: row.seq for row in sorted(ids, key=lambda row: -row.seq)}
-        marks = [{"position_id": position_id, "seq": seq} for position_id, seq in first.items() if seq > 1]
-        if marks and self._retention_days is not None:
-            retention_s = self._retention_days * _DAY_S
-            rows(db, aql.EXPIRE_PREDECESSORS, marks=marks, retention_s=retention_s)
 
     def _page(self, listing: aql.Listing, bound: Mapping[str, object], limit: int, cursor: str | None) -> Page:
         size = page_size(limit)
@@ -268,8 +240,8 @@ class ArangoStore:
         if len(found) > size:
             last = found[size - 1]
             next_cursor = str(last["seq"]) if listing.by_seq else make_cursor(last["ts"], last["_key"])
-        strip = without_own if listing.collection == SNAPSHOTS else without_key
-        return Page([strip(doc) for doc in found[:size]], next_cursor)
+        items = [without_own(doc) for doc in found[:size]]
+        return Page(items if listing.collection == SNAPSHOTS else [without_key(doc) for doc in items], next_cursor)
 
     def _query(self, text: str, **bound: object) -> list[Document]:
         with self._clients.use() as db:
@@ -295,21 +267,6 @@ class ArangoStore:
                 return deleted
 
 
-def _results(answers: object) -> Sequence[object]:
-    if not isinstance(answers, list):
-        raise StoreUnavailable("ArangoDB answered a list of documents with something else")
-    return answers
-
-
 def _get(transfers: StandardCollection, transfer_id: str) -> Document | None:
     found = transfers.get(key_of(transfer_id))
     return found if isinstance(found, dict) else None
-
-
-def _conflicts(db: StandardDatabase, known: Sequence[tuple[SnapshotId, Mapping[str, object]]]) -> list[tuple[str, int]]:
-    """Which of the documents that are there already differ from what is there."""
-    stored = {
-        str(doc["_key"]): as_doubles(without_own(doc))
-        for doc in rows(db, aql.BY_KEYS, keys=[row.key for row, _ in known])
-    }
-    return [(row.position_id, row.seq) for row, doc in known if stored.get(row.key) != as_doubles(doc)]

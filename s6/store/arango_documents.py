@@ -25,13 +25,8 @@ def as_doubles(value: object) -> object:
 
 
 def without_own(doc: Mapping[str, object]) -> Document:
-    """A document without what ArangoDB and this store have added; its ``_key`` is the writer's."""
+    """A document without what ArangoDB and this store have added, but for its ``_key``."""
     return {name: value for name, value in doc.items() if name not in _OWN_MEMBERS}
-
-
-def without_key(doc: Mapping[str, object]) -> Document:
-    """A document without what ArangoDB and this store have added, the key included."""
-    return {name: value for name, value in doc.items() if name not in (*_OWN_MEMBERS, "_key")}
 
 
 def key_of(name: str) -> str:

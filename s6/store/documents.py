@@ -68,6 +68,11 @@ def decode(text: object) -> Document:
     return value
 
 
+def without_key(doc: Mapping[str, object]) -> Document:
+    """A transfer or an alert as the stores keep it: its key there is the store's own, made from its id."""
+    return {name: value for name, value in doc.items() if name != "_key"}
+
+
 def text_of(doc: Mapping[str, object], name: str) -> str:
     """The member ``name``, a string that is not empty."""
     value = doc.get(name)

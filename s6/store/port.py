@@ -8,6 +8,9 @@ Three collections (docs/store.md describes their members):
 
 Documents are plain mappings as JSON has them. Numbers are ``int`` or ``Decimal``, never binary floats: a document that
 holds one is refused. They come back as ``int`` where their text is an integer's, else as ``Decimal``.
+A snapshot's ``_key`` is its writer's; a transfer's or an alert's is the store's own, made from its id, and not shown.
+
+Only StoreRefused and StoreConflict condemn documents. Whatever else fails is the store's trouble: keep the documents.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from s6.store.documents import (
     snapshot_id,
     statuses,
     text_of,
+    without_key,
 )
 from s6.store.port import (
     ALERTS,
@@ -122,7 +123,7 @@ class SqliteStore:
                 text_of(doc, "severity"),
                 int(doc.get("ack") is not None),
                 int(is_standing(doc)),
-                encode(doc),
+                encode(without_key(doc)),
             )
             for doc in docs
         ]
@@ -148,7 +149,7 @@ class SqliteStore:
         return self._by_time(ALERTS, "alert_id", where, args, limit, cursor)
 
     def insert_transfer(self, doc: Mapping[str, object]) -> bool:
-        row = (text_of(doc, "transfer_id"), integer_of(doc, "ts"), text_of(doc, "status"), encode(doc))
+        row = (text_of(doc, "transfer_id"), integer_of(doc, "ts"), text_of(doc, "status"), encode(without_key(doc)))
         with self._connections.transaction() as db:
             db.execute("INSERT INTO treasury_transfers VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
             return db.changes() == 1
@@ -166,7 +167,7 @@ class SqliteStore:
             doc = _transfer(db, transfer_id)
             if doc is None or doc["status"] not in statuses(expect):
                 return None
-            doc.update(changes)
+            doc.update(without_key(changes))
             text = encode(doc)
             db.execute(
                 "UPDATE treasury_transfers SET ts = ?, status = ?, doc = ? WHERE transfer_id = ?",

@@ -228,6 +228,24 @@ def test_of_several_deciders_one_wins(store: Store) -> None:
     assert stands is not None and won == [stands["by"]]
 
 
+def test_the_keys_of_transfers_and_alerts_are_the_stores_own(store: Store) -> None:
+    store.insert_transfer({"_key": "mine", **transfer("t")})
+    store.write_alerts([{"_key": "mine", **alert("a")}, {"_key": "mine", **alert("b")}])
+    assert store.transfer("t") == transfer("t")
+    changed = store.update_transfer("t", expect="PENDING", changes={"_key": "x", "status": "APPROVED"})
+    assert changed == transfer("t", status="APPROVED") == store.transfers().items[0]
+    assert store.alerts().items == [alert("b"), alert("a")]
+
+
+def test_a_large_batch_is_one_call(store: Store) -> None:
+    docs = [snapshot(f"p{number % 7}", number // 7 + 1) for number in range(2345)]
+    store.write_snapshots(docs)
+    with pytest.raises(StoreConflict) as caught:
+        store.write_snapshots([{**doc, "cause": "another"} if doc["seq"] in (3, 300) else doc for doc in docs])
+    assert len(caught.value.conflicts) == 14
+    assert sum(1 for _ in store.latest()) == 7
+
+
 def test_transfers_list_newest_first_by_status(store: Store) -> None:
     for number, status in enumerate(["PENDING", "EXECUTED", "FAILED", "PENDING"]):
         store.insert_transfer(transfer(f"t{number}", ts=T0 + number, status=status))
