@@ -269,6 +269,21 @@ def test_a_notification_that_fails_is_not_repeated(book: AlertBook, redis_client
         assert len(people.asked) == 1
 
 
+def test_on_a_cluster(cluster_url: str, clock: ManualClock, store: Store) -> None:
+    with connect(cluster_url) as client:
+        book = AlertBook(client, clock, MemoryMetrics(), store, people=True)
+        book.raise_alert("FATAL", "X", "x", position_id="p-1")
+        book.raise_alert("FATAL", "X", "x", position_id="p-1")
+        book.dead_letter("mkt:A", "1-0", "bad", {})
+        book.over("Y", "y")
+        [alert_id] = book.standing_fatal()
+        assert book.relay() == 3
+        acked = book.ack(alert_id, by="ann")
+        assert acked is not None
+        assert book.relay() == 1
+        assert {doc["code"] for doc in book.page(limit=10).items} == {"X", "DEADLETTER", "Y_OVER"}
+
+
 def failing(store: Store, fail_at: int = 0, on_write: Callable[[], object] | None = None) -> Store:
     """A store whose ``fail_at``-th write of alerts fails (1: every one); ``on_write`` happens after each."""
     return cast(Store, _FailingStore(store, fail_at, on_write))

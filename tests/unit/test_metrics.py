@@ -97,6 +97,17 @@ def test_all_processes_count_together(redis_url: str, metrics: RedisMetrics) -> 
     assert samples["s6_sweep_seconds_count", ()] == 200
 
 
+def test_on_a_cluster(cluster_url: str) -> None:
+    with connect(cluster_url) as client:
+        metrics = RedisMetrics(client)
+        metrics.inc("s6_stop_move_total", outcome="success")
+        metrics.observe("s6_exec_seconds", 0.1, kind="EXIT")
+        metrics.set("s6_open_positions", 3)
+        samples = parsed(metrics)
+        assert samples["s6_open_positions", ()] == 3
+        assert samples["s6_exec_seconds_count", (("kind", "EXIT"),)] == 1
+
+
 def test_samples_are_written_without_being_asked(redis_url: str, metrics: RedisMetrics) -> None:
     with connect(redis_url) as client:
         other = RedisMetrics(client)
