@@ -82,5 +82,6 @@ class ResultsConsumer(threading.Thread):
                 return
             text = f"{type(error).__name__}: {error} (after {deliveries} deliveries)"
             self._alerts.dead_letter(entry.stream, entry.entry_id, text, entry.fields)
-            self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{entry.stream} {entry.entry_id}: {text}")
+            where = f"{entry.stream} {entry.entry_id}"
+            self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{where}: {text}", scope=where)
         self._reader.done(entry)

@@ -69,7 +69,7 @@ class Settling:
         if self.parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes) is not None:
             self.parts.metrics.inc("s6_treasury_transfer_total", outcome="expired")
             detail = f"transfer {transfer_id} of {_sum(record)} got no decision in time and was not made"
-            self.parts.alerts.raise_alert("WARN", "APPROVAL_EXPIRED", detail)
+            self.parts.alerts.raise_alert("WARN", "APPROVAL_EXPIRED", detail, scope=transfer_id)
         return True
 
     def _advance(self, transfer_id: str) -> Outcome:
@@ -155,19 +155,20 @@ class Settling:
         if integer(record, counter) >= self._retry().attempts:
             if counter == "attempts":
                 detail = f"transfer {transfer_id} of {_sum(record)}: whether it was made is not known yet ({error})"
-                self.parts.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail)
+                self.parts.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
             else:
                 detail = f"transfer {transfer_id} of {_sum(record)} waits: its approval can't be asked for ({error})"
-                self.parts.alerts.raise_alert("WARN", "APPROVAL_NOT_ASKED", detail)
+                self.parts.alerts.raise_alert("WARN", "APPROVAL_NOT_ASKED", detail, scope=transfer_id)
         return Outcome("LATER", max(0, retry_ts - now))
 
     def _tell(self, record: Record, status: str, reason: str) -> None:
         self.parts.metrics.inc("s6_treasury_transfer_total", outcome=status.lower())
         if status == "FAILED":
-            detail = f"transfer {text(record, 'transfer_id')} of {_sum(record)} was refused by S1: {reason}"
+            transfer_id = text(record, "transfer_id")
+            detail = f"transfer {transfer_id} of {_sum(record)} was refused by S1: {reason}"
             if integer(record, "attempts") > 1:
                 detail += " (an earlier attempt went unanswered: compare with S1's books)"
-            self.parts.alerts.raise_alert("ERROR", "TRANSFER_FAILED", detail)
+            self.parts.alerts.raise_alert("ERROR", "TRANSFER_FAILED", detail, scope=transfer_id)
 
     def _retry(self) -> Retry:
         bundle = self.parts.bundles.current()

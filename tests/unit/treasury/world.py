@@ -204,7 +204,9 @@ class Book:
         self.alerts: list[tuple[str, str]] = []
         self.counts: dict[str, float] = {}
 
-    def raise_alert(self, severity: Severity, code: str, detail: str, *, position_id: str = "") -> None:
+    def raise_alert(
+        self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
+    ) -> None:
         self.alerts.append((severity, code))
 
     def dead_letter(self, *args: object, **kwargs: object) -> None:
