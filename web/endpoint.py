@@ -8,6 +8,7 @@ from typing import NamedTuple, get_type_hints
 
 from flask import Flask, Response, request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from s6.settings import Scope
 from web import auth, jsonio
@@ -15,6 +16,8 @@ from web.house import House, house, lazy_house
 from web.problems import Problem, from_validation, invalid
 
 MAX_BODY = 64 * 1024
+_READ_AT_MOST = 1024 * 1024
+_PIECE = 64 * 1024
 
 
 class Reply(NamedTuple):
@@ -139,12 +142,30 @@ def _query(model: type[BaseModel]) -> BaseModel:
         raise from_validation(error, "query") from None
 
 
+def _raw_body() -> bytes:
+    """The body, whether its length was announced or not. Raises ``RequestEntityTooLarge``.
+
+    One that is too long is read on for a while: the server closes connections with more than a little left unread,
+    and a client that sends its next request just then would learn of neither answer.
+    """
+    if (request.content_length or 0) > _READ_AT_MOST:
+        raise RequestEntityTooLarge
+    request.max_content_length = _READ_AT_MOST + 1  # Werkzeug would cut off unannounced bodies in silence
+    pieces: list[bytes] = []
+    length = 0
+    while length < _READ_AT_MOST and (piece := request.stream.read(min(_PIECE, _READ_AT_MOST - length))):
+        length += len(piece)
+        pieces.append(piece)
+    if length > MAX_BODY:
+        raise RequestEntityTooLarge
+    return b"".join(pieces)
+
+
 def _body(model: type[BaseModel]) -> BaseModel:
     if request.mimetype != "application/json":
         raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be application/json")
-    raw = request.get_data(cache=False)
     try:
-        value = jsonio.loads(raw)
+        value = jsonio.loads(_raw_body())
     except jsonio.Malformed as error:
         raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):

@@ -23,7 +23,6 @@ from web import jsonio
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_DRAIN_AT_MOST = 4 * 1024 * 1024
 _CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
@@ -161,27 +160,12 @@ def _from_http(error: HTTPException) -> Problem:
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     if isinstance(error, RequestEntityTooLarge):
-        _drain()
         return Problem(413, "TOO_LARGE", "a body may hold 64 KiB at most")
     detail = {
         404: f"there is nothing at {request.path[:200]}",
         405: f"{request.method} is not allowed here",
     }.get(status, error.description or HTTPStatus(status).phrase)
     return Problem(status, _CODES.get(status, HTTPStatus(status).name), detail, headers=headers)
-
-
-def _drain() -> None:
-    """Read what the client is still sending: closing on unread bytes resets the connection, and loses the answer."""
-    source = request.environ["wsgi.input"]
-    left = min(request.content_length or _DRAIN_AT_MOST, _DRAIN_AT_MOST)
-    while left > 0:
-        try:
-            chunk = source.read(min(left, 65536))
-        except OSError:
-            return
-        if not chunk:
-            return
-        left -= len(chunk)
 
 
 def install(app: Flask) -> None:
