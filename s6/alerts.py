@@ -156,8 +156,21 @@ class AlertBook:
         """The ids of FATAL alerts that nobody has acknowledged. Raises ``RedisError``."""
         return sorted(self._redis.smembers(lua.FATAL))
 
-    def restore(self, docs: Iterable[Mapping[str, object]]) -> int:
-        """Let FATAL alerts stand again that the store knows and Redis has lost; how many. Raises ``RedisError``."""
+    def restore_standing(self) -> int:
+        """Let the FATAL alerts stand again that the store knows as standing and Redis has lost; how many.
+
+        Raises ``StoreError`` or ``RedisError``.
+        """
+        if self._store is None:
+            return 0
+        restored, cursor = 0, None
+        while True:
+            page = self._store.alerts(standing=True, cursor=cursor)
+            restored += self._put_back(page.items)
+            if (cursor := page.next_cursor) is None:
+                return restored
+
+    def _put_back(self, docs: Iterable[Mapping[str, object]]) -> int:
         restored = 0
         for doc in docs:
             alert_id, position_id = str(doc["alert_id"]), str(doc.get("position_id") or "")

@@ -43,6 +43,7 @@ class Reconciliation(threading.Thread):
         if token is None:
             return
         try:
+            self._house.alerts.restore_standing()
             report = self._house.coldstart.run()
             self._redis.set(DONE, str(self._house.clock.now_ms()))
             self._first = False

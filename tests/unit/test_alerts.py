@@ -189,8 +189,8 @@ def test_standing_alerts_are_restored_from_the_store(book: AlertBook, store: Sto
     book.relay()
     redis_client.flushdb()
     assert book.standing_fatal() == []
-    assert book.restore(store.alerts(standing=True).items) == 1
-    assert book.restore(store.alerts(standing=True).items) == 0
+    assert book.restore_standing() == 1
+    assert book.restore_standing() == 0
     book.raise_alert("FATAL", "X", "again", position_id="p-1")
     assert book.standing_fatal() == [alert_id]
     acked = book.ack(alert_id, by="ann", note="")
