@@ -49,7 +49,7 @@ task_soft_time_limit = 45
 worker_prefetch_multiplier = 1
 worker_concurrency = settings.worker_threads
 worker_pool = "threads"  # the work is waiting for HTTP; each call is bounded to 3 s by itself
-worker_send_task_events = True  # for Flower
+worker_send_task_events = False  # Flower turns them on while it looks
 worker_hijack_root_logger = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 

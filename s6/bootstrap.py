@@ -33,7 +33,7 @@ from s6.relay import Relay
 from s6.results import Results
 from s6.settings import Settings
 from s6.store import Store, open_store
-from s6.sweep import Sweep, silent
+from s6.sweep import Sweep
 from s6.treasury import Treasury
 
 if TYPE_CHECKING:
@@ -74,16 +74,6 @@ class House:
             return
         self.sweep.run()
         self.state.note_sweep(self.clock.now_ms())
-
-    def inquire_silent(self, position_id: str) -> None:
-        """Ask S4 about market orders it accepted and has been silent about."""
-        loaded, bundle = self.state.load(position_id), self.bundles.current()
-        if loaded is None or bundle is None:
-            return
-        for name in silent(loaded, bundle, self.clock.now_ms()):
-            order = loaded.position.order(name)
-            if order is not None:
-                self.reconciler.order(position_id, order)
 
     def tell_alerts(self) -> None:
         """Alerts on to the store, and to people where somebody is to be told."""
@@ -141,7 +131,7 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
         orders=orders,
         results=results,
         governor=governor,
-        executor=Executor(state, orders, bundles, results, recorder, hints, clock),
+        executor=Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, clock),
         manager=Manager(governor, state, bundles, recorder, hints, clock),
         reconciler=reconciler,
         coldstart=ColdStart(state, store, relay, reconciler, hints, alerts),

@@ -14,23 +14,26 @@ from s6.model.position import Order, Position
 from s6.operations import transitions as to
 from s6.operations.begin import begin, order_of
 from s6.plan import Action, Plan, build_plan
-from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, Loaded, LockLost, State
+from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, Loaded, LockLost, State, StateUnavailable
 from s6.recording import Recorder
 from s6.rules.exact import exactly
 
 LOCK_MS: Final = 5_000
+BUSY_MS: Final = 40
 ROUNDS: Final = 32
 OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_BUNDLE"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an evaluation. ``recheck_ms``: something falls due by itself after that long (0: nothing)."""
+    """What came of an evaluation. ``recheck_ms``: something falls due by itself after that long (0: nothing);
+    ``silent``: orders S4 must be asked about."""
 
     kind: OutcomeKind
     plan: Plan | None = None
     op: Operation | None = None
     recheck_ms: int = 0
+    silent: tuple[str, ...] = ()
 
 
 class Governor:
@@ -57,19 +60,27 @@ class Governor:
 
         Raises ``StateUnavailable``.
         """
-        key = keys.lock(position_id)
-        token = self._state.lock(key, LOCK_MS)
+        token, loaded = self._state.lock_and_load(position_id, LOCK_MS)
         if token is None:
             return Outcome("BUSY")
         try:
-            outcome = self.under_lock(position_id, token, reason)
+            outcome = self.under_lock(position_id, token, reason, loaded)
         except LockLost:
             self._overrun(position_id)
             return Outcome("BUSY")
-        if not self._state.unlock(key, token):
+        if not self._state.unlock(keys.lock(position_id), token):
             self._overrun(position_id)
         self.follow(position_id, outcome)
         return outcome
+
+    def evaluate_soon(self, position_id: str) -> None:
+        """Evaluate now or, when the position is busy or Redis away, by a hint."""
+        try:
+            busy = self.evaluate(position_id).kind == "BUSY"
+        except StateUnavailable:
+            busy = True
+        if busy:
+            self._hints.evaluate(position_id, delay_ms=BUSY_MS)
 
     def _overrun(self, position_id: str) -> None:
         self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
@@ -78,31 +89,31 @@ class Governor:
         """Hand on what an evaluation began, or have it repeated when something falls due. Call it without the lock."""
         if outcome.op is not None and outcome.kind == "STARTED":
             self._hints.execute(position_id, outcome.op)
-        elif outcome.op is not None and outcome.op.not_before <= self._clock.now_ms():
+        elif outcome.op is not None and outcome.op.at_rest(self._clock.now_ms()):
             self._hints.resume(position_id, outcome.op)
         elif outcome.recheck_ms:
             self._hints.evaluate(position_id, delay_ms=outcome.recheck_ms)
 
-    def under_lock(self, position_id: str, token: str, reason: str) -> Outcome:
-        """The evaluation proper, for callers that hold the lock. Raises ``LockLost``."""
+    def under_lock(self, position_id: str, token: str, reason: str, loaded: Loaded | None) -> Outcome:
+        """The evaluation proper, for callers that hold the lock and have read the position. Raises ``LockLost``."""
+        bundle = self._bundles.current()
+        if bundle is None:
+            return Outcome("NO_BUNDLE")
         for _ in range(ROUNDS):
-            loaded = self._state.load(position_id)
             if loaded is None:
                 return Outcome("UNKNOWN")
-            bundle = self._bundles.current()
-            if bundle is None:
-                return Outcome("NO_BUNDLE")
             if loaded.op is not None:
                 return Outcome("IN_FLIGHT", op=loaded.op)
             outcome = self._govern(loaded.position, bundle, token, reason)
             if outcome is not None:
                 return outcome
+            loaded = self._state.load(position_id)
         return Outcome("BUSY")
 
     def look(self, loaded: Loaded, bundle: ActiveBundle) -> tuple[Plan, MarketView]:
         """The plan as it would be made now. Nothing is executed or changed."""
         position = loaded.position
-        view = replace(self._state.market(position.symbol), extremes=self._state.crossing(position.position_id))
+        view = self._state.market(position.symbol, position.position_id)
         now = self._clock.now_ms()
         mode = self._gate.mode(position.market, view, now)
         return build_plan(position, view, bundle, mode, now), view
@@ -115,7 +126,7 @@ class Governor:
         now = self._clock.now_ms()
         action = next((a for a in plan.actions if self._may_begin(a, plan.position, bundle)), None)
         if action is None:
-            return self._rest(position, plan, view, now, token)
+            return self._rest(position, plan, view, bundle, now, token)
         if action.type == "STAGNATED" or (action.type == "STOP_MOVE" and action.guard):
             return self._at_once(position, plan, action, now, token)
         tick_ts = view.extremes.ts if view.extremes else 0
@@ -148,7 +159,9 @@ class Governor:
                 room = budget - self._state.quota(keys.budget(position.market))
         return self._state.reserve_add(position.position_id, action.margin, limit=limits.adds_in_flight, room=room)
 
-    def _rest(self, before: Position, plan: Plan, view: MarketView, now: int, token: str) -> Outcome | None:
+    def _rest(
+        self, before: Position, plan: Plan, view: MarketView, bundle: ActiveBundle, now: int, token: str
+    ) -> Outcome | None:
         """Nothing to send: keep watermarks that moved, let go of closed positions."""
         after = plan.position
         moved = _remembered(after) != _remembered(before)
@@ -157,7 +170,8 @@ class Governor:
         self._used(before.position_id, view)
         if not after.is_open and not any(o.ours for o in after.orders):
             self._state.settled(after)
-        return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms)
+        silent = after.silent(now, bundle.execution.cancel_wait_ms)
+        return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms, silent=silent)
 
     def _at_once(self, before: Position, plan: Plan, action: Action, now: int, token: str) -> Outcome | None:
         """What S6 holds itself happens in the very commit: a guard moved, a position found stagnated."""

@@ -89,3 +89,9 @@ def budget(market_: str) -> str:
 def quota_applied(counter: str) -> str:
     """Which moves a counter has had; the tag puts it in the counter's own slot."""
     return f"s6:quota:{{{counter}}}"
+
+
+def commit_keys(position_id: str) -> list[str]:
+    """What one commit may write, in the commit script's order; all of one slot."""
+    names = (lock, state, stop, ladder, adds, operation, orders, events_outbox, snaps_outbox)
+    return [name(position_id) for name in names]

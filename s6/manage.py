@@ -138,7 +138,7 @@ class Manager:
                 raise Busy(position_id)
         if self._bundles.current() is None:
             raise StateUnavailable("no bundle is in force yet")
-        outcome = self._governor.under_lock(position_id, token, cause)
+        outcome = self._governor.under_lock(position_id, token, cause, self._state.load(position_id))
         if outcome.kind == "BUSY":
             raise Busy(position_id)
         return _view(loaded.position, outcome.plan or Plan(loaded.position), outcome.op), outcome

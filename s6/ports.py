@@ -89,6 +89,9 @@ class State(Protocol):
     def lock(self, key: str, ttl_ms: int) -> str | None:
         """Take a lock; its owner's token, or None when somebody has it."""
 
+    def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
+        """Take the position's lock and read it in one go; (None, None) when somebody has it."""
+
     def unlock(self, key: str, token: str) -> bool:
         """Give it back; False when it was no longer ours."""
 
@@ -106,11 +109,15 @@ class State(Protocol):
     def settled(self, position: Position) -> None:
         """Take a closed position that needs nothing more out of the open index."""
 
-    def ops_in_flight(self) -> list[str]:
-        """Ids of positions that have an operation."""
+    def ops_in_flight(self) -> list[tuple[str, float]]:
+        """Ids of positions that may have an operation, with a mark that changes whenever another is begun."""
+
+    def op_settled(self, position_id: str, seen: float) -> None:
+        """Take a position without an operation off that list, unless another was begun since ``seen``."""
 
     # markets
-    def market(self, symbol: str) -> MarketView: ...
+    def market(self, symbol: str, position_id: str = "") -> MarketView:
+        """What is known of a symbol; with a position's id also the extremes since its last evaluation."""
 
     def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]: ...
 
@@ -119,8 +126,6 @@ class State(Protocol):
     def put_features(self, symbol: str, features: Features) -> None: ...
 
     def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None: ...
-
-    def crossing(self, position_id: str) -> Extremes | None: ...
 
     def clear_crossing(self, position_id: str, seen: Extremes) -> None:
         """Forget the extremes an evaluation has used; newer ones stay."""
@@ -236,8 +241,11 @@ class Approvals(Protocol):
 
 
 class Alerts(Protocol):
-    def raise_alert(self, severity: Severity, code: str, detail: str, *, position_id: str = "") -> None:
-        """Tell people. The same code for the same position within its quiet time is told once. Never raises."""
+    def raise_alert(
+        self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
+    ) -> None:
+        """Tell people. The same code for the same position and ``scope`` (what else it is about: a transfer, a
+        stream's entry) within its quiet time is told once. Never raises."""
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str]) -> None:
         """Keep a message that can't be handled (``s6:deadletter``) and raise a WARN."""

@@ -91,7 +91,7 @@ class Results:
             return None
         warned: tuple[tuple[Severity, str, str], ...] = tuple((_severity(code), code, text) for code, text in told)
         self._recorder.tell(position.position_id, (*warned, *step.alerts), step.samples)
-        if hint:
+        if hint and not (result.status == "NEW" and op is None and not booking.increment):
             self._hint(written, op, step.op)
         return "APPLIED"
 

@@ -72,9 +72,9 @@ class Sweep:
 
     def _needs(self, loaded: Loaded, bundle: ActiveBundle, view: MarketView) -> bool:
         position, op = loaded
-        if op is not None or not position.is_open or silent(loaded, bundle, self._clock.now_ms()):
-            return True
         now = self._clock.now_ms()
+        if op is not None or not position.is_open or position.silent(now, bundle.execution.cancel_wait_ms):
+            return True
         mode = self._gate.mode(position.market, view, now)
         plan: Plan = build_plan(position, view, bundle, mode, now)
         return bool(plan.actions) or plan.position != position
@@ -86,13 +86,3 @@ class Sweep:
         )
         if not at_work:
             self._state.release_add(position_id)
-
-
-def silent(loaded: Loaded, bundle: ActiveBundle, now: int) -> list[str]:
-    """Market orders of ours that S4 accepted and has said nothing of for too long: it must be asked."""
-    patience = bundle.execution.cancel_wait_ms
-    return [
-        o.client_order_id
-        for o in loaded.position.orders
-        if o.ours and o.type == "MARKET" and o.status != "PENDING" and now - o.sent_ts > patience
-    ]

@@ -43,6 +43,7 @@ def await_cancel(self: Any, position_id: str, op_id: str) -> None:
     progress = _advance(self, position_id, op_id)
     if progress.kind != "DONE":
         raise _again(self, progress.wait_ms)
+    self.request.chain = None  # placed already: nothing is left for the last link
 
 
 @task(bind=True)

@@ -13,6 +13,7 @@ from s6.model.operation import Operation
 
 log = logging.getLogger(__name__)
 LONGEST_COUNTDOWN_S = 30.0  # well inside the broker's visibility timeout
+AWAIT_S = 0.5  # the result from the stream normally wakes the operation long before
 
 
 class CeleryHints:
@@ -40,7 +41,8 @@ class CeleryHints:
 
         at = (position_id, op.op_id)
         if op.stage == "CANCEL":
-            _send(lambda: chain(cancel_stop.si(*at), await_cancel.si(*at), place_stop.si(*at)).apply_async())
+            waiting = await_cancel.si(*at).set(countdown=AWAIT_S)
+            _send(lambda: chain(cancel_stop.si(*at), waiting, place_stop.si(*at)).apply_async())
         else:
             _send(lambda: place_order.apply_async(at))
 

@@ -22,8 +22,9 @@ def _again(self: Any) -> Exception:
 def evaluate(self: Any, position_id: str) -> None:
     """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
     try:
-        house().inquire_silent(position_id)
         outcome = house().governor.evaluate(position_id)
+        if outcome.silent:
+            house().reconciler.position(position_id)
     except (StateUnavailable, NeighbourUnavailable) as error:
         if self.request.retries >= RETRIES:
             return  # the sweep asks again

@@ -36,10 +36,14 @@ class RedisOutbox:
         """Hand on what waits, in order; the number handed on. 0 as well when another relay is at it: it takes ours."""
         claim, waiting = keys.relay_claim(position_id), keys.events_outbox(position_id)
         token, total = secrets.token_hex(8), 0
-        if not self._redis.set(claim, token, nx=True, px=CLAIM_MS):
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.set(claim, token, nx=True, px=CLAIM_MS)
+        pipe.lrange(waiting, 0, BATCH - 1)
+        claimed, texts = pipe.execute()
+        if not claimed:
             return 0
         while True:
-            entries = [jsonx.loads(text) for text in self._redis.lrange(waiting, 0, BATCH - 1)]
+            entries = [jsonx.loads(text) for text in texts]
             self._publish([e["event"] for e in entries if "event" in e])
             for entry in entries:
                 if "quota" in entry:
@@ -48,6 +52,7 @@ class RedisOutbox:
             total += len(entries)
             if left <= 0:
                 return total
+            texts = self._redis.lrange(waiting, 0, BATCH - 1)
 
     def _publish(self, events: list[Mapping[str, Any]]) -> None:
         if not events:

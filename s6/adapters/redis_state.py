@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
+from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
 from s6 import jsonx, keys
@@ -39,7 +40,9 @@ class RedisState:
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
         self._redis: Any = redis  # redis-py calls every answer bytes | str; with decode_responses it is str
         self._clock = clock
+        self._is_cluster = isinstance(redis, RedisCluster)
         self._commit = redis.register_script(lua.COMMIT)
+        self._done = redis.register_script(lua.DONE_UNLESS_MORE)
         self._release = redis.register_script(lua.RELEASE)
         self._put_newer = redis.register_script(lua.PUT_NEWER)
         self._swap = redis.register_script(lua.SWAP)
@@ -66,52 +69,47 @@ class RedisState:
     def commit(self, change: Commit) -> Position | None:
         before = change.position
         after = replace(before, rev=before.rev + 1)
-        position_id = before.position_id
         with _asking():
-            self._index(before, change)
-            written = self._commit(
-                keys=[
-                    keys.lock(position_id),
-                    keys.state(position_id),
-                    keys.stop(position_id),
-                    keys.ladder(position_id),
-                    keys.adds(position_id),
-                    keys.operation(position_id),
-                    keys.orders(position_id),
-                    keys.events_outbox(position_id),
-                    keys.snaps_outbox(position_id),
-                ],
-                args=[change.token, str(before.rev), jsonx.dumps(_payload(after, change))],
-            )
+            written = self._written(before, after, change)
             if written == -1:
-                raise LockLost(position_id)
+                raise LockLost(before.position_id)
             if written == 0:
                 return None
-            self._unindex(after, change)
+            if any(o.kind == "ADD" and not o.live for o in change.orders):
+                self._redis.hdel(keys.ADDS_AT_WORK, before.position_id)
         return after
 
-    def _index(self, before: Position, change: Commit) -> None:
-        """Indexes name more than there is, never less: they are written before what they point to."""
-        position_id = before.position_id
+    def _written(self, before: Position, after: Position, change: Commit) -> int:
+        """Index, write, tell: in this order, so that an index names more than there is, never less.
+
+        One pipeline does on a single server; a cluster's doesn't keep the order between nodes.
+        """
         pipe = self._redis.pipeline(transaction=False)
+        self._index(pipe, before, change)
+        if self._is_cluster:
+            pipe.execute()
+        where = keys.commit_keys(before.position_id)
+        what = [change.token, str(before.rev), jsonx.dumps(_payload(after, change))]
+        told = f"{after.symbol} {after.position_id}"
+        if self._is_cluster:
+            written = int(self._commit(keys=where, args=what))
+            self._redis.publish(keys.CHANGED, told)
+            return written
+        self._commit(keys=where, args=what, client=pipe)
+        pipe.publish(keys.CHANGED, told)
+        return int(pipe.execute()[-2])
+
+    @staticmethod
+    def _index(pipe: Any, before: Position, change: Commit) -> None:
+        position_id = before.position_id
         if before.rev == 0 or (before.is_open and change.events):
             pipe.zadd(keys.POSITIONS, {position_id: 0})
             pipe.sadd(keys.SYMBOLS, before.symbol)
             pipe.sadd(keys.open_positions(before.symbol), position_id)
         if change.op is not None:
-            pipe.sadd(keys.OPS, position_id)
+            pipe.zincrby(keys.OPS, 1, position_id)
         if change.snapshots or change.events or change.quotas:
             pipe.zincrby(keys.OUTBOX, 1, position_id)
-        pipe.execute()
-
-    def _unindex(self, after: Position, change: Commit) -> None:
-        pipe = self._redis.pipeline(transaction=False)
-        if change.op is None:
-            pipe.srem(keys.OPS, after.position_id)
-        if any(o.kind == "ADD" and not o.live for o in change.orders):
-            pipe.hdel(keys.ADDS_AT_WORK, after.position_id)
-        pipe.execute()
-        self._redis.publish(keys.CHANGED, f"{after.symbol} {after.position_id}")
 
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         with _asking():
@@ -145,9 +143,13 @@ class RedisState:
         with _asking():
             return sorted(self._redis.smembers(keys.SYMBOLS))
 
-    def ops_in_flight(self) -> list[str]:
+    def ops_in_flight(self) -> list[tuple[str, float]]:
         with _asking():
-            return list(self._redis.smembers(keys.OPS))
+            return [(str(m), float(s)) for m, s in self._redis.zrange(keys.OPS, 0, -1, withscores=True)]
+
+    def op_settled(self, position_id: str, seen: float) -> None:
+        with _asking():
+            self._done(keys=[keys.OPS], args=[position_id, seen])
 
     # -- locks -------------------------------------------------------------------------------------------------
 
@@ -158,14 +160,31 @@ class RedisState:
         except RedisError as error:
             raise StateUnavailable(f"Redis: {error}") from error
 
+    def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
+        token = secrets.token_hex(16)
+        with _asking():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.set(keys.lock(position_id), token, nx=True, px=ttl_ms)
+            pipe.hgetall(keys.state(position_id))
+            pipe.hgetall(keys.operation(position_id))
+            taken, state, op = pipe.execute()
+        return (token, _loaded(state, op)) if taken else (None, None)
+
     def unlock(self, key: str, token: str) -> bool:
         with _asking():
             return bool(self._release(keys=[key], args=[token]))
 
     # -- markets -----------------------------------------------------------------------------------------------
 
-    def market(self, symbol: str) -> MarketView:
-        return self.markets([symbol])[symbol]
+    def market(self, symbol: str, position_id: str = "") -> MarketView:
+        with _asking():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(keys.market(symbol))
+            pipe.hgetall(keys.features(symbol))
+            if position_id:
+                pipe.hgetall(keys.crossing(position_id))
+            tick, features, *crossing = pipe.execute()
+        return _view(symbol, tick, features, crossing[0] if crossing else {})
 
     def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]:
         names = list(symbols)
@@ -175,15 +194,7 @@ class RedisState:
                 pipe.hgetall(keys.market(symbol))
                 pipe.hgetall(keys.features(symbol))
             rows = pipe.execute() if names else []
-        views = {}
-        for i, symbol in enumerate(names):
-            tick, features = rows[2 * i], rows[2 * i + 1]
-            views[symbol] = MarketView(
-                symbol,
-                from_fields(Tick, tick) if tick else None,
-                from_fields(Features, features) if features else Features(),
-            )
-        return views
+        return {symbol: _view(symbol, rows[2 * i], rows[2 * i + 1]) for i, symbol in enumerate(names)}
 
     def put_tick(self, symbol: str, tick: Tick) -> None:
         with _asking():
@@ -206,14 +217,6 @@ class RedisState:
                     changed += ["low", plain(mark), "low_ts", ts]
                 if not changed or self._swap(keys=[key], args=[n, *changed, "n", int(n or 0) + 1]):
                     return
-
-    def crossing(self, position_id: str) -> Extremes | None:
-        with _asking():
-            raw = self._redis.hgetall(keys.crossing(position_id))
-        if not raw:
-            return None
-        high, low = Decimal(raw["high"]), Decimal(raw["low"])
-        return Extremes(high, int(raw["high_ts"]), low, int(raw["low_ts"]), int(raw["n"]))
 
     def clear_crossing(self, position_id: str, seen: Extremes) -> None:
         with _asking():
@@ -301,6 +304,21 @@ def _loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
     if not state:
         return None
     return Loaded(from_fields(Position, state), from_fields(Operation, op) if op else None)
+
+
+def _view(
+    symbol: str, tick: Mapping[str, str], features: Mapping[str, str], crossing: Mapping[str, str] | None = None
+) -> MarketView:
+    extremes = None
+    if crossing:
+        high, low = Decimal(crossing["high"]), Decimal(crossing["low"])
+        extremes = Extremes(high, int(crossing["high_ts"]), low, int(crossing["low_ts"]), int(crossing["n"]))
+    return MarketView(
+        symbol,
+        from_fields(Tick, tick) if tick else None,
+        from_fields(Features, features) if features else Features(),
+        extremes,
+    )
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

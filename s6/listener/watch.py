@@ -91,7 +91,7 @@ class RestWatch(threading.Thread):
         self._hints = hints
         self._clock = clock
         self._ending = ending
-        self._seen: dict[str, tuple[object, ...]] = {}
+        self._standing: dict[str, tuple[object, ...]] = {}
 
     def run(self) -> None:
         while not self._ending.wait(AT_REST_EVERY_S):
@@ -101,15 +101,15 @@ class RestWatch(threading.Thread):
                 log.warning("operations at rest not looked at: %s", error)
 
     def _look(self) -> None:
-        ids = self._state.ops_in_flight()
-        seen: dict[str, tuple[object, ...]] = {}
+        listed = self._state.ops_in_flight()
+        standing: dict[str, tuple[object, ...]] = {}
         now = self._clock.now_ms()
-        for name, loaded in zip(ids, self._state.load_many(ids), strict=True):
+        for (name, mark), loaded in zip(listed, self._state.load_many([n for n, _ in listed]), strict=True):
             if loaded is None or loaded.op is None:
+                self._state.op_settled(name, mark)
                 continue
             op = loaded.op
-            seen[name] = (op.op_id, op.stage, op.attempts)
-            due = max(op.not_before, op.deadline if op.stage == "AWAIT_CANCEL" else 0)
-            if self._seen.get(name) == seen[name] and now > due + 500:
+            standing[name] = (op.op_id, op.stage, op.attempts)
+            if self._standing.get(name) == standing[name] and op.at_rest(now):
                 self._hints.resume(name, op)
-        self._seen = seen
+        self._standing = standing

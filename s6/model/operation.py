@@ -14,7 +14,7 @@ OpKind = Literal["STOP_MOVE", "TP_PARTIAL", "ADD", "RISK_DOWNGRADE", "EXIT", "CL
 # CANCEL: the cancel is to be sent · AWAIT_CANCEL: sent, its outcome awaited · CHECK: the outcome is unclear, S4 is to
 # be asked · PLACE: the new order is to be sent (or sent again: same ids, same body).
 Stage = Literal["CANCEL", "AWAIT_CANCEL", "CHECK", "PLACE"]
-PROTECTIVE: Final[frozenset[str]] = frozenset({"STOP_MOVE", "EXIT", "RISK_DOWNGRADE", "CLEANUP"})
+REST_MS: Final = 750
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class Operation:
     not_before: int = 0
     refusals: int = 0
     tick_ts: int = 0
+
+    def at_rest(self, now: int) -> bool:
+        """Whether its next step is overdue: whoever was to take it seems gone."""
+        due = max(self.not_before, self.deadline if self.stage == "AWAIT_CANCEL" else self.started_ts)
+        return now > due + REST_MS
 
 
 def intent_id(position_id: str, life: int, number: int, purpose: str) -> str:

@@ -145,6 +145,14 @@ class Position:
         """Whether any order of ours but the stop may still fill."""
         return any(o.ours and o.kind != "SL" for o in self.orders)
 
+    def silent(self, now: int, patience_ms: int) -> tuple[str, ...]:
+        """Market orders of ours that S4 accepted and has said nothing final of for too long: it must be asked."""
+        return tuple(
+            o.client_order_id
+            for o in self.orders
+            if o.ours and o.type == "MARKET" and o.status != "PENDING" and now - o.sent_ts > patience_ms
+        )
+
     def with_order(self, order: Order) -> tuple[Order, ...]:
         """``orders`` with this one put in place of its former self; dropped once terminal."""
         rest = tuple(o for o in self.orders if o.client_order_id != order.client_order_id)

@@ -21,13 +21,14 @@ from s6.operations.transitions import Step
 from s6.ports import (
     BundleSource,
     Clock,
-    Hints,
+    Loaded,
     LockLost,
     NeighbourUnavailable,
     Orders,
     Placed,
     Sample,
     State,
+    StateUnavailable,
 )
 from s6.recording import Recorder
 from s6.results import Results
@@ -51,6 +52,8 @@ class Progress:
 
 
 class Executor:
+    """``ended`` is called with a position's id when an operation of it has ended: it is to be evaluated at once."""
+
     def __init__(
         self,
         state: State,
@@ -58,7 +61,7 @@ class Executor:
         bundles: BundleSource,
         results: Results,
         recorder: Recorder,
-        hints: Hints,
+        ended: Callable[[str], object],
         clock: Clock,
         rng: Random | None = None,
     ) -> None:
@@ -67,33 +70,31 @@ class Executor:
         self._bundles = bundles
         self._results = results
         self._recorder = recorder
-        self._hints = hints
+        self._ended = ended
         self._clock = clock
         self._rng = rng or Random()
 
     def advance(self, position_id: str, op_id: str) -> Progress:
         """Take the operation as far as it goes now. Raises ``StateUnavailable``."""
-        key = keys.lock(position_id)
-        token = self._state.lock(key, LOCK_MS)
+        token, loaded = self._state.lock_and_load(position_id, LOCK_MS)
         if token is None:
             return Progress("BUSY", BUSY_MS + self._rng.randrange(BUSY_MS))
         try:
-            progress = self._run(position_id, op_id, token)
+            progress = self._run(loaded, op_id, token)
         except LockLost:
             self._overrun(position_id)
             return Progress("BUSY", BUSY_MS)
-        if not self._state.unlock(key, token):
+        if not self._state.unlock(keys.lock(position_id), token):
             self._overrun(position_id)
-        if progress.kind == "DONE":
-            self._hints.evaluate(position_id)
+        if progress.kind == "DONE" and loaded is not None and loaded.op is not None:
+            self._ended(position_id)
         return progress
 
     def _overrun(self, position_id: str) -> None:
         self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
 
-    def _run(self, position_id: str, op_id: str, token: str) -> Progress:
+    def _run(self, loaded: Loaded | None, op_id: str, token: str) -> Progress:
         for _ in range(MAX_STEPS):
-            loaded = self._state.load(position_id)
             if loaded is None or loaded.op is None or loaded.op.op_id != op_id:
                 return Progress("DONE")
             position, op = loaded.position, loaded.op
@@ -102,12 +103,11 @@ class Executor:
                 return Progress("WAIT", op.not_before - now, op.stage)
             if op.stage == "AWAIT_CANCEL" and op.deadline > now:
                 return Progress("WAIT", op.deadline - now, op.stage)
-            if not self._step(position, op, token, now):
-                break
+            loaded = self._step(position, op, token, now)
         return Progress("WAIT", BUSY_MS)
 
-    def _step(self, position: Position, op: Operation, token: str, now: int) -> bool:
-        """One step with the outside world; False when the state keeps changing under it."""
+    def _step(self, position: Position, op: Operation, token: str, now: int) -> Loaded | None:
+        """One step with the outside world; the position and its operation afterwards."""
         try:
             if op.stage == "CANCEL":
                 return self._cancel(position, op, token)
@@ -117,7 +117,7 @@ class Executor:
         except NeighbourUnavailable as error:
             retry, why = self._execution().retry, str(error)
             delay = error.retry_after_ms or self.backoff(op.attempts)
-            return self._write(op, token, lambda p, t: to.postponed(p, op, delay, retry.attempts, why, t))
+            return self._write(position, op, token, lambda p, t: to.postponed(p, op, delay, retry.attempts, why, t))
 
     def backoff(self, attempts: int) -> int:
         """Exponential with jitter: ``base_ms * 2^attempts`` up to ``cap_ms``, times a factor in [0.5, 1)."""
@@ -131,60 +131,60 @@ class Executor:
 
     # -- the old order -----------------------------------------------------------------------------------------
 
-    def _cancel(self, position: Position, op: Operation, token: str) -> bool:
+    def _cancel(self, position: Position, op: Operation, token: str) -> Loaded | None:
         self._sent(op)
         status = self._orders.cancel(position, op.target, op.intent).status
         if status == "PENDING":
             wait = self._execution().cancel_wait_ms
-            return self._write(op, token, lambda p, t: to.cancel_pending(p, op, wait, t))
+            return self._write(position, op, token, lambda p, t: to.cancel_pending(p, op, wait, t))
         if status in ("CANCELED", "EXPIRED", "REJECTED"):
-            return self._write(op, token, lambda p, t: to.old_one_gone(p, op, t))
-        return self._write(op, token, lambda p, _: to.unclear(p, op))
+            return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
+        return self._write(position, op, token, lambda p, _: to.unclear(p, op))
 
-    def _check(self, position: Position, op: Operation, token: str) -> bool:
+    def _check(self, position: Position, op: Operation, token: str) -> Loaded | None:
         """Ask S4 what became of the old order, book its answer, and go by that."""
         result = self._orders.query(op.target)
         if result is None:
-            return self._write(op, token, lambda p, t: to.old_one_gone(p, op, t))
+            return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
         self._results.apply(result, {}, hint=False)
         if result.status == "FILLED":
-            return self._write(op, token, lambda p, _: to.old_one_filled(p, op))
+            return self._write(position, op, token, lambda p, _: to.old_one_filled(p, op))
         if result.status in ("CANCELED", "EXPIRED", "REJECTED"):
-            return self._write(op, token, lambda p, t: to.old_one_gone(p, op, t))
+            return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
         delay = self.backoff(position.sl_failures + 2)
-        return self._write(op, token, lambda p, t: to.old_one_stays(p, op, delay, t))
+        return self._write(position, op, token, lambda p, t: to.old_one_stays(p, op, delay, t))
 
     # -- the new order -----------------------------------------------------------------------------------------
 
-    def _place(self, position: Position, op: Operation, token: str, now: int) -> bool:
+    def _place(self, position: Position, op: Operation, token: str, now: int) -> Loaded | None:
         order = op.order
         if order is None:
-            return self._write(op, token, lambda p, t: _freeze(p, op, t))
+            return self._write(position, op, token, lambda p, t: _freeze(p, op, t))
         known = self._known(position, order)
         if known.status not in ("PENDING", "REJECTED"):
-            return self._accepted(op, token)
+            return self._accepted(position, op, token)
         if not position.is_open:
-            return self._write(op, token, lambda p, _: to.nothing_left(p, op))
+            return self._write(position, op, token, lambda p, _: to.nothing_left(p, op))
         if _too_late(op, now):
             if self._orders.query(order.client_order_id) is not None:
-                return self._accepted(op, token)
-            return self._write(op, token, lambda p, _: to.abandoned(p, op))
+                return self._accepted(position, op, token)
+            return self._write(position, op, token, lambda p, _: to.abandoned(p, op))
         if not op.target:
             self._sent(op)
         answer = self._orders.place(position, order)
         if isinstance(answer, Placed) or self._have_it(answer.reason, order):
-            return self._accepted(op, token)
+            return self._accepted(position, op, token)
         delay = self.backoff(3) + REFUSED_AGAIN_MS
-        return self._write(op, token, lambda p, t: to.refused(p, op, answer.reason, delay, t))
+        return self._write(position, op, token, lambda p, t: to.refused(p, op, answer.reason, delay, t))
 
     def _have_it(self, reason: str, order: Order) -> bool:
         """After ID_CONFLICT: whether S4 has an order under our id (its results then say what it is)."""
         return reason == "ID_CONFLICT" and self._orders.query(order.client_order_id) is not None
 
-    def _accepted(self, op: Operation, token: str) -> bool:
+    def _accepted(self, position: Position, op: Operation, token: str) -> Loaded | None:
         order = op.order
         assert order is not None
-        return self._write(op, token, lambda p, t: to.accepted(p, op, self._known(p, order), t))
+        return self._write(position, op, token, lambda p, t: to.accepted(p, op, self._known(p, order), t))
 
     def _known(self, position: Position, order: Order) -> Order:
         """The order as the results have left it by now."""
@@ -198,17 +198,16 @@ class Executor:
             elapsed = (self._clock.now_ms() - op.tick_ts) / 1000
             self._recorder.tell(op.position_id, (), (Sample("observe", "s6_reaction_seconds", max(elapsed, 0.0)),))
 
-    def _write(self, op: Operation, token: str, transition: Callable[[Position, int], Step]) -> bool:
+    def _write(
+        self, position: Position, op: Operation, token: str, transition: Callable[[Position, int], Step]
+    ) -> Loaded | None:
         """Apply a transition to the position as it is now, unless the operation has moved on meanwhile.
 
-        True when that is settled either way, False when others kept writing first.
+        What stands afterwards; first tried on ``position`` as it was read, since mostly nobody wrote in between.
         """
         for _ in range(WRITES):
-            loaded = self._state.load(op.position_id)
-            if loaded is None or loaded.op != op:
-                return True
             now = self._clock.now_ms()
-            step = transition(loaded.position, now)
+            step = transition(position, now)
             written = self._recorder.write(
                 step.position,
                 step.op,
@@ -221,8 +220,12 @@ class Executor:
             )
             if written is not None:
                 self._recorder.tell(op.position_id, step.alerts, step.samples)
-                return True
-        return False
+                return Loaded(written, step.op)
+            loaded = self._state.load(op.position_id)
+            if loaded is None or loaded.op != op:
+                return loaded
+            position = loaded.position
+        raise StateUnavailable(f"{op.position_id} kept changing")
 
 
 def _freeze(position: Position, op: Operation, now: int) -> Step:
