@@ -66,9 +66,18 @@ class Supervised:
     """One child process that shall run until told otherwise."""
 
     def __init__(
-        self, name: str, command: list[str], *, cwd: Path, environment: Mapping[str, str], printer: Printer
+        self,
+        name: str,
+        command: list[str],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        printer: Printer,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
+        """``prepare`` is called before each start."""
         self.name = name
+        self._prepare = prepare
         self._command, self._cwd, self._printer = command, cwd, printer
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,6 +91,7 @@ class Supervised:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        self._prepare()
         self._wanted, self._due, self._started = True, None, time.monotonic()
         self._process = guardian().popen(
             self._command, cwd=self._cwd, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -8,15 +8,19 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import requests
+from redis.exceptions import RedisError
 
 import s6
 from s6.embedded import EmbeddedError, EmbeddedRedis
 from s6.embedded.guardian import guardian
 from s6.environment import Place, UpError, make_environment, paper_arguments
+from s6.forgotten import close_forgotten
+from s6.ports import StateUnavailable
 from s6.settings import NEIGHBOURS, load_settings
 from s6.store import open_store
 from s6.supervisor import Printer, Supervised, process_types
@@ -28,6 +32,8 @@ ROOT: Final = Path(s6.__file__).resolve().parent.parent
 ORDER: Final = (("web", "beat", "flower"), ("listener",), ("worker",), ("paper",))
 STOP_S: Final = 8.0
 HEALTHY_S: Final = 90.0
+#: One Ctrl-C may arrive twice: from the terminal, and handed on by make.
+ASKED_AGAIN_S: Final = 1.0
 
 
 def up(options: argparse.Namespace) -> int:
@@ -52,17 +58,21 @@ def up(options: argparse.Namespace) -> int:
 
 
 class _Ended(threading.Event):
-    """Set by the first signal that asks for the end; ``impatient`` once there was a second one."""
+    """Set by the first signal that asks for the end; ``impatient`` once somebody asked again."""
 
     def __init__(self) -> None:
         super().__init__()
         self.impatient = False
+        self._first = 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._heard)
 
     def _heard(self, number: int, frame: object) -> None:
-        self.impatient = self.is_set()
-        self.set()
+        if not self.is_set():
+            self._first = time.monotonic()
+            self.set()
+        elif time.monotonic() > self._first + ASKED_AGAIN_S:
+            self.impatient = True
 
 
 class _House:
@@ -79,7 +89,8 @@ class _House:
         store.init()
         store.close()
         if self._place.paper:
-            self._launch("paper", [sys.executable, "-m", "s6.cli", *paper_arguments(self._place)])
+            command = [sys.executable, "-m", "s6.cli", *paper_arguments(self._place)]
+            self._launch("paper", command, prepare=self._close_forgotten)
         for name, line in process_types(ROOT / "Procfile").items():
             if name != "flower" or self._place.flower:
                 self._launch(name, ["/bin/sh", "-c", f"exec {line}"])
@@ -113,10 +124,21 @@ class _House:
         guardian().close()
         self._printer.say("stopped; nothing is left running")
 
-    def _launch(self, name: str, command: list[str]) -> None:
-        child = Supervised(name, command, cwd=ROOT, environment=self._environment, printer=self._printer)
+    def _launch(self, name: str, command: list[str], prepare: Callable[[], None] = lambda: None) -> None:
+        child = Supervised(
+            name, command, cwd=ROOT, environment=self._environment, printer=self._printer, prepare=prepare
+        )
         child.start()
         self._children.append(child)
+
+    def _close_forgotten(self) -> None:
+        try:
+            count = close_forgotten(self._environment["S6_REDIS_URL"])
+        except (RedisError, StateUnavailable) as error:
+            self._printer.say(f"what the former paper exchange left behind stays: {error}")
+        else:
+            if count:
+                self._printer.say(f"the paper exchange begins anew: {count} open positions closed at the last price")
 
     def _revive(self) -> None:
         if self._redis is not None and not self._redis.alive:
