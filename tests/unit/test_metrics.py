@@ -146,3 +146,8 @@ def test_the_program_uses_declared_metrics_only() -> None:
         for path in (ROOT / folder).rglob("*.py"):
             for name in used.findall(path.read_text()):
                 assert name in METRICS, f"{path.relative_to(ROOT)}: {name}"
+
+
+def test_the_documentation_names_every_metric() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    assert set(re.findall(r"`(s6_[a-z_]+)`", text)) == set(METRICS)
