@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ class Clients:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._open: list[ArangoClient] = []
+        # Weakly held: a thread's end lets go of its client.
+        self._open: weakref.WeakSet[ArangoClient] = weakref.WeakSet()
 
     @contextmanager
     def use(self, database: str | None = None) -> Iterator[StandardDatabase]:
@@ -125,7 +127,7 @@ class Clients:
     def close(self) -> None:
         """Close the connections of all threads of this process."""
         with self._lock:
-            for client in self._open if self._pid == os.getpid() else []:
+            for client in list(self._open) if self._pid == os.getpid() else []:
                 client.close()
             self._open.clear()
             self._local = threading.local()
@@ -144,7 +146,7 @@ class Clients:
                 if self._pid != os.getpid():
                     self._pid = os.getpid()
                     self._open.clear()
-                self._open.append(client)
+                self._open.add(client)
             self._local.made = (os.getpid(), client)
         return client
 

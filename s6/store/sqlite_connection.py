@@ -57,7 +57,7 @@ class Connections:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._pid = os.getpid()
-        self._open: list[apsw.Connection] = []
+        self._open: list[tuple[threading.Thread, apsw.Connection]] = []
         self._inherited: list[apsw.Connection] = []
 
     @contextmanager
@@ -85,7 +85,7 @@ class Connections:
         """Close the connections of all threads of this process."""
         with self._lock, self._translated():
             self._after_fork()
-            for connection in self._open:
+            for _, connection in self._open:
                 connection.close()
             self._open.clear()
             self._local = threading.local()
@@ -112,7 +112,8 @@ class Connections:
             connection = self._connect()
             with self._lock:
                 self._after_fork()
-                self._open.append(connection)
+                self._close_orphans()
+                self._open.append((threading.current_thread(), connection))
             self._local.made = (os.getpid(), connection)
         return connection
 
@@ -120,8 +121,14 @@ class Connections:
         # A forked child must neither use nor close its parent's connections: closing would drop the parent's locks.
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._inherited.extend(self._open)
+            self._inherited.extend(connection for _, connection in self._open)
             self._open.clear()
+
+    def _close_orphans(self) -> None:
+        for thread, connection in self._open:
+            if not thread.is_alive():
+                connection.close()
+        self._open = [(thread, connection) for thread, connection in self._open if thread.is_alive()]
 
     def _connect(self) -> apsw.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -140,6 +141,21 @@ def test_a_child_leaves_its_parents_connection_alone(store: Store) -> None:
     assert os.waitpid(child, 0)[1] == 0
     store.write_snapshots([snapshot(seq=3)])
     assert [doc["seq"] for doc in store.snapshots(position_id="p1").items] == [1, 2, 3]
+
+
+def test_ended_threads_do_not_pile_up_open_files(store: Store, path: Path) -> None:
+    def open_files() -> int:
+        return sum(
+            os.path.realpath(f"/proc/self/fd/{each}").startswith(str(path)) for each in os.listdir("/proc/self/fd")
+        )
+
+    store.ping()
+    before = open_files()
+    for _ in range(20):
+        thread = threading.Thread(target=store.ping)
+        thread.start()
+        thread.join()
+    assert 0 < before <= open_files() <= 3 * before
 
 
 def test_a_writer_that_holds_on_makes_others_wait_not_fail_for_good(path: Path) -> None:
