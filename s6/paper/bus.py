@@ -82,16 +82,16 @@ class Bus:
         kept = dict(fields)
         self._durable.put(lambda: self._xadd(stream, kept))
 
-    def tick(self, symbol: str, quote: Quote) -> None:
-        """Put a quote on `mkt:SYMBOL`."""
+    def tick(self, symbol: str, quote: Quote, *, lasting: bool = False) -> None:
+        """Put a quote on `mkt:SYMBOL`; a `lasting` one is never dropped."""
         fields = {name: text(getattr(quote, name)) for name in ("ts", "mark", "bid", "ask", "last")}
         put_at = time.monotonic()
 
         def send() -> None:
-            if (time.monotonic() - put_at) * 1000 < _TICK_LATE_MS:
+            if lasting or (time.monotonic() - put_at) * 1000 < _TICK_LATE_MS:
                 self._xadd(f"mkt:{symbol}", fields)
 
-        self._ticks.put(send)
+        (self._durable if lasting else self._ticks).put(send)
 
     def feature(self, symbol: str, members: Mapping[str, object]) -> None:
         """Put features on `feat:events:SYMBOL`; absent members are None."""

@@ -30,6 +30,7 @@ class PaperConfig:
     strategy: bool = True
     positions: int = 6
     ledger: Path | None = None
+    state: Path | None = None
     spot_balance: Decimal = Decimal(20_000)
     fut_balance: Decimal = Decimal(1_500)
     wallet_follows_trades: bool = True
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--strategy", action=argparse.BooleanOptionalAction, default=None, help="open positions (yes)")
     add("--positions", type=int, help="how many positions the strategy keeps open (6)")
     add("--ledger", type=Path, metavar="FILE", help="also write the ledger there, as JSON lines")
+    add("--state", type=Path, metavar="FILE", help="remember orders, positions and wallets there over a restart")
     add("--spot-balance", type=_decimal, help="USDT (20000)")
     add("--fut-balance", type=_decimal, help="USDT (1500)")
     add("--wallet-follows-trades", action=argparse.BooleanOptionalAction, default=None, help="fills move money (yes)")

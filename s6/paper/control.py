@@ -156,7 +156,7 @@ class Control:
         if told.to != "stream":
             self._exchange.tick(told.symbol, quote)
         if told.to != "exchange":
-            self._bus.tick(told.symbol, quote)
+            self._bus.tick(told.symbol, quote, lasting=True)
         return self._flushed({"ts": quote.ts})
 
     def _feature(self, request: Request) -> Answer:

@@ -2,10 +2,12 @@
 
 Every change of state goes to the ledger, and as a result to `publish`, in the order in which it happened. FUT positions
 are netted by `position_id` with isolated margin; SPOT holdings are kept by `position_id` too. On each tick, stops go
-before liquidations. Nothing here waits: whatever takes time is handed to the timer.
+before liquidations. Nothing here waits: whatever takes time is handed to the timer. With a vault, a new exchange goes
+on where the old one ended; orders that were being filled then are filled by the first tick.
 """
 
 import itertools
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +15,14 @@ from decimal import Decimal, localcontext
 from functools import partial
 
 from s6.paper.book import EXACT, OPENING, ZERO, Order, Position, Quote, Side, SymbolSpec
+from s6.paper.books import Books
 from s6.paper.checks import refusal
 from s6.paper.faults import CancelOutcome, Faults
 from s6.paper.ledger import Ledger, now_ms
 from s6.paper.requests import Answer, CancelRequest, OrderRequest, by_hand
 from s6.paper.settlement import Quota, Settlement
 from s6.paper.timer import Timer
+from s6.paper.vault import Vault
 from s6.paper.wallet import Wallet
 
 Publish = Callable[[Order, dict[str, object]], None]
@@ -42,6 +46,7 @@ class Exchange:
         publish: Publish,
         quota: Quota,
         fee_rate: Decimal = Decimal("0.0004"),
+        vault: Vault | None = None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._specs = dict(specs)
@@ -49,26 +54,25 @@ class Exchange:
         self._publish, self._clock = publish, clock
         self._settlement = Settlement(ledger=ledger, wallet=wallet, quota=quota, fee_rate=fee_rate)
         self._quotes: dict[str, Quote] = {}
-        self._orders: dict[str, Order] = {}
-        self._live: dict[str, dict[str, Order]] = {}
-        self._answers: dict[str, tuple[OrderRequest, Answer]] = {}
-        self._positions: dict[str, Position] = {}
-        self._held: dict[str, dict[str, Position]] = {}
-        self._numbers = itertools.count(1)
+        self._books = Books(vault or Vault())
+        self._run, self._numbers = secrets.token_hex(3), itertools.count(1)
         self._lock = threading.RLock()
         for symbol, spec in self._specs.items():
             self.set_spec(symbol, spec)
+            for position in self._books.held(symbol):
+                self._ledger.add("position", position.members())
+            for order in self._books.live(symbol=symbol):
+                self._ledger.add("order", order.ledger_members())
 
     def tick(self, symbol: str, quote: Quote) -> None:
         """Take a new quote: trigger stops, fill limit orders, liquidate."""
         with self._exact():
             self._quotes[symbol] = quote
-            for order in list(self._live.get(symbol, {}).values()):
-                if order.working or not order.live:
-                    continue
-                if order.triggers_at(quote.mark) or order.limit_hit(quote):
+            for order in self._books.live(symbol=symbol):
+                due = order.type == "MARKET" or order.triggers_at(quote.mark) or order.limit_hit(quote)
+                if due and order.live and not order.working:
                     self._work(order)
-            for position in list(self._held.get(symbol, {}).values()):
+            for position in self._books.held(symbol):
                 if position.qty and position.liquidated_at(quote.mark):
                     self.close(position.position_id, reason="LIQUIDATION")
 
@@ -85,11 +89,12 @@ class Exchange:
     def submit(self, request: OrderRequest, *, leverage: Decimal | None = None, force: bool = False) -> Answer:
         """`POST /orders`. `leverage` and `force` (no check of the grid) are the entry side's own."""
         with self._exact():
-            if known := self._answers.get(request.client_order_id):
-                return known[1] if known[0] == request else Answer(409, {"reason": "DUPLICATE_CLIENT_ORDER_ID"})
-            position = self._positions.get(request.position_id)
+            if known := self._books.orders.get(request.client_order_id):
+                same = all(getattr(known, name) == value for name, value in request.model_dump().items())
+                return _accepted(known) if same else Answer(409, {"reason": "DUPLICATE_CLIENT_ORDER_ID"})
+            position = self._books.positions.get(request.position_id)
             spec, quote = self._specs.get(request.symbol), self._quotes.get(request.symbol)
-            reason = refusal(request, spec, quote, position, self._selling(request.position_id), force=force)
+            reason = refusal(request, spec, quote, position, self._books.selling(request.position_id), force=force)
             if reason == "NOTHING_LEFT" and self._faults.plan.exchange.nothing_left != "http":
                 return self._accept(request, leverage, end=(self._faults.plan.exchange.nothing_left, reason))
             if reason:
@@ -103,7 +108,7 @@ class Exchange:
     def cancel(self, request: CancelRequest) -> Answer:
         """`POST /cancel`: 202 and an outcome later, 404 for an unknown order, 409 for a terminal one."""
         with self._exact():
-            order = self._orders.get(request.client_order_id)
+            order = self._books.orders.get(request.client_order_id)
             if order is None or (order.position_id, order.symbol) != (request.position_id, request.symbol):
                 return Answer(404, {"reason": "UNKNOWN_ORDER"})
             if not order.live:
@@ -117,17 +122,17 @@ class Exchange:
     def find(self, client_order_id: str) -> Answer:
         """`GET /orders/{client_order_id}`."""
         with self._exact():
-            order = self._orders.get(client_order_id)
+            order = self._books.orders.get(client_order_id)
             return Answer(200, order.members()) if order else Answer(404, {"reason": "UNKNOWN_ORDER"})
 
     def close(self, position_id: str, qty: Decimal | None = None, *, reason: str = "MANUAL") -> Answer:
         """Close by hand at the exchange, all or `qty`: a market order that S6 did not send."""
         with self._exact():
-            position = self._positions.get(position_id)
+            position = self._books.positions.get(position_id)
             if position is None or position.qty == 0:
                 return Answer(404, {"reason": "NOTHING_LEFT"})
             amount = position.qty if qty is None else qty
-            request = by_hand(position, amount, reason, next(self._numbers))
+            request = by_hand(position, amount, reason, self._number())
             return self._accept(request, None, reason=reason)
 
     def orders(self, *, position_id: str | None = None, live: bool | None = None) -> list[dict[str, object]]:
@@ -135,14 +140,14 @@ class Exchange:
         with self._exact():
             return [
                 order.ledger_members()
-                for order in self._orders.values()
+                for order in self._books.orders.values()
                 if position_id in (None, order.position_id) and live in (None, order.live)
             ]
 
     def positions(self, *, open_only: bool = False) -> list[dict[str, object]]:
         """Positions, also closed ones, as the ledger shows them."""
         with self._exact():
-            return [p.members() for p in self._positions.values() if p.qty or not open_only]
+            return [p.members() for p in self._books.positions.values() if p.qty or not open_only]
 
     @contextmanager
     def _exact(self) -> Iterator[None]:
@@ -158,14 +163,9 @@ class Exchange:
         reason: str | None = None,
     ) -> Answer:
         members = request.model_dump()
-        order = Order(**members, order_id=f"X{next(self._numbers)}", ts=self._clock(), leverage=leverage, reason=reason)
-        if position := self._positions.get(order.position_id):
+        order = Order(**members, order_id=f"X{self._number()}", ts=self._clock(), leverage=leverage, reason=reason)
+        if position := self._books.positions.get(order.position_id):
             order.life = position.life
-        self._orders[order.client_order_id] = order
-        self._live.setdefault(order.symbol, {})[order.client_order_id] = order
-        body = {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": "NEW"}
-        answer = Answer(200, body)
-        self._answers[order.client_order_id] = (request, answer)
         if end:
             self._note(order, publish=False)
             self._end(order, end[0], end[1])
@@ -175,7 +175,11 @@ class Exchange:
         else:
             self._note(order)
             self._await_maker(order)
-        return answer
+        return _accepted(order)
+
+    def _number(self) -> str:
+        """Unlike any number of an earlier run: ids made of it are new to everybody."""
+        return f"{self._run}{next(self._numbers)}"
 
     def _await_maker(self, order: Order) -> None:
         quote = self._quotes[order.symbol]
@@ -217,10 +221,7 @@ class Exchange:
                 qty = min(qty, position.qty)
             if qty:
                 self._settlement.book(order, position, qty, self._price_of(order))
-                held = self._held.setdefault(position.symbol, {})
-                held[position.position_id] = position
-                if not position.qty:
-                    del held[position.position_id]
+                self._books.note_position(position)
             if order.filled_qty == order.qty:
                 self._end(order, "FILLED")
             elif order.kind not in OPENING and position.qty == 0:
@@ -236,17 +237,16 @@ class Exchange:
 
     def _price_of(self, order: Order) -> Decimal:
         if order.reason == "LIQUIDATION":
-            return self._positions[order.position_id].liq_price()
+            return self._books.positions[order.position_id].liq_price()
         quote = self._quotes[order.symbol]
         return order.price if order.type == "LIMIT" and order.price else quote.taker(order.side)
 
     def _position_of(self, order: Order) -> Position:
-        position = self._positions.get(order.position_id)
+        position = self._books.positions.get(order.position_id)
         if position is None:
             side: Side = "LONG" if order.side == "BUY" else "SHORT"
             mmr = self._specs[order.symbol].mmr
             position = Position(order.position_id, order.symbol, order.market, side, order.leverage or Decimal(1), mmr)
-            self._positions[order.position_id] = position
         return position
 
     def _settle_cancel(self, order: Order, outcome: CancelOutcome) -> None:
@@ -268,30 +268,21 @@ class Exchange:
                 self._end(order, "CANCELED", publish=outcome == "CANCELED")
 
     def _cancel_rest(self, position_id: str) -> None:
-        for order in [order for orders in self._live.values() for order in orders.values()]:
-            if order.position_id == position_id:
-                self._end(order, "EXPIRED", "NOTHING_LEFT")
-
-    def _selling(self, position_id: str) -> Decimal:
-        """What the position's closing orders at work may still take."""
-        return sum(
-            (
-                order.remaining
-                for orders in self._live.values()
-                for order in orders.values()
-                if order.position_id == position_id and order.working and order.kind not in OPENING
-            ),
-            ZERO,
-        )
+        for order in self._books.live(position_id=position_id):
+            self._end(order, "EXPIRED", "NOTHING_LEFT")
 
     def _end(self, order: Order, status: str, reason: str | None = None, *, publish: bool = True) -> None:
         order.status = status  # type: ignore[assignment]
         order.reason = reason or order.reason
-        self._live[order.symbol].pop(order.client_order_id, None)
         self._note(order, publish=publish)
 
     def _note(self, order: Order, *, publish: bool = True) -> None:
         order.ts = self._clock()
+        self._books.note_order(order)
         self._ledger.add("order", order.ledger_members())
         if publish:
             self._publish(order, order.members())
+
+
+def _accepted(order: Order) -> Answer:
+    return Answer(200, {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": "NEW"})

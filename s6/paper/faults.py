@@ -148,7 +148,7 @@ class Faults:
     """The plan in force and the scripts, asked by the parts of the paper house before they act. Thread-safe."""
 
     def __init__(self, plan: FaultPlan | None = None, *, seed: int = 0) -> None:
-        self.plan = plan or FaultPlan()
+        self._calm = self.plan = plan or FaultPlan()
         self._random = random.Random(seed)
         self._scripts: dict[str, deque[Step]] = {}
         self._lock = threading.Lock()
@@ -160,9 +160,9 @@ class Faults:
             return self.plan
 
     def clear(self) -> None:
-        """Back to no faults and no scripts."""
+        """Back to the plan it began with, and no scripts."""
         with self._lock:
-            self.plan = FaultPlan()
+            self.plan = self._calm
             self._scripts.clear()
 
     def script(self, place: str, step: Step) -> None:

@@ -22,6 +22,7 @@ from s6.paper.market import MarketRun
 from s6.paper.neighbours import Neighbours
 from s6.paper.strategy import Strategy
 from s6.paper.timer import Timer
+from s6.paper.vault import Vault
 from s6.paper.wallet import Wallet
 
 _REDIS_WAIT_S = 30.0
@@ -35,6 +36,7 @@ class PaperHouse:
         specs = {symbol: SPECS.get(symbol, SPECS["BTCUSDT"]) for symbol in config.symbols}
         plan = FaultPlan(exchange=ExchangeFaults(cancel_delay_ms=config.cancel_delay_ms))
         self.ledger = Ledger(config.ledger)
+        self.vault = Vault(config.state)
         self.faults = Faults(plan, seed=config.seed)
         self.timer = Timer()
         client = client if client is not None else _connected(config.redis_url)
@@ -45,6 +47,7 @@ class PaperHouse:
             ledger=self.ledger,
             faults=self.faults,
             follows_trades=config.wallet_follows_trades,
+            vault=self.vault,
         )
         self.exchange = Exchange(
             specs,
@@ -55,13 +58,14 @@ class PaperHouse:
             publish=self.bus.result,
             quota=self.bus.quota,
             fee_rate=config.fee_rate,
+            vault=self.vault,
         )
         run = secrets.token_hex(4)
         self.entries = Entries(self.exchange, run)
         self.shelf = BundleShelf(paper_bundle(specs))
         self.ledger.add("bundle", {"version": self.shelf.version, "text": self.shelf.text})
         self.approvals = Approvals(ledger=self.ledger, timer=self.timer, auto=_auto(config))
-        self.market = None if config.market == "manual" else MarketRun(config, specs, self.exchange, self.bus)
+        self.market = None if config.market == "manual" else self._market(specs)
         self.strategy = self._strategy(specs, run) if config.strategy and self.market else None
         self._server = _listening(self._router(), config.port)
 
@@ -88,7 +92,11 @@ class PaperHouse:
                 part.stop()
         self.timer.stop()
         self.bus.stop()
+        self.vault.close()
         self.ledger.close()
+
+    def _market(self, specs: Mapping[str, SymbolSpec]) -> MarketRun:
+        return MarketRun(self.config, specs, self.exchange, self.bus, self.vault)
 
     def _strategy(self, specs: Mapping[str, SymbolSpec], run: str) -> Strategy:
         return Strategy(

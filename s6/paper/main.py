@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = parse(arguments)
     try:
         run(config)
-    except (OSError, ValueError, redis.RedisError) as error:
+    except (OSError, ValueError, redis.RedisError, sqlite3.Error) as error:
         print(f"s6 paper: {error}", file=sys.stderr)
         return 1
     return 0

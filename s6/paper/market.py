@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN
-from itertools import islice
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import chain, islice
+
+from pydantic import TypeAdapter
 
 from s6.paper.book import Quote, SymbolSpec
 from s6.paper.bus import Bus
@@ -16,6 +18,7 @@ from s6.paper.config import PaperConfig
 from s6.paper.exchange import Exchange
 from s6.paper.features import FeatureMaker, Features
 from s6.paper.ledger import now_ms
+from s6.paper.vault import Vault
 from s6.paper.walk import random_walk
 
 log = logging.getLogger(__name__)
@@ -26,59 +29,94 @@ _FEATURE_S = 1.0
 _SIGNAL_S = 5.0
 
 
-def source_for(symbol: str, config: PaperConfig) -> Iterator[Candle]:
-    """The candles of one symbol: its file for ever, or a walk. Raises `CandleError`, `OSError`."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a symbol's market had come: candles played of `source`, and the price then."""
+
+    source: str
+    played: int
+    price: Decimal
+
+
+def source_for(symbol: str, config: PaperConfig, before: Progress | None = None) -> tuple[str, Iterator[Candle]]:
+    """The name and the candles of one symbol: its file for ever, or a walk, going on from `before` where it can.
+
+    Raises `CandleError`, `OSError`.
+    """
     files = dict(config.candles)
     if config.market == "candles" and symbol in files:
-        return endless(read_candles(files[symbol]))
-    return random_walk(symbol, config.seed)
+        name, candles = str(files[symbol].resolve()), endless(read_candles(files[symbol]))
+        done = max(0, before.played - _WARM_UP) if before and before.source == name else 0
+        return name, islice(candles, done, None)
+    if before and before.source == "walk":
+        return "walk", _walk_on(symbol, f"{config.seed}:{before.played}", before.price)
+    return "walk", random_walk(symbol, config.seed)
+
+
+def _walk_on(symbol: str, seed: str, price: Decimal) -> Iterator[Candle]:
+    """Another walk, at such a level that it stands at `price` after the warm-up."""
+    walk = random_walk(symbol, seed)
+    warm_up = list(islice(walk, _WARM_UP))
+    factor = price / warm_up[-1].close
+    return (candle.scaled(factor, candle.ts) for candle in chain(warm_up, walk))
 
 
 @dataclass(slots=True)
 class Track:
-    """One symbol's way through its candles: `played` ms of the present one are over."""
+    """One symbol's way through its candles: `played` of them, and `passed` ms of the present one, are over."""
 
     symbol: str
     spec: SymbolSpec
+    source: str
     candles: Iterator[Candle]
     candle: Candle
     features: FeatureMaker = field(default_factory=FeatureMaker)
-    played: float = 0.0
+    played: int = 0
+    passed: float = 0.0
     told_at: float = 0.0
     signalled_at: float = 0.0
     signals: int = 0
 
     @classmethod
-    def begin(cls, symbol: str, spec: SymbolSpec, candles: Iterator[Candle]) -> "Track":
-        """Let the features see the first candles, and stand at the beginning of the next."""
+    def begin(cls, symbol: str, spec: SymbolSpec, config: PaperConfig, before: Progress | None = None) -> "Track":
+        """Let the features see some candles, and stand at the beginning of the next."""
+        source, candles = source_for(symbol, config, before)
         features = FeatureMaker()
         for candle in islice(candles, _WARM_UP):
             features.take(candle)
-        return cls(symbol, spec, candles, next(candles), features)
+        played = max(before.played, _WARM_UP) if before and before.source == source else _WARM_UP
+        return cls(symbol, spec, source, candles, next(candles), features, played)
 
     def advance(self, market_ms: float) -> Features | None:
         """Play on; the features of the last candle that closed meanwhile, if one did."""
-        self.played += market_ms
+        self.passed += market_ms
         closed: Features | None = None
-        while self.played >= _CANDLE_MS:
-            self.played -= _CANDLE_MS
+        while self.passed >= _CANDLE_MS:
+            self.passed -= _CANDLE_MS
+            self.played += 1
             closed = self.features.take(self.candle)
             self.candle = next(self.candles)
         return closed
 
     def quote(self, ts: int) -> Quote:
         """The market now: the mark on the tick, one tick of spread to either side."""
-        price, tick = self.candle.price_at(self.played / _CANDLE_MS), self.spec.tick
+        price, tick = self.candle.price_at(self.passed / _CANDLE_MS), self.spec.tick
         mark = max(2 * tick, (price / tick).to_integral_value(rounding=ROUND_HALF_EVEN) * tick)
         return Quote(mark, mark - tick, mark + tick, mark, ts)
+
+
+_PROGRESS = TypeAdapter(tuple[str, Progress])
 
 
 class MarketRun:
     """A thread that ticks every `tick_ms`; what a stopped machine missed is skipped, not made up for."""
 
-    def __init__(self, config: PaperConfig, specs: Mapping[str, SymbolSpec], exchange: Exchange, bus: Bus) -> None:
-        self._config, self._exchange, self._bus = config, exchange, bus
-        self._tracks = [Track.begin(s, specs[s], source_for(s, config)) for s in config.symbols]
+    def __init__(
+        self, config: PaperConfig, specs: Mapping[str, SymbolSpec], exchange: Exchange, bus: Bus, vault: Vault
+    ) -> None:
+        self._config, self._exchange, self._bus, self._vault = config, exchange, bus, vault
+        before = dict(_PROGRESS.validate_json(text) for text in vault.all("progress"))
+        self._tracks = [Track.begin(s, specs[s], config, before.get(s)) for s in config.symbols]
         self._run = secrets.token_hex(3)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._play, name="paper-market", daemon=True)
@@ -111,6 +149,8 @@ class MarketRun:
         self._exchange.tick(track.symbol, quote)
         self._bus.tick(track.symbol, quote)
         if closed is not None:
+            progress = (track.symbol, Progress(track.source, track.played, quote.mark))
+            self._vault.keep("progress", track.symbol, _PROGRESS.dump_json(progress).decode())
             self._tell(track, closed)
 
     def _tell(self, track: Track, features: Features) -> None:

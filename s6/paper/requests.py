@@ -53,7 +53,7 @@ class OrderRequest(_Body):
         return self
 
 
-def by_hand(position: Position, qty: Decimal, reason: str, number: int) -> OrderRequest:
+def by_hand(position: Position, qty: Decimal, reason: str, number: str) -> OrderRequest:
     """A closing market order that S6 did not send: an operator's (`MANUAL`) or the exchange's (`LIQUIDATION`)."""
     return OrderRequest(
         intent_id=f"{reason.lower()}-{number}",

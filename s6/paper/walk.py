@@ -7,6 +7,7 @@ from decimal import Decimal
 from s6.paper.candles import Candle
 
 _MINUTE_MS = 60_000
+_START_TS = 1_700_000_000_000
 _STEPS = 12  # of a candle
 _SPELLS = (0.0006, 0.0011, 0.0022)  # standard deviation of a minute's return
 _SWITCH = 0.04  # how likely a minute begins another spell
@@ -16,7 +17,7 @@ _PULL = 0.0008  # a minute, back towards the level it began at
 LEVELS: dict[str, Decimal] = {"BTCUSDT": Decimal(40_000), "ETHUSDT": Decimal(2_500), "SOLUSDT": Decimal(100)}
 
 
-def random_walk(symbol: str, seed: int, start_ts: int = 1_700_000_000_000) -> Iterator[Candle]:
+def random_walk(symbol: str, seed: int | str) -> Iterator[Candle]:
     """Candles for ever; the same symbol and seed give the same ones. Begins at `LEVELS[symbol]` or 100.
 
     The random draws are floats; a price is made of them by one conversion per step.
@@ -24,7 +25,7 @@ def random_walk(symbol: str, seed: int, start_ts: int = 1_700_000_000_000) -> It
     draw = random.Random(f"{symbol}:{seed}")
     level = price = LEVELS.get(symbol, Decimal(100))
     deviation, trend = draw.choice(_SPELLS), 0.0
-    ts = start_ts
+    ts = _START_TS
     while True:
         if draw.random() < _SWITCH:
             deviation = draw.choice(_SPELLS)

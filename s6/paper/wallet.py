@@ -4,10 +4,16 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 
+from pydantic import TypeAdapter
+
 from s6.paper.book import CENT
 from s6.paper.faults import Faults
 from s6.paper.ledger import Ledger, now_ms
 from s6.paper.requests import Answer, TransferRequest
+from s6.paper.vault import Vault
+
+_FREE = TypeAdapter(dict[str, Decimal])
+_TRANSFER = TypeAdapter(tuple[TransferRequest, dict[str, str]])
 
 
 class Wallet:
@@ -21,24 +27,33 @@ class Wallet:
         ledger: Ledger,
         faults: Faults,
         follows_trades: bool = True,
+        vault: Vault | None = None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._free = {"SPOT": spot, "FUT": fut}
-        self._answers: dict[str, tuple[TransferRequest, Answer]] = {}
+        self._answers: dict[str, tuple[TransferRequest, dict[str, str]]] = {}
         self._ledger, self._faults, self._clock = ledger, faults, clock
         self._follows_trades = follows_trades
         self._lock = threading.Lock()
+        self._vault = vault or Vault()
+        for text in self._vault.all("wallets"):
+            self._free |= _FREE.validate_json(text)
+        for text in self._vault.all("transfer"):
+            request, body = _TRANSFER.validate_json(text)
+            self._answers[request.transfer_id] = (request, body)
 
     def book(self, market: str, amount: Decimal) -> None:
         """What a fill gives (or, negative, takes)."""
         if self._follows_trades:
             with self._lock:
                 self._free[market] += amount.quantize(CENT)
+                self._keep()
 
     def set(self, **free: Decimal) -> None:
         """Set wallets (`SPOT`, `FUT`) to amounts."""
         with self._lock:
             self._free |= free
+            self._keep()
             self._ledger.add("balances", dict(self._free))
 
     def refill(self, below: Decimal, to: Decimal) -> None:
@@ -46,6 +61,7 @@ class Wallet:
         with self._lock:
             if self._follows_trades and self._free["SPOT"] < below:
                 self._free["SPOT"] = to
+                self._keep()
                 self._ledger.add("balances", dict(self._free))
 
     def balances(self, asset: str = "USDT") -> Answer:
@@ -62,15 +78,19 @@ class Wallet:
             return Answer(422, {"reason": "IDEMPOTENCY_KEY_MISMATCH"})
         with self._lock:
             if known := self._answers.get(request.transfer_id):
-                return known[1] if known[0] == request else Answer(409, {"reason": "DUPLICATE_TRANSFER_ID"})
+                same = known[0] == request
+                return Answer(200, known[1]) if same else Answer(409, {"reason": "DUPLICATE_TRANSFER_ID"})
             reason = self._faults.transfer() or self._move(request)
-            body: dict[str, object] = {"transfer_id": request.transfer_id, "status": "FAILED" if reason else "EXECUTED"}
+            body = {"transfer_id": request.transfer_id, "status": "FAILED" if reason else "EXECUTED"}
             body |= {"reason": reason} if reason else {"tx_id": f"tx-{len(self._answers) + 1}"}
-            answer = Answer(200, body)
-            self._answers[request.transfer_id] = (request, answer)
+            self._answers[request.transfer_id] = (request, body)
+            self._vault.keep(
+                "transfer", request.transfer_id, _TRANSFER.dump_json((request, body), by_alias=True).decode()
+            )
+            self._keep()
             members = request.model_dump(by_alias=True) | {"status": body["status"], "reason": reason}
             self._ledger.add("transfer", members)
-            return answer
+            return Answer(200, body)
 
     def _move(self, request: TransferRequest) -> str | None:
         if request.source == request.to:
@@ -80,3 +100,6 @@ class Wallet:
         self._free[request.source] -= request.amount
         self._free[request.to] += request.amount
         return None
+
+    def _keep(self) -> None:
+        self._vault.keep("wallets", "USDT", _FREE.dump_json(self._free).decode())

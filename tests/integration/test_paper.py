@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import requests
@@ -15,6 +16,8 @@ import requests
 from s6.adapters.redis_client import RedisClient
 from s6.embedded import EmbeddedRedis
 from s6.paper.client import PaperClient, PaperError
+from s6.paper.http import HttpServer, Request, Router
+from s6.paper.requests import Answer
 
 
 def start(redis_url: str, *options: str) -> tuple["subprocess.Popen[str]", str]:
@@ -230,6 +233,70 @@ def test_no_result_is_lost_when_redis_restarts(own_redis: EmbeddedRedis) -> None
         assert redis_client.get("risk:budget:FUT") == "240"
     client.close()
     assert stop(process) == 0
+
+
+def test_a_walk_runs_and_nobody_enters_until_somebody_governs(redis_url: str, redis_client: RedisClient) -> None:
+    process, url = start(redis_url, "--speed", "300", "--tick-ms", "50")
+    client = PaperClient(url)
+    for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
+        eventually(lambda symbol=symbol: len(entries(redis_client, f"mkt:{symbol}")) > 10)  # type: ignore[misc]
+        eventually(lambda symbol=symbol: bool(entries(redis_client, f"feat:events:{symbol}")))  # type: ignore[misc]
+    newest = entries(redis_client, "mkt:BTCUSDT")[-1]
+    assert abs(time.time() * 1000 - int(newest["ts"])) < 2000
+    assert Decimal(newest["bid"]) < Decimal(newest["mark"]) < Decimal(newest["ask"])
+    assert client.positions() == []
+    requests.get(f"{url}/s10/active", timeout=3)
+    eventually(lambda: {"LONG", "SHORT"} <= {str(p["side"]) for p in client.positions()}, timeout_s=15)
+    features = entries(redis_client, "feat:events:BTCUSDT")
+    assert all(Decimal(f["atr"]) > 0 and f["regime"] in {"LOW", "NORMAL", "HIGH"} for f in features)
+    ids = [f["signal_id"] for f in features if "signal" in f]
+    assert ids and len(ids) == len(set(ids))
+    client.close()
+    assert stop(process) == 0
+
+
+def test_a_restarted_house_remembers(redis_url: str, web: requests.Session, tmp_path: Path) -> None:
+    options = ("--market", "manual", "--state", str(tmp_path / "paper.db"))
+    process, url = start(redis_url, *options)
+    client = PaperClient(url)
+    client.tick("BTCUSDT", 40000)
+    client.open_position("p", "BTCUSDT", "LONG", "0.3", 50)
+    web.post(f"{url}/s4/orders", json=stop_order(), timeout=3)
+    was = (client.positions(), client.orders())
+    client.close()
+    process.kill()
+    with process:
+        process.wait(timeout=10)
+    process, url = start(redis_url, *options)
+    client = PaperClient(url)
+    assert (client.positions(), client.orders()) == was
+    client.tick("BTCUSDT", 39900)
+    assert client.position("p")["qty"] == 0
+    client.close()
+    assert stop(process) == 0
+
+
+def test_s12_can_approve_by_itself(redis_url: str, web: requests.Session) -> None:
+    asked: list[Request] = []
+
+    def approve(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(200 if len(asked) > 1 else 503, {})
+
+    router = Router()
+    router.add("POST", "/auto-transfer/{id}/approve", approve)
+    s6 = HttpServer(router, 0)
+    s6.start()
+    options = ("--s6-url", f"http://127.0.0.1:{s6.port}", "--approve-token", "secret", "--auto-approve-s", "0.05")
+    process, url = start(redis_url, "--market", "manual", *options)
+    body = {"transfer_id": "t1", "from": "SPOT", "to": "FUT", "asset": "USDT", "amount": 5, "reason": "low"}
+    for _ in range(2):
+        assert web.post(f"{url}/s12/approvals", json=body, timeout=3).status_code == 202
+    eventually(lambda: len(asked) == 2)
+    assert [request.params["id"] for request in asked] == ["t1", "t1"]
+    assert asked[0].headers["authorization"] == "Bearer secret"
+    assert stop(process) == 0
+    s6.stop()
 
 
 def test_it_ends_at_once_on_sigterm_even_with_connections_open(redis_url: str, web: requests.Session) -> None:

@@ -115,7 +115,7 @@ def test_the_range_is_wilders_and_the_regime_a_tercile() -> None:
 
 
 def test_ticks_follow_the_candles_whatever_the_speed() -> None:
-    track = Track.begin("BTCUSDT", SPECS["BTCUSDT"], random_walk("BTCUSDT", 1))
+    track = Track.begin("BTCUSDT", SPECS["BTCUSDT"], PaperConfig())
     closes = sum(track.advance(12_000) is not None for _ in range(50))
     assert closes == 10
     quote = track.quote(1)
@@ -127,7 +127,7 @@ def test_ticks_follow_the_candles_whatever_the_speed() -> None:
 def test_a_symbol_with_a_file_plays_it(tmp_path: Path) -> None:
     path = written(tmp_path, HEADED + "1640991660000,5,5,5,5,1\n1640991720000,5,6,5,6,1\n")
     config = PaperConfig(market="candles", symbols=("BTCUSDT",), candles=(("BTCUSDT", path),))
-    assert next(source_for("BTCUSDT", config)).open == 5
+    assert next(source_for("BTCUSDT", config)[1]).open == 5
 
 
 def test_the_strategy_keeps_both_sides_and_spot_open(floor: Floor) -> None:
