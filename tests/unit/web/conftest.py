@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, cast
 
 import pytest
@@ -63,7 +62,3 @@ def told() -> Callable[[TestResponse], Json]:
         return jsonx.loads(response.get_data())
 
     return read
-
-
-def exact(text: str) -> Decimal:
-    return Decimal(text)
