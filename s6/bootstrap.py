@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.http import Neighbour
@@ -39,6 +39,8 @@ from s6.treasury import Treasury
 if TYPE_CHECKING:
     from tasks.hints import CeleryHints
 
+SWEEP_LOCK_MS: Final = 60_000
+
 
 @dataclass(frozen=True)
 class House:
@@ -68,12 +70,17 @@ class House:
     reporter: HealthReporter
 
     def sweep_once(self) -> None:
-        """The sweep, once a period however many ask: a copy that comes too early finds the turn taken."""
-        turn = int(self.settings.manage_tick_s * 900)
-        if self.state.lock("lock:sweep", turn) is None:
+        """The sweep, once a period however many ask, and never two at once."""
+        if self.state.lock("s6:sweep:turn", int(self.settings.manage_tick_s * 900)) is None:
             return
-        self.sweep.run()
-        self.state.note_sweep(self.clock.now_ms())
+        token = self.state.lock("lock:sweep", SWEEP_LOCK_MS)
+        if token is None:
+            return
+        try:
+            self.sweep.run()
+            self.state.note_sweep(self.clock.now_ms())
+        finally:
+            self.state.unlock("lock:sweep", token)
 
     def tell_alerts(self) -> None:
         """Alerts on to the store, and to people where somebody is to be told."""

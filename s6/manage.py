@@ -128,14 +128,18 @@ class Manager:
         loaded = self._state.load(position_id)
         if loaded is None:
             raise NotFound(position_id)
-        if loaded.op is not None:
-            raise Busy(position_id)
         if action in ("PAUSE", "RESUME"):
-            return self._pause(loaded.position, action == "PAUSE", token, cause), None
+            return self._pause(loaded, action == "PAUSE", token, cause), None
         if action == "EXIT" and loaded.position.is_open and not loaded.position.exiting:
             leaving = replace(loaded.position, exiting="OPERATOR", exit_not_before=0)
-            if self._write(leaving, token, cause) is None:
+            written = self._write(leaving, loaded.op, token, cause)
+            if written is None:
                 raise Busy(position_id)
+            if loaded.op is not None:  # it leaves as soon as this operation has ended
+                leave = Action("EXIT", "OPERATOR", qty=written.qty)
+                return _view(written, Plan(written, (leave,)), loaded.op), None
+        elif loaded.op is not None:
+            raise Busy(position_id)
         if self._bundles.current() is None:
             raise StateUnavailable("no bundle is in force yet")
         outcome = self._governor.under_lock(position_id, token, cause, self._state.load(position_id))
@@ -143,17 +147,18 @@ class Manager:
             raise Busy(position_id)
         return _view(loaded.position, outcome.plan or Plan(loaded.position), outcome.op), outcome
 
-    def _pause(self, position: Position, paused: bool, token: str, cause: str) -> PlanView:
+    def _pause(self, loaded: Loaded, paused: bool, token: str, cause: str) -> PlanView:
+        position = loaded.position
         if position.paused == paused or not position.is_open:
             return _view(position, Plan(position), None)
-        written = self._write(replace(position, paused=paused), token, cause)
+        written = self._write(replace(position, paused=paused), loaded.op, token, cause)
         if written is None:
             raise Busy(position.position_id)
         self._hints.evaluate(position.position_id)
         return _view(written, Plan(written), None)
 
-    def _write(self, position: Position, token: str, cause: str) -> Position | None:
-        return self._recorder.write(position, None, self._clock.now_ms(), token=token, phase="AFTER", cause=cause)
+    def _write(self, position: Position, op: Operation | None, token: str, cause: str) -> Position | None:
+        return self._recorder.write(position, op, self._clock.now_ms(), token=token, phase="AFTER", cause=cause)
 
 
 def _agree(position: Position, symbol: str, market: str) -> None:

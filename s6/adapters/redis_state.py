@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from s6 import jsonx, keys
 from s6.adapters import redis_scripts as lua
@@ -86,18 +86,20 @@ class RedisState:
         """
         pipe = self._redis.pipeline(transaction=False)
         self._index(pipe, before, change)
-        if self._is_cluster:
-            pipe.execute()
         where = keys.commit_keys(before.position_id)
         what = [change.token, str(before.rev), jsonx.dumps(_payload(after, change))]
         told = f"{after.symbol} {after.position_id}"
-        if self._is_cluster:
-            written = int(self._commit(keys=where, args=what))
-            self._redis.publish(keys.CHANGED, told)
-            return written
-        self._commit(keys=where, args=what, client=pipe)
-        pipe.publish(keys.CHANGED, told)
-        return int(pipe.execute()[-2])
+        if not self._is_cluster:
+            pipe.evalsha(self._commit.sha, len(where), *where, *what)
+            pipe.publish(keys.CHANGED, told)
+            try:
+                return int(pipe.execute()[-2])
+            except NoScriptError:
+                pass  # a new server: nothing was written, and the call below brings the script
+        pipe.execute()
+        written = int(self._commit(keys=where, args=what))
+        self._redis.publish(keys.CHANGED, told)
+        return written
 
     @staticmethod
     def _index(pipe: Any, before: Position, change: Commit) -> None:
