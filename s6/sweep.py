@@ -5,7 +5,6 @@ something is to do or an operation stands still. The third line behind results a
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,11 +18,11 @@ SHARD: Final = 500
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found: positions read, evaluations asked for, open ones by market, stagnated ones."""
+    """What a sweep found: positions read, evaluations asked for, open ones, stagnated ones."""
 
     positions: int = 0
     hinted: list[str] = field(default_factory=list)
-    open: Counter[str] = field(default_factory=Counter)
+    open: int = 0
     stagnated: int = 0
 
 
@@ -50,8 +49,7 @@ class Sweep:
         for name in self._state.adds_reserved():
             self._let_go_of_stale_add(name)
         self._metrics.set("s6_sweep_positions", swept.positions)
-        for market in ("FUT", "SPOT"):
-            self._metrics.set("s6_open_positions", swept.open[market], market=market)
+        self._metrics.set("s6_open_positions", swept.open)
         self._metrics.set("s6_stagnated_positions", swept.stagnated)
         self._metrics.observe("s6_sweep_seconds", time.perf_counter() - began)
         return swept
@@ -65,7 +63,7 @@ class Sweep:
                 if loaded is None:
                     continue
                 swept.positions += 1
-                swept.open[loaded.position.market] += loaded.position.is_open
+                swept.open += loaded.position.is_open
                 swept.stagnated += loaded.position.stagnated and loaded.position.is_open
                 if self._needs(loaded, bundle, view):
                     swept.hinted.append(position_id)
