@@ -114,7 +114,7 @@ def make_environment(place: Place, given: dict[str, str]) -> dict[str, str]:
 
 def paper_arguments(place: Place) -> list[str]:
     """The words of `s6 paper …`; Redis's address, with its password, goes by the environment."""
-    words = ["paper", "--port", str(place.paper_port)]
+    words = ["paper", "--port", str(place.paper_port), "--state", str(place.data / "paper.db")]
     for candles in place.candles:
         words += ["--candles", candles]
     for name in ("speed", "seed"):

@@ -104,6 +104,7 @@ def test_candles_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.Mon
     place = Place(options(tmp_path / "var", candles=["BTCUSDT=btc.csv", "btc.csv"], speed=90.0, seed=3))
     file = str(tmp_path / "btc.csv")
     assert paper_arguments(place)[3:] == [
+        *("--state", str(place.data / "paper.db")),
         *("--candles", f"BTCUSDT={file}", "--candles", file),
         *("--speed", "90.0", "--seed", "3"),
     ]
