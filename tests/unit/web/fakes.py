@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from s6.model.market import MarketView, Tick
 from s6.model.operation import Operation
@@ -22,9 +23,9 @@ def settings() -> Settings:
     return load_settings({"S6_API_TOKENS": TOKENS})
 
 
-def position(position_id: str = "p-1", **changes: object) -> Position:
+def position(position_id: str = "p-1", **changes: Any) -> Position:
     """An open LONG with a stop, one rung of its ladder done."""
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "position_id": position_id,
         "symbol": "BTCUSDT",
         "market": "FUT",
@@ -56,11 +57,11 @@ def position(position_id: str = "p-1", **changes: object) -> Position:
             ),
         ),
     }  # fmt: skip
-    return Position(**(known | changes))  # type: ignore[arg-type]
+    return Position(**(known | changes))
 
 
-def operation(**changes: object) -> Operation:
-    known: dict[str, object] = {
+def operation(**changes: Any) -> Operation:
+    known: dict[str, Any] = {
         "op_id": "op-1",
         "position_id": "p-1",
         "kind": "STOP_MOVE",
@@ -73,10 +74,10 @@ def operation(**changes: object) -> Operation:
         "old_price": Decimal(43000),
         "new_price": Decimal(44000),
     }
-    return Operation(**(known | changes))  # type: ignore[arg-type]
+    return Operation(**(known | changes))
 
 
-def snapshot(seq: int, **changes: object) -> dict[str, object]:
+def snapshot(seq: int, **changes: Any) -> dict[str, object]:
     return {
         "_key": f"p-1:{seq}",
         "position_id": "p-1",

@@ -43,7 +43,7 @@ def test_one_position(house: FakeHouse, reader: FlaskClient, told: Told) -> None
     ],
 )
 def test_the_stop_that_lives(
-    house: FakeHouse, reader: FlaskClient, told: Told, changes: dict[str, object], client_order_id: str | None
+    house: FakeHouse, reader: FlaskClient, told: Told, changes: dict[str, Any], client_order_id: str | None
 ) -> None:
     house.state.put(position(**changes))
     body = told(reader.get("/positions/p-1"))

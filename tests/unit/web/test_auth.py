@@ -68,7 +68,8 @@ def test_a_token_holds_the_scopes_of_all_its_entries() -> None:
     tokens = load_settings({"S6_API_TOKENS": "ann:ops:t-1,ann:treasury:t-1,bob:read:t-2"}).api_tokens
     ann = identify(tokens, "t-1")
     assert ann is not None
-    assert (ann.name, ann.scopes) == ("ann", {"ops", "treasury", "read"})
+    assert ann.name == "ann"
+    assert ann.scopes == {"ops", "treasury", "read"}
     assert recall(tokens, ann.key) == ann
     assert identify(tokens, "") is None
     assert recall(tokens, "") is None
