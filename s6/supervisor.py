@@ -73,11 +73,8 @@ class Supervised:
         cwd: Path,
         environment: Mapping[str, str],
         printer: Printer,
-        prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        """``prepare`` is called before each start."""
         self.name = name
-        self._prepare = prepare
         self._command, self._cwd, self._printer = command, cwd, printer
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,7 +88,6 @@ class Supervised:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        self._prepare()
         self._wanted, self._due, self._started = True, None, time.monotonic()
         self._process = guardian().popen(
             self._command, cwd=self._cwd, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

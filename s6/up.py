@@ -8,19 +8,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import requests
-from redis.exceptions import RedisError
 
 import s6
 from s6.embedded import EmbeddedError, EmbeddedRedis
 from s6.embedded.guardian import guardian
 from s6.environment import Place, UpError, make_environment, paper_arguments
-from s6.forgotten import close_forgotten
-from s6.ports import StateUnavailable
 from s6.settings import NEIGHBOURS, load_settings
 from s6.store import open_store
 from s6.supervisor import Printer, Supervised, process_types
@@ -89,8 +85,7 @@ class _House:
         store.init()
         store.close()
         if self._place.paper:
-            command = [sys.executable, "-m", "s6.cli", *paper_arguments(self._place)]
-            self._launch("paper", command, prepare=self._close_forgotten)
+            self._launch("paper", [sys.executable, "-m", "s6.cli", *paper_arguments(self._place)])
         for name, line in process_types(ROOT / "Procfile").items():
             if name != "flower" or self._place.flower:
                 self._launch(name, ["/bin/sh", "-c", f"exec {line}"])
@@ -124,21 +119,10 @@ class _House:
         guardian().close()
         self._printer.say("stopped; nothing is left running")
 
-    def _launch(self, name: str, command: list[str], prepare: Callable[[], None] = lambda: None) -> None:
-        child = Supervised(
-            name, command, cwd=ROOT, environment=self._environment, printer=self._printer, prepare=prepare
-        )
+    def _launch(self, name: str, command: list[str]) -> None:
+        child = Supervised(name, command, cwd=ROOT, environment=self._environment, printer=self._printer)
         child.start()
         self._children.append(child)
-
-    def _close_forgotten(self) -> None:
-        try:
-            count = close_forgotten(self._environment["S6_REDIS_URL"])
-        except (RedisError, StateUnavailable) as error:
-            self._printer.say(f"what the former paper exchange left behind stays: {error}")
-        else:
-            if count:
-                self._printer.say(f"the paper exchange begins anew: {count} open positions closed at the last price")
 
     def _revive(self) -> None:
         if self._redis is not None and not self._redis.alive:
