@@ -68,7 +68,7 @@ def check(described: Json, operation_: Json, response: TestResponse) -> None:
     assert str(response.status_code) in known, f"{response.status_code} is not described"
     content = known[str(response.status_code)]["content"]
     assert response.mimetype in content, f"{response.mimetype} is not described"
-    if response.mimetype.endswith("json"):
+    if str(response.mimetype).endswith("json"):
         faults = [
             f"{error.instance_path}: {error.message}"
             for error in validator(described, content[response.mimetype]["schema"]).iter_errors(
@@ -95,7 +95,7 @@ def test_it_is_openapi_3_1(described: Json) -> None:
     assert described["info"]["title"]
     assert described["info"]["version"]
     ids = [operation_["operationId"] for _, _, operation_ in operations(described)]
-    assert len(ids) == len(set(ids)) == 14
+    assert len(ids) == len(set(ids)) == 13
     for path, method, operation_ in operations(described):
         assert operation_["summary"], (method, path)
         parameters = {p["name"] for p in operation_.get("parameters", []) if p["in"] == "path"}
@@ -123,7 +123,7 @@ def test_every_route_of_the_api_is_described(app: Flask, described: Json) -> Non
 
 MANAGE = {"symbol": "BTCUSDT", "market": "FUT", "position_id": "p-1", "actions": ["EVAL"], "reason": "look"}
 TRIGGER = {"from": "SPOT", "to": "FUT", "asset": "USDT", "reason": "thin"}
-GOOD = [
+GOOD: list[tuple[str, str, str, Json]] = [
     ("GET", "/health", "/health", None),
     ("GET", "/metrics", "/metrics", None),
     ("GET", "/positions", "/positions", None),
@@ -140,6 +140,7 @@ GOOD = [
     ("POST", "/auto-transfer/{transfer_id}/approve", "/auto-transfer/t-1/approve", {"approver": "tom"}),
     ("POST", "/auto-transfer/{transfer_id}/reject", "/auto-transfer/t-1/reject", {"approver": "tom"}),
 ]
+GUARDED = [row for row in GOOD if row[1] not in ("/health", "/metrics")]
 
 
 @pytest.mark.parametrize(("method", "path", "url", "body"), GOOD)
@@ -155,9 +156,7 @@ def test_what_is_well_is_as_described(
     check(described, operation_, response)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "url", "body"), [row for row in GOOD if row[1] not in ("/health", "/metrics")]
-)
+@pytest.mark.parametrize(("method", "path", "url", "body"), GUARDED)
 def test_what_is_refused_is_as_described(
     described: Json, client: FlaskClient, method: str, path: str, url: str, body: Json
 ) -> None:
@@ -173,9 +172,7 @@ def test_what_is_refused_is_as_described(
 
 
 @pytest.mark.parametrize("down", ["state", "store"])
-@pytest.mark.parametrize(
-    ("method", "path", "url", "body"), [row for row in GOOD if row[2].startswith(("/pos", "/tra"))]
-)
+@pytest.mark.parametrize(("method", "path", "url", "body"), GUARDED)
 def test_what_is_away_is_as_described(
     described: Json, house: FakeHouse, client: FlaskClient, method: str, path: str, url: str, body: Json, down: str
 ) -> None:
