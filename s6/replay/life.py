@@ -1,0 +1,137 @@
+"""A position's lives as stories: what each was worth, and the lines and marks that charts are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from typing import Final
+
+from s6.model.position import Position
+from s6.model.types import ZERO
+from s6.replay.fold import Fill, Step
+from s6.rules.exact import exactly
+
+CLOSING: Final = ("EXIT", "SL", "GUARD")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A price that held from ``start`` to ``end`` (ms). ``live``: for a stop, that it protected all that time."""
+
+    start: int
+    end: int
+    price: Decimal
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of a position, from its first fill to its exit or to now; ``steps`` is never empty."""
+
+    number: int
+    steps: tuple[Step, ...]
+
+    @property
+    def last(self) -> Position:
+        return self.steps[-1].position
+
+    @property
+    def start(self) -> int:
+        return self.steps[0].ts
+
+    @property
+    def end(self) -> int:
+        return self.steps[-1].ts
+
+    @property
+    def fills(self) -> list[tuple[Step, Fill]]:
+        return [(step, step.fill) for step in self.steps if step.fill is not None]
+
+    @property
+    def exit_reason(self) -> str:
+        """Why it was closed: the decision, or the kind of the order that closed it; empty while it is open."""
+        if self.last.is_open:
+            return ""
+        closing = next((fill.kind for _, fill in self.fills if fill.closed), "")
+        return self.last.exiting or closing
+
+    @property
+    def most_held(self) -> Decimal:
+        return max(step.position.qty for step in self.steps)
+
+    @property
+    def fees(self) -> Decimal:
+        with exactly():
+            return sum((fill.fee for _, fill in self.fills), ZERO)
+
+    def count(self, *kinds: str) -> int:
+        """Orders of these kinds that filled, at least in part."""
+        return len({fill.client_order_id for _, fill in self.fills if fill.kind in kinds})
+
+    @property
+    def stop_moves(self) -> list[tuple[Step, Decimal | None]]:
+        """Steps after which another stop was in force, each with the price before it."""
+        moves = []
+        former: Decimal | None = None
+        for step in self.steps:
+            price = step.position.sl_price
+            if price is not None and price != former:
+                moves.append((step, former))
+            former = price
+        return moves
+
+    @property
+    def stop(self) -> list[Span]:
+        """The stop's price over time; not ``live`` where nothing rested at S4 and S6 did not stand guard either."""
+        return _spans(self, lambda p: (p.sl_price, guarded(p)) if p.is_open and p.sl_price is not None else None)
+
+    @property
+    def entry(self) -> list[Span]:
+        """The average entry price over time, while something was held."""
+        return _spans(self, lambda p: (p.entry_price_avg, True) if p.is_open and p.qty else None)
+
+    @property
+    def held(self) -> list[Span]:
+        """The quantity over time."""
+        return _spans(self, lambda p: (p.qty, True))
+
+    @property
+    def realized(self) -> list[Span]:
+        return _spans(self, lambda p: (p.realized_pnl_usdt, True))
+
+
+def lives(steps: Iterable[Step]) -> list[Life]:
+    """The steps sorted into lives."""
+    return [Life(number, tuple(group)) for number, group in groupby(steps, key=lambda step: step.position.life)]
+
+
+def guarded(p: Position) -> bool:
+    """Whether something protects the position: a stop at S4, or S6's own guard."""
+    return bool(p.sl_order) or (p.sl_price is not None and (p.market == "SPOT" or p.self_guarded))
+
+
+def unprotected_ms(life: Life) -> int:
+    """For how long an open FUT position had no stop, from its first fill on, as far as the snapshots tell."""
+    if life.last.market != "FUT":
+        return 0
+    covered = sum(span.end - span.start for span in life.stop if span.live)
+    closed = next((step.ts for step in life.steps if not step.position.is_open), life.end)
+    return max(closed - life.start - covered, 0)
+
+
+def _spans(life: Life, value: Callable[[Position], tuple[Decimal, bool] | None]) -> list[Span]:
+    """Runs of equal values, each to the beginning of the next; None is a pause."""
+    spans: list[Span] = []
+    now: tuple[Decimal, bool] | None = None
+    start = life.start
+    for step in life.steps:
+        new = value(step.position)
+        if new != now:
+            if now is not None:
+                spans.append(Span(start, step.ts, *now))
+            now, start = new, step.ts
+    if now is not None:
+        spans.append(Span(start, life.end, *now))
+    return spans

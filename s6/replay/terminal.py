@@ -1,0 +1,127 @@
+"""A replay in the terminal: a summary, a plot and a table for each life; plain text where it is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from s6.replay.fold import Step
+from s6.replay.life import Life, guarded
+from s6.replay.summary import figures
+from s6.replay.text import NONE, clock, moment, money, number, percent, told
+
+PIPED_WIDTH: Final = 160
+PLOT_MIN: Final = 56
+FILL_STYLES: Final = {
+    "ENTRY": "green",
+    "ADD": "cyan",
+    "TP": "yellow",
+    "REDUCE": "magenta",
+    "EXIT": "bold red",
+    "SL": "bold red",
+    "GUARD": "bold red",
+}
+
+
+def show(lives: Sequence[Life], console: Console | None = None) -> None:
+    """Print it; as wide as the terminal, which decides what a table can hold."""
+    console = console or _console()
+    for life in lives:
+        console.print(_heading(life))
+        for name, text in figures(life):
+            console.print(Text.assemble((f"  {name:<12}", "dim"), text))
+        console.print()
+        plot = _plot(life, console)
+        if plot is not None:
+            console.print(plot, soft_wrap=True)
+        console.print(_table(life, console.width))
+
+
+def _console() -> Console:
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=PIPED_WIDTH, force_terminal=False, color_system=None)
+
+
+def _heading(life: Life) -> Text:
+    p = life.last
+    side = "green" if p.side == "LONG" else "red"
+    number_ = f" · life {life.number}" if life.number > 1 else ""
+    text = Text.assemble((p.position_id, "bold"), f"  {p.symbol} {p.market} ", (p.side, side), number_, "  ")
+    return text.append(p.status, "bold" if p.is_open else "dim")
+
+
+def _plot(life: Life, console: Console) -> Text | None:
+    """None where it would not be readable, or cannot be drawn."""
+    if console.width < PLOT_MIN or len(life.steps) < 2 or not (console.encoding or "").lower().startswith("utf"):
+        return None
+    try:
+        from s6.replay.plot import plot
+    except ImportError:  # plotext has a compiled part; a table alone is better than nothing
+        return None
+    height = max(12, min(24, console.height - 12)) if console.is_terminal else 20
+    return Text.from_ansi(plot(life, min(console.width, 200), height, colour=console.color_system is not None))
+
+
+# A column: its heading, the width it needs, how little it matters, and its cell.
+_Cell = Callable[[Step], Text | str]
+_COLUMNS: Final[tuple[tuple[str, int, int, _Cell], ...]] = (
+    ("seq", 6, 0, lambda s: str(s.seq)),
+    ("time", 14, 0, lambda s: clock(s.ts)),
+    ("phase", 8, 4, lambda s: Text(s.phase, style="bold" if s.phase == "RESULT" else "dim")),
+    ("what", 34, 0, lambda s: _what(s)),
+    ("mark", 11, 1, lambda s: number(s.position.mark)),
+    ("qty", 10, 1, lambda s: number(s.position.qty)),
+    ("entry", 11, 3, lambda s: number(s.position.entry_price_avg, 4)),
+    ("stop", 11, 1, lambda s: _stop(s)),
+    ("lvl", 4, 6, lambda s: str(s.position.sl_level)),
+    ("ROE", 10, 2, lambda s: _coloured(percent(s.position.roe))),
+    ("unrealized", 12, 5, lambda s: _coloured(money(s.position.unrealized_pnl_usdt))),
+    ("realized", 12, 2, lambda s: _coloured(money(s.position.realized_pnl_usdt))),
+)
+_LEFT: Final = ("time", "phase", "what")
+
+
+def _table(life: Life, width: int) -> Table:
+    """The least important columns go where the terminal is narrow."""
+    chosen = list(_COLUMNS)
+    while len(chosen) > 3 and sum(need + 1 for _, need, _, _ in chosen) > width:
+        chosen.remove(max(chosen, key=lambda column: column[2]))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    table.title = f"{moment(life.start)} to {moment(life.end)} UTC, {len(life.steps)} snapshots"
+    table.title_style = "dim"
+    for name, need, _, _ in chosen:
+        left = name in _LEFT
+        table.add_column(
+            name, justify="left" if left else "right", no_wrap=name != "what", min_width=min(need, 20) if left else None
+        )
+    for step in life.steps:
+        table.add_row(*(cell(step) for _, _, _, cell in chosen))
+    return table
+
+
+def _what(step: Step) -> Text:
+    if step.fill is None:
+        text = Text(step.cause)
+    else:
+        text = Text(told(step.fill), style=FILL_STYLES.get(step.fill.kind, ""))
+        text.append("" if step.fill.ours or step.fill.kind == "ENTRY" else " (not ours)", "dim")
+    for fault in step.faults:
+        text.append(f"\n✗ {fault}", "bold red")
+    return text
+
+
+def _stop(step: Step) -> Text:
+    p = step.position
+    if p.sl_price is None or not p.is_open:
+        return Text(NONE, style="dim")
+    return Text(number(p.sl_price), style="" if guarded(p) else "red reverse")
+
+
+def _coloured(text: str) -> Text:
+    return Text(text, style="green" if text.startswith("+") else "red" if text.startswith("−") else "dim")
