@@ -97,7 +97,7 @@ class MarketReader(_Reader):
                 continue
             if newest is not None and tick.ts < newest.ts:
                 continue
-            for name in self._index.crossed(symbol, newest.mark if newest else None, tick.mark):
+            for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark)):
                 crossed.setdefault(name, []).append(tick.mark)
             newest = tick
         if newest is None or newest is self._newest.get(symbol):
@@ -108,7 +108,7 @@ class MarketReader(_Reader):
 
     def _tell(self, crossed: Mapping[str, list[Decimal]], read_at: int) -> None:
         for name, marks in crossed.items():
-            for mark in {max(marks), min(marks)}:
+            for mark in sorted({max(marks), min(marks)}):
                 self._state.put_crossing(name, mark, read_at)
             self._hints.evaluate(name)
 

@@ -31,12 +31,16 @@ class Reconciliation(threading.Thread):
 
     def run(self) -> None:
         while not self._ending.is_set():
-            try:
-                if self._first or not self._redis.exists(DONE):
-                    self._reconcile()
-            except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
-                log.warning("not reconciled yet: %s", error)
+            self.look()
             self._ending.wait(LOOK_S)
+
+    def look(self) -> None:
+        """Reconcile if that is due; what can't be done now is tried again with the next look."""
+        try:
+            if self._first or not self._redis.exists(DONE):
+                self._reconcile()
+        except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
+            log.warning("not reconciled yet: %s", error)
 
     def _reconcile(self) -> None:
         token = self._house.state.lock(LOCK, LOCK_MS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from random import Random, SystemRandom
 from typing import Final
 
 from s6.model.types import ZERO
@@ -40,10 +40,12 @@ class Treasury:
         hints: TreasuryHints | None = None,
         approval_ttl_ms: int = APPROVAL_TTL_MS,
         sleep: Callable[[float], None] = time.sleep,
+        rng: Random | None = None,
     ) -> None:
+        self._rng = rng or SystemRandom()
         self._parts = Parts(store, state, wallets, approvals, bundles, alerts, metrics, clock, hints or NoHints())
         self._opening = Opening(self._parts, approval_ttl_ms, sleep)
-        self._settling = Settling(self._parts)
+        self._settling = Settling(self._parts, self._rng.random)
 
     def check(self) -> str:
         """The automatic check: begin a transfer if FUT needs one. What it came to, in one word."""
@@ -51,7 +53,7 @@ class Treasury:
         if bundle is None:
             return "NO_BUNDLE"
         request = Request(
-            transfer_id=f"auto-{self._parts.clock.now_ms()}-{secrets.token_hex(4)}",
+            transfer_id=f"auto-{self._parts.clock.now_ms()}-{self._rng.getrandbits(32):08x}",
             src="SPOT",
             dst="FUT",
             asset=bundle.treasury.asset,
@@ -91,7 +93,7 @@ class Treasury:
 
         Raises Invalid, TooLarge, IdConflict, TransferInFlight, InsufficientFunds, Unavailable.
         """
-        name = transfer_id or f"tr-{secrets.token_hex(12)}"
+        name = transfer_id or f"tr-{self._rng.getrandbits(96):024x}"
         request = Request(name, src, dst, asset, amount, mode, reason, by)
         with answering(f"transfer {name}"):
             opened = self._opening.open(request)
