@@ -71,6 +71,14 @@ class PositionTrace:
         """What was held just after record `n`."""
         return next((held for held in reversed(self.held) if held.n <= n), None)
 
+    def whole(self, life: int) -> bool:
+        """Whether the ledger saw this life begin (a restarted house goes on with lives that another ledger began)."""
+        first = next((held for held in self.held if held.life == life), None)
+        entry = next((fill for fill in self.fills if fill["life"] == life), None)
+        return (
+            first is not None and entry is not None and entry["kind"] == "ENTRY" and number(entry["qty"]) == first.qty
+        )
+
     def most_held(self, n: int, since_ts: int) -> Decimal:
         """The largest quantity held between `since_ts` and record `n`."""
         before = [held.qty for held in self.held if held.n <= n and held.ts >= since_ts]

@@ -43,7 +43,10 @@ class Bounds:
 
 
 def judge(records: Iterable[Record], bounds: Bounds | None = None) -> list[Violation]:
-    """Every violation that the ledger shows, oldest first."""
+    """Every violation that the ledger shows, oldest first.
+
+    The ledger must be whole, from the start of the process: for long runs the file, not the newest records in memory.
+    """
     history, bounds = rebuild(records), bounds or Bounds()
     found: list[Violation] = [*check_ids(history), *check_transfers(history)]
     found += [_gap_violation(gap) for gap in protection_gaps(history) if _counts(gap, bounds)]
@@ -180,7 +183,7 @@ def check_limits(position: PositionTrace, history: History) -> list[Violation]:
         if allowed is not None and len(same) > allowed:
             detail = f"{order.client_order_id} is {order.kind} number {len(same)} of {allowed}"
             found.append(Violation(f"TOO_MANY_{order.kind}S", position.position_id, detail, order.born_ts))
-        if order.kind == "ADD":
+        if order.kind == "ADD" and position.whole(order.life):
             found += _add_violations(position, history, same, limits)
     return found
 

@@ -9,12 +9,13 @@ from s6.paper.bundle import SPECS
 from s6.paper.config import PaperConfig
 from s6.paper.exchange import Exchange
 from s6.paper.faults import Faults
+from s6.paper.judge import judge
 from s6.paper.ledger import Ledger
 from s6.paper.market import Progress, Track, source_for
 from s6.paper.timer import Timer
 from s6.paper.vault import Vault
 from s6.paper.wallet import Wallet
-from tests.unit.paper.floor import Clock, Floor
+from tests.unit.paper.floor import Clock, Floor, eventually
 from tests.unit.paper.test_parts import transfer
 
 
@@ -60,10 +61,16 @@ def test_orders_positions_and_money_outlive_a_restart(tmp_path: Path) -> None:
     assert (now_free["SPOT"], now_free["FUT"]) == (free["SPOT"], free["FUT"])
     assert [r["what"] for r in after.records()].count("position") == 1
 
+    assert judge(after.records()) == []
     after.exchange.tick("BTCUSDT", Quote(Decimal(39950), Decimal(39950), Decimal(39950), Decimal(39950), 1))
     assert after.statuses("t1") == ["FILLED"]
+    after.order("a1", "ADD", "BUY", "0.01")
+    after.cancel("s1")
+    eventually(lambda: after.statuses("s1") == ["CANCELED"])
+    after.stop("s2", "SELL", "0.21", "39900")
     after.tick("39900")
     assert after.position()["qty"] == 0
+    assert judge(after.records()) == []
     timer.stop()
 
 
