@@ -17,6 +17,7 @@ from web.house import House
 
 SHOWN = 100
 _LOOKED_AT = 2000
+_MOVING_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _row(loaded: Loaded, market: MarketView | None, now: int) -> Row:
         stop_distance=distance,
         pips=tuple(i in position.tp_done for i in range(len(rungs))),
         rail=_rail(position, mark, rungs),
-        notes=tuple(_notes(position)),
+        notes=tuple(_notes(position, operation, now)),
         age_ms=(now if position.is_open else position.closed_ts) - position.opened_ts,
         operation_ms=now - operation.started_ts if operation else 0,
     )
@@ -111,11 +112,12 @@ def _valued(position: Position, market: MarketView | None) -> tuple[Decimal, Dec
     return tick.mark, profit, roe(pnl=profit, margin=margin)
 
 
-def _notes(position: Position) -> list[str]:
+def _notes(position: Position, operation: Operation | None, now: int) -> list[str]:
     notes = []
     guarded = position.sl_order or position.self_guarded or position.market == "SPOT"
     if position.is_open and (position.sl_price is None or not guarded):
-        notes.append("no stop")
+        moving = operation is not None and operation.kind == "STOP_MOVE" and now - operation.started_ts < _MOVING_MS
+        notes.append("stop on its way" if moving else "no stop")
     if position.exiting:
         notes.append("exiting")
     if position.paused:

@@ -21,6 +21,14 @@ def number(value: object, decimals: int = 8) -> str:
     return "0" if text == "-0" else text.replace("-", "−")
 
 
+def price(value: object) -> str:
+    """A price in as many decimals as its size calls for: ``43,250.5``, ``2.4512``, ``0.00001234``."""
+    exact = _decimal(value)
+    if exact is None:
+        return NOTHING
+    return number(exact, 2 if abs(exact) >= 1000 else 4 if abs(exact) >= 10 else 8)
+
+
 def money(value: object) -> str:
     """Two decimals and a sign: ``+1,406.67``."""
     exact = _decimal(value)
@@ -59,7 +67,7 @@ def millis(value: object) -> str:
         return NOTHING
     if exact >= 1000:
         return f"{exact / 1000:.1f} s"
-    return f"{exact:.0f} ms" if exact >= 10 else f"{exact:.1f} ms"
+    return f"{exact:.0f} ms" if exact >= 10 or not exact else f"{exact:.1f} ms"
 
 
 def duration(ms: object) -> str:
@@ -93,7 +101,7 @@ def words(name: object) -> str:
 
 def install(app: Flask) -> None:
     """Make these the templates' filters."""
-    for filter_ in (number, money, percent, share, seconds, millis, duration, clock, moment, words):
+    for filter_ in (number, price, money, percent, share, seconds, millis, duration, clock, moment, words):
         app.add_template_filter(filter_)
 
 

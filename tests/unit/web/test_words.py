@@ -36,6 +36,14 @@ def test_a_share_is_whole_only_when_it_is(value: object, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [("41146.444118", "41,146.44"), ("98.42505", "98.425"), ("0.00001234", "0.00001234"), (0, "0"), (None, "–")],
+)
+def test_price(value: object, shown: str) -> None:
+    assert words.price(value) == shown
+
+
+@pytest.mark.parametrize(
     ("ms", "shown"),
     [(-5, "0 s"), (59_999, "59 s"), (60_000, "1 min"), (3_600_000, "1 h 0 min"), (172_800_000, "2 d 0 h")],
 )
