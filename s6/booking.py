@@ -68,7 +68,7 @@ def book(
         order = replace(order, life=position.life)
     booking = Booking(position, order, increment, price, opened=opens and position.qty == 0 and increment > 0)
     if opens and increment:
-        booking = _enlarged(booking, result, terms)
+        booking = _enlarged(booking, result, terms, now)
     elif increment:
         booking = _reduced(booking, result, terms, now)
     position = booking.position
@@ -151,7 +151,7 @@ def _increment(known: Order | None, result: OrderResult) -> tuple[Decimal, Decim
 
 
 def _born(former: Position | None, result: OrderResult, price: Decimal, now: int) -> Position:
-    """A first life, or the next one: the counters go on, the rest starts anew."""
+    """A first life, or the next one: the counters go on, the rest starts anew; a signal used once stays used."""
     fresh = Position(
         position_id=result.position_id,
         symbol=result.symbol,
@@ -171,13 +171,13 @@ def _born(former: Position | None, result: OrderResult, price: Decimal, now: int
         rev=former.rev,
         seq=former.seq,
         op_count=former.op_count,
-        paused=former.paused,
+        add_signal_id=former.add_signal_id,
         orders=former.orders,
         exiting=late_add,
     )
 
 
-def _enlarged(booking: Booking, result: OrderResult, terms: Terms) -> Booking:
+def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> Booking:
     p, increment, price = booking.position, booking.increment, booking.price
     entry = rules.average_entry(qty=p.qty, entry=p.entry_price_avg, add_qty=increment, add_price=price)
     warnings: tuple[tuple[str, str], ...] = ()
@@ -204,6 +204,7 @@ def _enlarged(booking: Booking, result: OrderResult, terms: Terms) -> Booking:
             leverage=leverage,
             liq_price=liq,
             taken=p.taken + taken,
+            entry_ts=now,
             q0=p.q0 + increment if result.kind == "ENTRY" or p.exiting == "ADD_AFTER_CLOSE" else p.q0,
         )
     quotas: tuple[QuotaMove, ...] = ()
