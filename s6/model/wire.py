@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Self, TypeVar
 
@@ -122,11 +123,11 @@ class FeatureMessage(_Message):
         return self
 
     def fold(self, known: Features) -> Features:
-        """What is known after this message: older ones change nothing, a signal stands until the next."""
+        """What is known after this message. What came late may still hold the newest signal: that stands until the
+        next one."""
+        told = self.signal is not None and not (self.signal_id and self.signal_id == known.signal_id)
+        if told and self.ts >= known.signal_ts:
+            known = replace(known, signal=self.signal or "", signal_id=self.signal_id, signal_ts=self.ts)
         if self.ts < known.ts:
             return known
-        if self.signal is None or (self.signal_id and self.signal_id == known.signal_id):
-            signal, signal_id, signal_ts = known.signal, known.signal_id, known.signal_ts
-        else:
-            signal, signal_id, signal_ts = self.signal, self.signal_id, self.ts
-        return Features(self.ts, self.atr, self.regime, signal, signal_id, signal_ts)
+        return replace(known, ts=self.ts, atr=self.atr, regime=self.regime)
