@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 SERVICES: Final = ("ws", "s1", "s2", "s3", "s4", "s10", "s11")
 STATUSES: Final = ("OK", "DEGRADED", "DOWN")
-CACHE_S: Final = 0.25
+CACHE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Reported:
 
 
 class HealthGate:
-    """``s6.ports.Gate``. What it reads of Redis is at most 0.25 s old; where it can't be read, no new risk is taken."""
+    """``s6.ports.Gate``. What it reads of Redis is at most 50 ms old; where it can't be read, no new risk is taken."""
 
     def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertBook) -> None:
         self._redis, self._breaker, self._bundles, self._alerts = text(redis), breaker, bundles, alerts
