@@ -218,7 +218,7 @@ def _oversized(position: PositionTrace, stops: list[OrderTrace], ends: int, boun
     for stop in stops:
         gone = stop.gone_ts or ends
         after = [held for held in position.held if held.ts <= gone and (stop.gone is None or held.n < stop.gone)]
-        spans = zip(after, [*(held.ts for held in after[1:]), gone], strict=True)
+        spans = zip(after, [*(held.ts for held in after[1:]), gone], strict=False)  # nothing was ever held: no spans
         for held, until in spans:
             since = max(held.ts, stop.born_ts)
             if held.qty and stop.remaining_at(max(held.n, stop.born)) > held.qty and until - since > bounds.resize:
