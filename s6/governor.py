@@ -74,12 +74,13 @@ class Governor:
         return outcome
 
     def evaluate_soon(self, position_id: str) -> None:
-        """Evaluate now or, when the position is busy or Redis away, by a hint."""
+        """Evaluate now; by a hint when it is busy, Redis is away, or S4 must be asked about an order."""
         try:
-            busy = self.evaluate(position_id).kind == "BUSY"
+            outcome = self.evaluate(position_id)
+            again = outcome.kind == "BUSY" or outcome.silent
         except StateUnavailable:
-            busy = True
-        if busy:
+            again = True
+        if again:
             self._hints.evaluate(position_id, delay_ms=BUSY_MS)
 
     def _overrun(self, position_id: str) -> None:

@@ -38,6 +38,7 @@ class Action:
     rungs: tuple[int, ...] = ()
     signal_id: str = ""
     margin: Decimal = ZERO
+    step: Decimal = ZERO
     fatal: bool = False
 
 
@@ -83,15 +84,24 @@ def observe(position: Position, view: MarketView, bundle: ActiveBundle, now: int
     position = revalue(position, marks[0] if marks else position.mark)
     if not position.is_open or not position.qty:
         return position
-    if view.extremes is not None:
-        marks.append(view.extremes.high if position.side == "LONG" else view.extremes.low)
+    best = _best_of(view, position)
+    if best is not None:
+        marks.append(best)
     for mark in marks:
         if (mark - position.best_mark) * position.dir > 0:
             position = replace(position, best_mark=mark)
-    best = revalue(position, position.best_mark).roe
-    if best > position.best_roe:
-        position = replace(position, best_roe=best, best_ts=now, stagnated=False)
+    roe = revalue(position, position.best_mark).roe
+    if roe > position.best_roe:
+        position = replace(position, best_roe=roe, best_ts=now, stagnated=False)
     return position
+
+
+def _best_of(view: MarketView, p: Position) -> Decimal | None:
+    """The best mark a tick has crossed to since the last look, if it came after the last entry or add."""
+    if view.extremes is None:
+        return None
+    best, ts = view.extremes.best(p.side)
+    return best if ts >= p.entry_ts else None
 
 
 def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode: str, now: int) -> Plan:
@@ -111,7 +121,8 @@ def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode:
     decision = _stop_decision(case, k)
     case = replace(case, p=_breach(case, decision))
     plan = _acting(case, decision)
-    return replace(plan, regime_unknown=not known)
+    actions = tuple(replace(action, step=spec.step) for action in plan.actions)
+    return replace(plan, actions=actions, regime_unknown=not known)
 
 
 def _acting(case: _Case, decision: StopDecision) -> Plan:
@@ -174,7 +185,7 @@ def _guard_crossed(case: _Case, decision: StopDecision) -> bool:
         return True
     if p.sl_price is None or extremes is None:
         return False
-    worst, ts = (extremes.low, extremes.low_ts) if p.side == "LONG" else (extremes.high, extremes.high_ts)
+    worst, ts = extremes.worst(p.side)
     return ts >= p.sl_ts and (worst - p.sl_price) * p.dir <= 0
 
 
@@ -223,10 +234,9 @@ def _stop_decision(case: _Case, k: Decimal) -> StopDecision:
 
 
 def _peak(case: _Case) -> Decimal | None:
-    extremes, p = case.view.extremes, case.p
-    if extremes is None or p.paused:
+    best, p = _best_of(case.view, case.p), case.p
+    if best is None or p.paused:
         return None
-    best = extremes.high if p.side == "LONG" else extremes.low
     return best if (best - p.mark) * p.dir > 0 else None
 
 
@@ -268,7 +278,8 @@ def _stop_move(case: _Case, decision: StopDecision) -> tuple[Action | None, int]
     wait = _move_waits(case, why)
     if wait:
         return None, wait
-    return Action("STOP_MOVE", why, p.qty, p.sl_price, price, decision.level, target=p.sl_order, guard=guard), 0
+    qty = rules.round_down(p.qty, case.spec.step)
+    return Action("STOP_MOVE", why, qty, p.sl_price, price, decision.level, target=p.sl_order, guard=guard), 0
 
 
 def _why_move(case: _Case, decision: StopDecision, price: Decimal, guard: bool) -> str:

@@ -10,10 +10,12 @@ from typing import Final
 
 from s6.model.bundle import ActiveBundle
 from s6.model.market import MarketView
+from s6.model.position import Position
 from s6.plan import Plan, build_plan
 from s6.ports import BundleSource, Clock, Gate, Hints, Loaded, Metrics, State
 
 SHARD: Final = 500
+BEST_MS: Final = 60_000
 
 
 @dataclass(slots=True)
@@ -54,6 +56,13 @@ class Sweep:
         self._metrics.observe("s6_sweep_seconds", time.perf_counter() - began)
         return swept
 
+    def screen(self, symbol: str) -> None:
+        """Ask for evaluations in one symbol, where something is to do: its features have changed."""
+        bundle, swept = self._bundles.current(), Swept()
+        if bundle is not None:
+            self._symbol(symbol, bundle, swept)
+            self._hints.evaluate_many(swept.hinted)
+
     def _symbol(self, symbol: str, bundle: ActiveBundle, swept: Swept) -> None:
         ids = self._state.ids_of(symbol)
         view = self._state.market(symbol)
@@ -75,7 +84,7 @@ class Sweep:
             return True
         mode = self._gate.mode(position.market, view, now)
         plan: Plan = build_plan(position, view, bundle, mode, now)
-        return bool(plan.actions) or plan.position != position
+        return bool(plan.actions) or _worth_writing(position, plan.position, now)
 
     def _let_go_of_stale_add(self, position_id: str) -> None:
         loaded = self._state.load(position_id)
@@ -84,3 +93,10 @@ class Sweep:
         )
         if not at_work:
             self._state.release_add(position_id)
+
+
+def _worth_writing(before: Position, after: Position, now: int) -> bool:
+    """Whether what an evaluation would remember matters soon. A new best alone can wait: it is looked at again."""
+    if (after.breach_ts, after.stagnated, after.sl_level) != (before.breach_ts, before.stagnated, before.sl_level):
+        return True
+    return after.best_ts != before.best_ts and now - before.best_ts > BEST_MS

@@ -80,7 +80,7 @@ def _threads(house: House, ending: threading.Event) -> list[threading.Thread]:
     index = TriggerIndex()
     results = ResultsConsumer(blocking, consumer, house.results, bundles, house.alerts, ending)
     market = MarketReader(blocking, state, index, house.hints, bundles, house.alerts, house.clock, ending)
-    features = FeatureReader(blocking, state, house.hints, bundles, house.alerts, ending)
+    features = FeatureReader(blocking, state, house.sweep, bundles, house.alerts, ending)
     readers = (results, market, features)
     urls = {"s1": settings.s1_url, "s4": settings.s4_url, "s10": settings.s10_url, "s12": settings.s12_url}
 

@@ -17,6 +17,7 @@ from s6.listener.streams import Entry, Streams, TailReader
 from s6.model.market import Features, Tick
 from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
 from s6.ports import Alerts, BundleSource, Clock, Hints, State, StateUnavailable
+from s6.sweep import Sweep
 
 log = logging.getLogger(__name__)
 MARKET: Final = "mkt:"
@@ -120,14 +121,14 @@ class FeatureReader(_Reader):
         self,
         redis: RedisClient,
         state: State,
-        hints: Hints,
+        sweep: Sweep,
         bundles: BundleSource,
         alerts: Alerts,
         ending: threading.Event,
     ) -> None:
         super().__init__(FEATURES, self.BACKLOG, redis, bundles, alerts, ending)
         self._state = state
-        self._hints = hints
+        self._sweep = sweep
         self._known: dict[str, Features] = {}
 
     def take(self, symbol: str, entries: list[Entry]) -> None:
@@ -143,4 +144,4 @@ class FeatureReader(_Reader):
             return
         self._state.put_features(symbol, features)
         self._known[symbol] = features
-        self._hints.evaluate_many(self._state.ids_of(symbol))
+        self._sweep.screen(symbol)

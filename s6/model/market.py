@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from s6.model.types import ZERO
+from s6.model.types import ZERO, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,14 @@ class Extremes:
     low: Decimal
     low_ts: int
     number: int = 0
+
+    def best(self, side: Side) -> tuple[Decimal, int]:
+        """The most favourable mark for a position of that side, and when it was read."""
+        return (self.high, self.high_ts) if side == "LONG" else (self.low, self.low_ts)
+
+    def worst(self, side: Side) -> tuple[Decimal, int]:
+        """The least favourable mark, and when it was read."""
+        return (self.low, self.low_ts) if side == "LONG" else (self.high, self.high_ts)
 
     @property
     def ts(self) -> int:

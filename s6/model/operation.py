@@ -40,6 +40,7 @@ class Operation:
     new_price: Decimal | None = None
     level: int = 0
     qty: Decimal = ZERO
+    step: Decimal = ZERO
     rungs: tuple[int, ...] = ()
     signal_id: str = ""
     order: Order | None = None

@@ -83,6 +83,7 @@ class Position:
     roe: Decimal = ZERO
     mark: Decimal = ZERO
     opened_ts: int = 0
+    entry_ts: int = 0
     closed_ts: int = 0
     ts: int = 0
     # stop
@@ -137,8 +138,9 @@ class Position:
 
     @property
     def closing_in_flight(self) -> Decimal:
-        """What market orders already sent may still close."""
-        return sum((o.remaining for o in self.orders if o.kind in ("TP", "REDUCE", "EXIT", "GUARD")), ZERO)
+        """What market orders of ours may still close. Those of others rest or not: ours can't over-close."""
+        closing = (o for o in self.orders if o.ours and o.kind in ("TP", "REDUCE", "EXIT", "GUARD"))
+        return sum((o.remaining for o in closing), ZERO)
 
     @property
     def working(self) -> bool:
@@ -146,11 +148,15 @@ class Position:
         return any(o.ours and o.kind != "SL" for o in self.orders)
 
     def silent(self, now: int, patience_ms: int) -> tuple[str, ...]:
-        """Market orders of ours that S4 accepted and has said nothing final of for too long: it must be asked."""
+        """Orders of ours that S4 must be asked about: market orders it accepted and has said nothing final of for too
+        long and, once it refused an EXIT, the stop as well (it may have closed the position)."""
         return tuple(
             o.client_order_id
             for o in self.orders
-            if o.ours and o.type == "MARKET" and o.status != "PENDING" and now - o.sent_ts > patience_ms
+            if o.ours
+            and o.status != "PENDING"
+            and now - o.sent_ts > patience_ms
+            and (o.type == "MARKET" or self.exit_not_before)
         )
 
     def with_order(self, order: Order) -> tuple[Order, ...]:

@@ -8,6 +8,8 @@ from s6.model.operation import Operation, intent_id
 from s6.model.position import Order, Position
 from s6.model.types import OrderKind, closing_side, opening_side
 from s6.plan import Action
+from s6.rules import round_down
+from s6.rules.exact import exactly
 
 ORDER_KIND: dict[str, OrderKind] = {"TP_PARTIAL": "TP", "ADD": "ADD", "RISK_DOWNGRADE": "REDUCE", "EXIT": "EXIT"}
 _PREFIX = {"STOP_MOVE": "SL", "TP_PARTIAL": "TP", "ADD": "ADD", "RISK_DOWNGRADE": "RED", "EXIT": "EX", "CLEANUP": "CX"}
@@ -33,6 +35,7 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
         new_price=action.new,
         level=action.level,
         qty=action.qty,
+        step=action.step,
         rungs=action.rungs,
         signal_id=action.signal_id,
         refusals=position.sl_refusals if action.type == "STOP_MOVE" else 0,
@@ -58,8 +61,11 @@ def order_of(position: Position, op: Operation, now: int) -> Order | None:
     kind: OrderKind = "SL" if stop else ORDER_KIND[op.kind]
     if op.kind == "EXIT" and op.reason == "GUARD":
         kind = "GUARD"
-    free = position.qty if stop else position.qty - position.closing_in_flight
-    qty = op.qty if op.kind == "ADD" else min(op.qty, free)
+    qty = op.qty
+    if op.kind != "ADD":
+        with exactly():
+            held = position.qty if stop else min(op.qty, position.qty - position.closing_in_flight)
+        qty = round_down(held, op.step)
     if qty <= 0 or not position.is_open:
         return None
     return Order(

@@ -69,6 +69,11 @@ def old_one_stays(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
     return Step(p, None, "kept", alerts=alerts, samples=_ended(op, "kept"))
 
 
+def closed_meanwhile(p: Position, op: Operation) -> Step:
+    """The position is flat: nothing is left to do. What was sent and may rest is the clean-up's."""
+    return Step(p, None, "closed", samples=_ended(op, "filled_instead") if op.target else ())
+
+
 def nothing_left(p: Position, op: Operation) -> Step:
     return Step(p, None, "nothing_left", samples=_ended(op, "nothing_left"))
 
