@@ -27,6 +27,8 @@ ROOT: Final = Path(s6.__file__).resolve().parent.parent
 #: Ended in this order: nothing new comes in before what handles it is gone; the neighbours last.
 ORDER: Final = (("web", "beat", "flower"), ("listener",), ("worker",), ("paper",))
 STOP_S: Final = 8.0
+#: After so long those who come next are told too.
+GROUP_S: Final = 2.5
 HEALTHY_S: Final = 90.0
 #: One Ctrl-C may arrive twice: from the terminal, and handed on by make.
 ASKED_AGAIN_S: Final = 1.0
@@ -109,8 +111,11 @@ class _House:
             group = [child for child in self._children if child.name in names]
             for child in group:
                 child.terminate()
-            while any(child.alive for child in group) and time.monotonic() < deadline and not ended.impatient:
+            patience = min(deadline, time.monotonic() + GROUP_S)
+            while any(child.alive for child in group) and time.monotonic() < patience and not ended.impatient:
                 time.sleep(0.02)
+        while any(child.alive for child in self._children) and time.monotonic() < deadline and not ended.impatient:
+            time.sleep(0.02)
         for child in self._children:
             if child.kill():
                 self._printer.say(f"{child.name} did not stop in time and was killed")
