@@ -122,7 +122,7 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
     results = Results(state, bundles, recorder, hints, clock, alerts)
     governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
-    relay = Relay(state, store, alerts, metrics)
+    relay = Relay(state, store, alerts)
     return House(
         settings=settings,
         clock=clock,

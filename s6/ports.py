@@ -40,6 +40,25 @@ class Loaded(NamedTuple):
     op: Operation | None
 
 
+class Waiting(NamedTuple):
+    """What one position's outbox holds: how many events and quota moves, and its oldest snapshots."""
+
+    events: int
+    snapshots: list[Doc]
+
+
+class Cleared(NamedTuple):
+    """The first ``number`` snapshots of a position, the last of them being ``last_key``, are in the store.
+
+    ``seen``: its mark in ``outbox_ids`` when nothing more than those was found; None when there is more.
+    """
+
+    position_id: str
+    number: int
+    last_key: str
+    seen: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class QuotaMove:
     """One change of a ``risk:*`` counter, applied exactly once per ``move_id``."""
@@ -146,13 +165,14 @@ class State(Protocol):
     def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
         """Positions with something in the outbox, with a mark that changes whenever more is put in."""
 
-    def outbox_peek(self, position_id: str, limit: int) -> list[Doc]: ...
+    def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
+        """The position's oldest snapshots that wait for the store."""
 
-    def outbox_drop(self, position_id: str, last_key: str, count: int) -> None:
-        """Take the first ``count`` off, the last of them being ``last_key``; nothing when others already did."""
+    def outbox_read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
+        """What each position has waiting, up to ``limit`` snapshots of each, in one go."""
 
-    def outbox_done(self, position_id: str, seen: float) -> None:
-        """Take a position off the list unless more came since ``seen``."""
+    def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
+        """Take off what the store has, nothing where others already did; and off the list who has no more."""
 
     def outbox_size(self) -> int: ...
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from s6.ports import Alerts, Doc, Metrics, State
-from s6.store import Store, StoreConflict, StoreUnavailable
+from s6 import jsonx
+from s6.model.types import Severity
+from s6.ports import Alerts, Cleared, Doc, State
+from s6.store import Store, StoreConflict, StoreError, StoreRefused
 
 LOCK: Final = "lock:relay"
 LOCK_MS: Final = 30_000
@@ -17,11 +20,10 @@ BACKLOG: Final = 50_000
 class Relay:
     """Single-flight; a second one finds the lock taken. A repetition after a crash writes the same documents again."""
 
-    def __init__(self, state: State, store: Store, alerts: Alerts, metrics: Metrics) -> None:
+    def __init__(self, state: State, store: Store, alerts: Alerts) -> None:
         self._state = state
         self._store = store
         self._alerts = alerts
-        self._metrics = metrics
 
     def run(self, rounds: int = 20) -> int:
         """Move what waits; the number of snapshots moved. With the store down nothing is lost and nothing moves."""
@@ -35,40 +37,52 @@ class Relay:
                 moved += some
                 if not some:
                     break
-        except StoreUnavailable as error:
+        except StoreError as error:
             self._backlog(str(error))
         finally:
             self._state.unlock(LOCK, token)
         return moved
 
     def _round(self) -> int:
-        waiting = self._state.outbox_ids(POSITIONS)
-        batches: list[tuple[str, float, list[Doc]]] = []
-        for position_id, seen in waiting:
-            self._state.relay_events(position_id)
-            batches.append((position_id, seen, self._state.outbox_peek(position_id, EACH)))
-        docs = [doc for _, _, batch in batches for doc in batch]
+        """A fixed number of round trips, however many positions have something waiting."""
+        listed = self._state.outbox_ids(POSITIONS)
+        waiting = self._state.outbox_read([position_id for position_id, _ in listed], EACH)
+        docs: list[Doc] = []
+        cleared: list[Cleared] = []
+        for (position_id, seen), (events, batch) in zip(listed, waiting, strict=True):
+            if events:  # left by a committer that died before it could hand them on
+                self._state.relay_events(position_id)
+            docs += batch
+            last_key = str(batch[-1]["_key"]) if batch else ""
+            cleared.append(Cleared(position_id, len(batch), last_key, seen if len(batch) < EACH else None))
         if docs:
             self._write(docs)
-        for position_id, seen, batch in batches:
-            if batch:
-                self._state.outbox_drop(position_id, str(batch[-1]["_key"]), len(batch))
-            if len(batch) < EACH:
-                self._state.outbox_done(position_id, seen)
+        self._state.outbox_clear(cleared)
         return len(docs)
 
-    def _write(self, docs: list[Doc]) -> None:
-        """All at once; should one contradict what the store has, the others still go and it is told of."""
+    def _write(self, docs: Sequence[Doc]) -> None:
+        """All at once. What the store condemns goes to the dead letters, so that it holds up nothing else."""
         try:
             self._store.write_snapshots(docs)
-        except StoreConflict:
+        except StoreConflict as error:
+            condemned = set(error.conflicts)
             for doc in docs:
-                try:
-                    self._store.write_snapshots([doc])
-                except StoreConflict as error:
-                    self._alerts.dead_letter("snapshots", str(doc["_key"]), str(error), {"_key": str(doc["_key"])})
+                place = (str(doc["position_id"]), int(str(doc["seq"])))
+                if place in condemned:
+                    self._put_aside(doc, StoreConflict([place]))
+        except StoreRefused as error:
+            if len(docs) == 1:
+                self._put_aside(docs[0], error)
+                return
+            middle = len(docs) // 2
+            self._write(docs[:middle])
+            self._write(docs[middle:])
+
+    def _put_aside(self, doc: Doc, error: StoreError) -> None:
+        key = str(doc["_key"])
+        self._alerts.dead_letter("snapshots", key, str(error), {"_key": key, "document": jsonx.dumps(doc)})
 
     def _backlog(self, why: str) -> None:
         size = self._state.outbox_size()
-        severity = "ERROR" if size >= BACKLOG else "WARN"
-        self._alerts.raise_alert(severity, "STORE_BACKLOG", f"{size} snapshots wait for the store: {why}")  # type: ignore[arg-type]
+        severity: Severity = "ERROR" if size >= BACKLOG else "WARN"
+        self._alerts.raise_alert(severity, "STORE_BACKLOG", f"{size} snapshots wait for the store: {why}")

@@ -7,15 +7,18 @@ and nothing is written twice short of a crash (and then under the same ``event_i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
+
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError
 
 from s6 import jsonx, keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.model.types import ZERO, plain
-from s6.ports import Clock, Doc
+from s6.ports import Cleared, Clock, Doc, Waiting
 
 CLAIM_MS: Final = 5_000
 EVENTS_KEPT: Final = 100_000
@@ -27,6 +30,7 @@ class RedisOutbox:
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
         self._redis: Any = redis  # redis-py calls every answer bytes | str; with decode_responses it is str
         self._clock = clock
+        self._is_cluster = isinstance(redis, RedisCluster)
         self._relayed = redis.register_script(lua.RELAYED)
         self._done = redis.register_script(lua.DONE_UNLESS_MORE)
         self._drop = redis.register_script(lua.DROP_TO)
@@ -76,13 +80,43 @@ class RedisOutbox:
     def peek(self, position_id: str, limit: int) -> list[Doc]:
         return [jsonx.loads(text) for text in self._redis.lrange(keys.snaps_outbox(position_id), 0, limit - 1)]
 
-    def drop(self, position_id: str, last_key: str, count: int) -> None:
-        self._drop(keys=[keys.snaps_outbox(position_id)], args=[count, last_key])
+    def read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
+        pipe = self._redis.pipeline(transaction=False)
+        for position_id in position_ids:
+            pipe.llen(keys.events_outbox(position_id))
+            pipe.lrange(keys.snaps_outbox(position_id), 0, limit - 1)
+        rows = pipe.execute() if position_ids else []
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        return [Waiting(int(events), [jsonx.loads(text) for text in texts]) for events, texts in pairs]
 
-    def done(self, position_id: str, seen: float) -> None:
-        """Off the list, unless something was put in since ``seen`` or events still wait (another relay has them)."""
-        if not self._redis.llen(keys.events_outbox(position_id)):
-            self._done(keys=[keys.OUTBOX], args=[position_id, seen])
+    def clear(self, cleared: Sequence[Cleared]) -> None:
+        """Off the list only goes who has no events waiting either (another relay may be at them)."""
+        taken = [c for c in cleared if c.number]
+        self._play(self._drop, [([keys.snaps_outbox(c.position_id)], [c.number, c.last_key]) for c in taken])
+        through = [c for c in cleared if c.seen is not None]
+        pipe = self._redis.pipeline(transaction=False)
+        for c in through:
+            pipe.llen(keys.events_outbox(c.position_id))
+        left = pipe.execute() if through else []
+        done = [c for c, events in zip(through, left, strict=True) if not events]
+        self._play(self._done, [([keys.OUTBOX], [c.position_id, c.seen]) for c in done])
+
+    def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> None:
+        """One script many times, each harmless to repeat: in one round trip where Redis is no cluster, which has no
+        scripts in pipelines."""
+        if not calls:
+            return
+        if not self._is_cluster:
+            pipe = self._redis.pipeline(transaction=False)
+            for where, what in calls:
+                pipe.evalsha(script.sha, len(where), *where, *what)
+            try:
+                pipe.execute()
+                return
+            except NoScriptError:
+                pass  # a new server: the calls below bring the script
+        for where, what in calls:
+            script(keys=where, args=what)
 
     def size(self) -> int:
         """How many snapshots wait, over all positions."""

@@ -21,7 +21,7 @@ from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position, rungs_json
 from s6.model.types import plain
-from s6.ports import Clock, Commit, Doc, Loaded, LockLost, StateUnavailable
+from s6.ports import Cleared, Clock, Commit, Doc, Loaded, LockLost, StateUnavailable, Waiting
 
 CHUNK: Final = 500
 
@@ -82,7 +82,8 @@ class RedisState:
     def _written(self, before: Position, after: Position, change: Commit) -> int:
         """Index, write, tell: in this order, so that an index names more than there is, never less.
 
-        One pipeline does on a single server; a cluster's doesn't keep the order between nodes.
+        One pipeline does on a single server; a cluster's doesn't keep the order between nodes. The outbox is marked
+        once more behind the write: a relay that looked in between found nothing, and must not cross it off for that.
         """
         pipe = self._redis.pipeline(transaction=False)
         self._index(pipe, before, change)
@@ -92,17 +93,19 @@ class RedisState:
         if not self._is_cluster:
             pipe.evalsha(self._commit.sha, len(where), *where, *what)
             pipe.publish(keys.CHANGED, told)
+            marked = self._mark_outbox(pipe, change)
             try:
-                return int(pipe.execute()[-2])
+                return int(pipe.execute()[-3 if marked else -2])
             except NoScriptError:
                 pass  # a new server: nothing was written, and the call below brings the script
         pipe.execute()
         written = int(self._commit(keys=where, args=what))
         self._redis.publish(keys.CHANGED, told)
+        self._mark_outbox(self._redis, change)
         return written
 
-    @staticmethod
-    def _index(pipe: Any, before: Position, change: Commit) -> None:
+    @classmethod
+    def _index(cls, pipe: Any, before: Position, change: Commit) -> None:
         position_id = before.position_id
         if before.rev == 0 or (before.is_open and change.events):
             pipe.zadd(keys.POSITIONS, {position_id: 0})
@@ -110,8 +113,14 @@ class RedisState:
             pipe.sadd(keys.open_positions(before.symbol), position_id)
         if change.op is not None:
             pipe.zincrby(keys.OPS, 1, position_id)
-        if change.snapshots or change.events or change.quotas:
-            pipe.zincrby(keys.OUTBOX, 1, position_id)
+        cls._mark_outbox(pipe, change)
+
+    @staticmethod
+    def _mark_outbox(redis: Any, change: Commit) -> bool:
+        if not (change.snapshots or change.events or change.quotas):
+            return False
+        redis.zincrby(keys.OUTBOX, 1, change.position.position_id)
+        return True
 
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         with _asking():
@@ -257,13 +266,13 @@ class RedisState:
         with _asking():
             return self._outbox.peek(position_id, limit)
 
-    def outbox_drop(self, position_id: str, last_key: str, count: int) -> None:
+    def outbox_read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
         with _asking():
-            self._outbox.drop(position_id, last_key, count)
+            return self._outbox.read(position_ids, limit)
 
-    def outbox_done(self, position_id: str, seen: float) -> None:
+    def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
         with _asking():
-            self._outbox.done(position_id, seen)
+            self._outbox.clear(cleared)
 
     def outbox_size(self) -> int:
         with _asking():
