@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="s6 replay",
-        description="A position's life from its snapshots: as a table and a plot in the terminal, unless told otherwise.",
+        description="A position's life from its snapshots, as a table and a plot in the terminal by default.",
         epilog="It reads S6_STORE_URL, and with --check S6_REDIS_URL. Nothing is changed. Times are UTC.",
     )
     parser.add_argument("position_id", metavar="POSITION_ID")

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final, cast
 
 from s6.booking import Booking, Terms, book, revalue
-from s6.model.codec import from_fields, to_fields
+from s6.model.codec import from_fields
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO, OrderKind, OrderSide

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
 
 import plotext
 
-from s6.replay.axes import time_ticks, value_ticks
+from s6.replay.axes import tick_label, time_ticks, value_ticks
 from s6.replay.life import Life, Span
 
 LINE: Final = "braille"
+#: Symbol and colour of each kind of fill.
 MARKS: Final = {
     "ENTRY": ("▲", "green"),
     "ADD": ("△", "cyan"),
@@ -22,3 +20,57 @@ MARKS: Final = {
     "SL": ("■", "red"),
     "GUARD": ("■", "red"),
 }
+LINES: Final = {"mark": "blue", "entry": "gray", "stop": "red"}
+
+
+def plot(life: Life, width: int, height: int, *, colour: bool) -> str:
+    """``height`` lines of at most ``width`` characters, and one that explains them."""
+    figure: Any = plotext.figure
+    figure.clear()
+    plotext.terminal.limit(False, False)
+    figure.plot_size(width, height)
+    figure.theme("simple")
+    figure.canvas("default")
+    _draw(figure, [step.ts for step in life.steps], [float(step.position.mark) for step in life.steps], LINES["mark"])
+    for name, spans in (("entry", life.entry), ("stop", life.stop)):
+        for xs, ys in _steps(spans):
+            _draw(figure, xs, ys, LINES[name])
+    for step, fill in life.fills:
+        symbol, shade = MARKS[fill.kind]
+        figure.draw(figure.signal([step.ts], [float(fill.price)], marker=plotext.marker(symbol, shade)))
+    _rulers(figure, life, width, height)
+    text: str = figure.build().string(colorless=not colour)
+    return text.rstrip("\n") + "\n" + _legend(life)
+
+
+def _draw(figure: Any, xs: list[int], ys: list[float], shade: str) -> None:
+    figure.draw(figure.signal(xs, ys, marker=plotext.marker(LINE, shade)).lines(True))
+
+
+def _steps(spans: list[Span]) -> list[tuple[list[int], list[float]]]:
+    """Corners of a staircase; a new one after each pause."""
+    stairs: list[tuple[list[int], list[float]]] = []
+    end = None
+    for span in spans:
+        if span.start != end:
+            stairs.append(([], []))
+        stairs[-1][0].extend((span.start, span.end))
+        stairs[-1][1].extend((float(span.price),) * 2)
+        end = span.end
+    return stairs
+
+
+def _rulers(figure: Any, life: Life, width: int, height: int) -> None:
+    prices = [float(step.position.mark) for step in life.steps]
+    prices += [float(span.price) for spans in (life.entry, life.stop) for span in spans]
+    prices += [float(fill.price) for _, fill in life.fills]
+    values = value_ticks(min(prices), max(prices), max(height // 4, 2))
+    figure.ruler("y").ticks(values, [tick_label(value, values) for value in values])
+    times = time_ticks(life.start, life.end, max(width // 16, 2))
+    figure.ruler("x").ticks([ts for ts, _ in times], [label for _, label in times])
+
+
+def _legend(life: Life) -> str:
+    kinds = dict.fromkeys(fill.kind for _, fill in life.fills)
+    marks = [f"{MARKS[kind][0]} {kind}" for kind in kinds]
+    return "  " + "   ".join(["lines: mark, entry average, stop", *marks])

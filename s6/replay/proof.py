@@ -22,8 +22,25 @@ from s6.ports import Loaded, StateUnavailable
 from s6.replay.fold import Doc, Step, differences, fold
 
 SILENT: Final = frozenset(
-    "rev ts mark unrealized_pnl_usdt roe best_mark best_roe best_ts stagnated breach_ts sl_level ladder bundle_version "
-    "orders sl_order sl_qty op_count".split()
+    [
+        "rev",
+        "ts",
+        "mark",
+        "unrealized_pnl_usdt",
+        "roe",
+        "best_mark",
+        "best_roe",
+        "best_ts",
+        "stagnated",
+        "breach_ts",
+        "sl_level",
+        "ladder",
+        "bundle_version",
+        "orders",
+        "sl_order",
+        "sl_qty",
+        "op_count",
+    ]
 )
 """What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation."""
 
@@ -69,12 +86,11 @@ def read_live(redis: RedisClient, position_id: str) -> Live | None:
             before = state.load(position_id)
             if before is None:
                 return None
-            rows: list[Any] = [
-                redis.hgetall(key(position_id)) for key in (keys.stop, keys.ladder, keys.adds)
-            ]
+            rows: list[Any] = [redis.hgetall(key(position_id)) for key in (keys.stop, keys.ladder, keys.adds)]
             waiting = tuple(state.outbox_peek(position_id, OUTBOX_READ))
             if state.load(position_id) == before:
-                return Live(before, *rows, waiting)
+                stop, ladder, adds = rows
+                return Live(before, stop, ladder, adds, waiting)
     except RedisError as error:
         raise StateUnavailable(f"Redis: {error}") from error
     raise StateUnavailable(f"{position_id} changes faster than it can be read")

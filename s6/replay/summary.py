@@ -16,13 +16,17 @@ def figures(life: Life) -> list[tuple[str, str]]:
         (life.count("REDUCE"), "reduction"),
         (life.count(*CLOSING), "closing order"),
     ]
+    work = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count)
     rows = [
-        ("opened", f"{moment(life.start)} UTC, {number(p.q0)} in all at {number(p.entry_price_avg, 4)} on average"),
+        ("opened", f"{moment(life.start)} UTC, {number(p.q0)}; at most {number(life.most_held)} held"),
         ("closed", f"{moment(p.closed_ts)} UTC, {life.exit_reason}, after {duration(p.closed_ts - p.opened_ts)}")
         if not p.is_open
         else ("held", f"{number(p.qty)}, ROE {percent(p.roe)}, unrealized {money(p.unrealized_pnl_usdt)} USDT"),
         ("realized", f"{money(p.realized_pnl_usdt)} USDT, fees of {money(life.fees, signed=False)} taken off"),
-        ("governed", ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count) or "not"),
+        (
+            "governed",
+            ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count) or "not",
+        ),
     ]
     if p.market == "FUT":
         rows.append(("no stop for", f"{duration(unprotected_ms(life))} in all, from the first fill on"))
