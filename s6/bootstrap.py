@@ -154,6 +154,7 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
             metrics=metrics,
             clock=clock,
             hints=hints,
+            approval_ttl_ms=int(settings.approval_ttl_s * 1000),
         ),
         reporter=HealthReporter(redis, settings.broker, store, gate, clock, settings.manage_tick_s),
     )

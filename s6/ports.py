@@ -254,7 +254,8 @@ class Wallets(Protocol):
 class Approvals(Protocol):
     """S12. Raises ``NeighbourUnavailable``."""
 
-    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> None: ...
+    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> str:
+        """Ask people to decide. Empty: it is being asked; else why S12 refuses for good."""
 
 
 # --- telling others ---------------------------------------------------------------------------------------------

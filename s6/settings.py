@@ -70,6 +70,7 @@ class Settings:
     api_tokens: tuple[ApiToken, ...]
     manage_tick_s: float
     treasury_tick_s: float
+    approval_ttl_s: float
     config_poll_s: float
     port: int
     flower_port: int
@@ -99,6 +100,7 @@ def load_settings(env: Mapping[str, str], *, need: Iterable[str] = ()) -> Settin
         api_tokens=tokens,
         manage_tick_s=read("S6_MANAGE_TICK_S", _period, _PERIOD_ALLOWED, "10"),
         treasury_tick_s=read("S6_TREASURY_TICK_S", _period, _PERIOD_ALLOWED, "300"),
+        approval_ttl_s=read("S6_APPROVAL_TTL_S", _period, _PERIOD_ALLOWED, "3600"),
         config_poll_s=read("S6_CONFIG_POLL_S", _period, _PERIOD_ALLOWED, "30"),
         port=read("PORT", _whole(1, 65535), "a port, 1 to 65535", "8000"),
         flower_port=read("FLOWER_PORT", _whole(1, 65535), "a port, 1 to 65535", "5555"),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from s6.adapters.http import Neighbour, RequestRefused
+from s6.adapters.http import Neighbour
 
 
 class S12Approvals:
-    """``s6.ports.Approvals``. While S12 counts as down, it is not asked. A final 4xx is ``RequestRefused``."""
+    """``s6.ports.Approvals``. While S12 counts as down, it is not asked."""
 
     def __init__(self, neighbour: Neighbour) -> None:
         self._s12 = neighbour
 
-    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> None:
+    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> str:
         body = {
             "transfer_id": transfer_id,
             "from": src,
@@ -23,5 +23,4 @@ class S12Approvals:
             "reason": reason,
         }
         answer = self._s12.call("POST", "/approvals", body, protective=False)
-        if not answer.ok:
-            raise RequestRefused(self._s12.name, answer.status, answer.text("reason"))
+        return "" if answer.ok else f"HTTP {answer.status} {answer.text('reason')}".strip()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from s6.model.bundle import ActiveBundle
 from s6.ports import Alerts, Approvals, Clock, Metrics, NeighbourUnavailable, StateUnavailable, Wallets
-from s6.store import Document, Page, StoreUnavailable
+from s6.store import Document, Page, StoreError
 from s6.treasury.refusals import Unavailable
 
 LOCK_TTL_MS = 15_000
@@ -92,7 +92,7 @@ def answering(what: str) -> Iterator[None]:
     """Turn a part that cannot be asked into ``Unavailable``; ``what`` says what was being done."""
     try:
         yield
-    except StoreUnavailable as error:
+    except StoreError as error:
         raise Unavailable("STORE_UNAVAILABLE", f"{what}: {error}") from error
     except StateUnavailable as error:
         raise Unavailable("STATE_UNAVAILABLE", f"{what}: {error}") from error

@@ -46,11 +46,16 @@ class Transfer:
     reason: str
 
 
+def first_status(mode: str) -> str:
+    """What a transfer begins with."""
+    return "APPROVED" if mode == "AUTO" else "PENDING"
+
+
 def new_record(
     request: Request, *, amount: Decimal, need: Decimal, mode: str, turn: int, now: int, ts: int, expires_ts: int
 ) -> Record:
     """The record of a transfer that begins. ``turn`` is its place among all transfers; no two may hold the same."""
-    status = "APPROVED" if mode == "AUTO" else "PENDING"
+    status = first_status(mode)
     return {
         "_key": request.transfer_id,
         "transfer_id": request.transfer_id,

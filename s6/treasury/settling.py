@@ -14,7 +14,7 @@ from typing import Final, Literal
 from s6.model.bundle import Retry
 from s6.model.types import plain
 from s6.ports import NeighbourUnavailable, StateUnavailable
-from s6.store import StoreUnavailable
+from s6.store import StoreError, StoreUnavailable
 from s6.treasury.parts import Parts
 from s6.treasury.record import IN_FLIGHT, Record, in_flight, integer, moved, text, transfer_of
 
@@ -41,7 +41,7 @@ class Settling:
     chance: Callable[[], float] = random.random
 
     def sweep(self) -> int:
-        """Move on every transfer in flight; how many there were. Raises StoreUnavailable."""
+        """Move on every transfer in flight; how many there were. Raises StoreError."""
         count, cursor = 0, None
         while True:
             page = self.parts.store.transfers(limit=_PAGE, cursor=cursor, status=IN_FLIGHT)
@@ -57,6 +57,11 @@ class Settling:
         try:
             return self._advance(transfer_id)
         except (StoreUnavailable, StateUnavailable):
+            return Outcome("UNAVAILABLE", _UNAVAILABLE_MS)
+        except StoreError as error:
+            # Whatever S1 has done meanwhile, it repeats its answer to the same id; but people must see to the store.
+            detail = f"transfer {transfer_id}: its record cannot be kept: {error}"
+            self.parts.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
             return Outcome("UNAVAILABLE", _UNAVAILABLE_MS)
 
     def expire(self, record: Record) -> bool:
@@ -105,9 +110,16 @@ class Settling:
             return Outcome("LATER", 0)
         what = transfer_of(record)
         try:
-            self.parts.approvals.ask(what.transfer_id, what.src, what.dst, what.asset, what.amount, what.reason)
+            refusal = self.parts.approvals.ask(
+                what.transfer_id, what.src, what.dst, what.asset, what.amount, what.reason
+            )
         except NeighbourUnavailable as error:
             return self._postpone(tried, "ask_attempts", error)
+        if refusal:
+            detail = (
+                f"transfer {what.transfer_id} of {_sum(record)} waits: S12 will not ask for its approval ({refusal})"
+            )
+            self.parts.alerts.raise_alert("ERROR", "APPROVAL_NOT_ASKED", detail, scope=what.transfer_id)
         changes: Record = {"asked_ts": self.parts.clock.now_ms(), "retry_ts": 0}
         self.parts.store.update_transfer(what.transfer_id, expect="PENDING", changes=changes)
         return Outcome("ASKED")

@@ -12,7 +12,7 @@ from s6.model.types import ZERO
 from s6.ports import Alerts, Approvals, Clock, Metrics, Wallets
 from s6.treasury.opening import Opening, Sized
 from s6.treasury.parts import Bundles, Locks, NoHints, Parts, Transfers, TreasuryHints, answering
-from s6.treasury.record import Record, Request, Verdict, moved, text
+from s6.treasury.record import Record, Request, Verdict, first_status, moved, text
 from s6.treasury.refusals import Conflict, CoolingDown, InsufficientFunds, NotFound, TransferInFlight, Unavailable
 from s6.treasury.settling import Outcome, Settling
 
@@ -88,8 +88,9 @@ class Treasury:
     ) -> Record:
         """Begin a transfer, or learn of the one that this ``transfer_id`` began. It is carried out soon after.
 
-        The members ``transfer_id``, ``status``, ``amount``, ``need`` and ``mode`` of the transfer as it stands; or the
-        status ``NOT_NEEDED``, and then there is no transfer.
+        The members ``transfer_id``, ``status``, ``amount``, ``need`` and ``mode`` of the transfer as it began, so that
+        whoever asks again is told the same (``transfer`` tells how it stands); or the status ``NOT_NEEDED``, and then
+        there is no transfer.
 
         Raises Invalid, TooLarge, IdConflict, TransferInFlight, InsufficientFunds, Unavailable.
         """
@@ -100,7 +101,8 @@ class Treasury:
         if isinstance(opened, Sized):
             return _answer(transfer_id, "NOT_NEEDED", ZERO, opened.need, opened.mode)
         amount, need = Decimal(text(opened, "amount_exact")), Decimal(text(opened, "need"))
-        return _answer(name, text(opened, "status"), amount, need, text(opened, "mode"))
+        mode = text(opened, "mode")
+        return _answer(name, first_status(mode), amount, need, mode)
 
     def transfer(self, transfer_id: str) -> Record:
         """The transfer as it stands. Raises NotFound, Unavailable."""
@@ -128,7 +130,7 @@ class Treasury:
     def sweep(self) -> int:
         """Move on all transfers in flight: ask, ask again, send, send again, expire. How many there were.
 
-        Raises StoreUnavailable.
+        Raises StoreError.
         """
         return self._settling.sweep()
 

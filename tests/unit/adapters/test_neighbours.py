@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from s6 import jsonx
-from s6.adapters.http import Neighbour, RequestRefused
+from s6.adapters.http import Neighbour
 from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import Fetched, S10Config
@@ -216,7 +216,8 @@ def test_active_bundle_by_etag(server: HttpServer, neighbour: Neighbour) -> None
 
 def test_approvals(server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: Reply(202)
-    S12Approvals(neighbour).ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low")
+    approvals = S12Approvals(neighbour)
+    assert approvals.ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low") == ""
     assert jsonx.loads(server.asked[0].body) == {
         "transfer_id": "t",
         "from": "SPOT",
@@ -225,6 +226,5 @@ def test_approvals(server: HttpServer, neighbour: Neighbour) -> None:
         "amount": 5,
         "reason": "low",
     }
-    server.respond = lambda asked: Reply(400)
-    with pytest.raises(RequestRefused):
-        S12Approvals(neighbour).ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low")
+    server.respond = lambda asked: Reply(422, b'{"reason": "NO_SUCH_DESK"}')
+    assert approvals.ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low") == "HTTP 422 NO_SUCH_DESK"

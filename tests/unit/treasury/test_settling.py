@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from s6.ports import NeighbourUnavailable
-from s6.treasury import Conflict, NotFound, Unavailable
+from s6.store import StoreError
+from s6.treasury import Conflict, NotFound, Outcome, Unavailable
 from tests.unit.treasury.world import HOUR_MS, MOVED, World
 
 DOWN = NeighbourUnavailable("s1", "timeout")
@@ -122,6 +123,34 @@ def test_s12_down_is_asked_again_until_it_answers() -> None:
     world.treasury().sweep()
     assert [asked[0] for asked in world.s12.asked] == ["t-1"]
     assert world.record()["asked_ts"] == world.clock.now
+
+
+def test_s12_refusing_is_not_asked_again_and_a_decision_counts_all_the_same() -> None:
+    world = World()
+    world.trigger()
+    world.s12.refuse = "HTTP 422 NO_SUCH_DESK"
+    for _ in range(3):
+        world.treasury().sweep()
+        world.clock.now += 60_000
+    assert len(world.s12.asked) == 1
+    assert world.book.alerts == [("ERROR", "APPROVAL_NOT_ASKED")]
+    world.treasury().approve("t-1", "ann")
+    world.settle()
+    assert world.s1.moved == MOVED
+
+
+def test_a_store_that_cannot_keep_the_record_is_told_of_and_moves_no_money() -> None:
+    world = World(mode="AUTO")
+    world.trigger()
+    world.memory.broken = StoreError("no such collection")
+    assert world.treasury().advance("t-1") == Outcome("UNAVAILABLE", 2_000)
+    assert world.book.alerts == [("ERROR", "TRANSFER_UNSETTLED")]
+    with pytest.raises(Unavailable) as caught:
+        world.trigger("t-2", amount=Decimal(1))
+    assert caught.value.code == "STORE_UNAVAILABLE"
+    world.memory.broken = None
+    world.settle()
+    assert world.s1.moved == MOVED
 
 
 def test_s1_down_keeps_it_approved_and_sends_the_same_again() -> None:

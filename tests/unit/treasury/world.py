@@ -13,7 +13,7 @@ from s6 import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.types import Severity
 from s6.ports import Balances, NeighbourUnavailable, TransferAnswer
-from s6.store import Document, Page, StoreUnavailable
+from s6.store import Document, Page, StoreError, StoreUnavailable
 from s6.treasury import Treasury
 from s6.treasury.parts import Locks, Transfers
 from s6.treasury.record import IN_FLIGHT
@@ -73,9 +73,15 @@ class MemoryStore:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.docs: dict[str, Document] = {}
+        self.broken: StoreError | None = None
 
     def insert_transfer(self, doc: Mapping[str, object]) -> bool:
-        return self._faults.call(lambda: self._insert(dict(doc)), StoreUnavailable("down"))
+        return self._call(lambda: self._insert(dict(doc)))
+
+    def _call(self, act: Callable[[], T]) -> T:
+        if self.broken:
+            raise self.broken
+        return self._faults.call(act, StoreUnavailable("down"))
 
     def _insert(self, doc: Document) -> bool:
         known = self.docs.values()
@@ -86,12 +92,12 @@ class MemoryStore:
         return True
 
     def transfer(self, transfer_id: str) -> Document | None:
-        return self._faults.call(lambda: _copy(self.docs.get(transfer_id)), StoreUnavailable("down"))
+        return self._call(lambda: _copy(self.docs.get(transfer_id)))
 
     def update_transfer(
         self, transfer_id: str, *, expect: str | Collection[str], changes: Mapping[str, object]
     ) -> Document | None:
-        return self._faults.call(lambda: self._update(transfer_id, expect, changes), StoreUnavailable("down"))
+        return self._call(lambda: self._update(transfer_id, expect, changes))
 
     def _update(
         self, transfer_id: str, expect: str | Collection[str], changes: Mapping[str, object]
@@ -189,12 +195,14 @@ class S12:
         self._faults = faults
         self.asked: list[tuple[str, str, str, str, Decimal, str]] = []
         self.down: NeighbourUnavailable | None = None
+        self.refuse = ""
 
-    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> None:
+    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> str:
         if self.down:
             raise self.down
         request = (transfer_id, src, dst, asset, amount, reason)
         self._faults.call(lambda: self.asked.append(request), NeighbourUnavailable("s12", "timeout"))
+        return self.refuse
 
 
 class Book:
