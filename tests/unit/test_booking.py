@@ -1,0 +1,132 @@
+"""The books: increments once, averages exact, margins and quotas, lives."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+
+from s6.booking import Booking, Terms, book
+from s6.model.position import Order, Position
+from s6.model.wire import MalformedMessage
+from tests.unit.given import NOW, position, result, stopped
+
+TERMS = Terms(D("0.001"), D("0.004"))
+
+
+def booked(p: Position | None, known: Order | None = None, **fields: object) -> Booking:
+    found = book(p, known, result(**fields), mark=None, terms=TERMS, now=NOW)
+    assert found is not None
+    return found
+
+
+def test_the_first_entry_fill_is_a_birth() -> None:
+    b = booked(None, side="SELL", fee="16")
+    p = b.position
+    assert (p.side, p.qty, p.q0, p.entry_price_avg, p.isolated_margin_usdt) == ("SHORT", 1, 1, 40000, 4000)
+    assert (p.realized_pnl_usdt, p.taken, b.opened) == (-16, 4000, True)
+    assert abs(p.liq_price - D(44000) / D("1.004")) < D("1e-20")
+    assert [e["type"] for e in b.events] == ["ENTRY"]
+
+
+def test_growing_fills_are_booked_by_their_increments() -> None:
+    first = booked(None, status="PARTIALLY_FILLED", filled_qty="0.4", avg_price="40000")
+    second = booked(first.position, first.order, filled_qty="1", avg_price="40600", fee="1")
+    assert (second.increment, second.price) == (D("0.6"), D(41000))
+    assert second.position.entry_price_avg == D(40600)
+    assert second.position.realized_pnl_usdt == -1
+    assert [e["qty"] for e in second.events] == ["0.6"]
+
+
+def test_what_is_known_changes_nothing_and_status_only_goes_forward() -> None:
+    b = booked(None)
+    assert book(b.position, b.order, result(), mark=None, terms=TERMS, now=NOW) is None
+    late = result(status="PARTIALLY_FILLED", filled_qty="0.5")
+    assert book(b.position, b.order, late, mark=None, terms=TERMS, now=NOW) is None
+    stop = stopped(39000)
+    canceled = booked(stop, stop.live_stop, kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1",
+                      status="CANCELED", filled_qty="0", avg_price=None)  # fmt: skip
+    assert canceled.position.sl_order == ""
+    assert canceled.position.sl_price == D(39000)
+    again = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1", status="NEW", filled_qty="0")
+    assert book(canceled.position, canceled.order, again, mark=None, terms=TERMS, now=NOW) is None
+
+
+def test_s4s_own_figures_win() -> None:
+    b = booked(None, isolated_margin_usdt="4100", liq_price="36100", leverage="9.7")
+    assert (b.position.isolated_margin_usdt, b.position.liq_price) == (4100, 36100)
+    added = booked(b.position, kind="ADD", client_order_id="a1", qty="0.5", filled_qty="0.5", avg_price="43000",
+                   isolated_margin_usdt="6300", liq_price="36900")  # fmt: skip
+    p = added.position
+    assert (p.isolated_margin_usdt, p.added_qty, p.add_on_count, p.q0, p.taken) == (6300, D("0.5"), 1, 1, 6300)
+    assert [(q.key, q.delta) for q in added.quotas] == [("risk:budget:FUT", D(2200))]
+
+
+def test_leverage_from_the_margin_else_one_with_a_warning() -> None:
+    implied = booked(None, leverage=None, isolated_margin_usdt="2000")
+    assert implied.position.leverage == 20
+    assumed = booked(None, leverage=None)
+    assert assumed.position.leverage == 1
+    assert assumed.warnings[0][0] == "LEVERAGE_MISSING"
+
+
+def test_a_partial_close_shrinks_the_margin_and_keeps_the_entry() -> None:
+    tp = Order("t", "i", "TP", "SELL", "MARKET", D("0.25"), "NEW", NOW, 1, True, rungs=(0,))
+    b = booked(position(), tp, kind="TP", side="SELL", client_order_id="t", qty="0.25", filled_qty="0.25",
+               avg_price="42000", fee="4")  # fmt: skip
+    p = b.position
+    assert (p.qty, p.isolated_margin_usdt, p.entry_price_avg, p.realized_pnl_usdt) == (D("0.75"), 3000, 40000, 496)
+    assert p.tp_done == (0,)
+    assert [e["type"] for e in b.events] == ["TP_PARTIAL"]
+
+
+def test_flat_is_told_after_the_fill_that_made_it_and_quotas_go_back() -> None:
+    b = booked(position(qty=D("0.1004"), taken=D(400)), kind="TP", side="SELL", client_order_id="t", qty="0.1",
+               filled_qty="0.1", avg_price="42000")  # fmt: skip
+    assert [e["type"] for e in b.events] == ["TP_PARTIAL", "EXIT"]
+    assert (b.position.status, b.position.qty, b.position.dust) == ("CLOSED", 0, D("0.0004"))
+    assert {(q.key, q.delta) for q in b.quotas} == {("risk:concurrency:FUT", D(-1)), ("risk:budget:FUT", D(-400))}
+    assert '"dust":0.0004' in b.events[1]["data"]
+
+
+def test_a_next_life_keeps_the_counters_and_nothing_else() -> None:
+    closed = position(status="CLOSED", qty=D(0), seq=9, rev=20, op_count=5, tp_done=(0,), reduces=2, sl_price=D(1))
+    p = booked(closed, client_order_id="e2", side="SELL").position
+    assert (p.life, p.seq, p.rev, p.op_count, p.side) == (2, 9, 20, 5, "SHORT")
+    assert (p.tp_done, p.reduces, p.sl_price, p.exiting) == ((), 0, None, "")
+
+
+def test_an_add_that_fills_after_the_close_is_to_be_closed() -> None:
+    closed = position(status="CLOSED", qty=D(0))
+    p = booked(closed, kind="ADD", client_order_id="a1").position
+    assert (p.status, p.exiting) == ("OPEN", "ADD_AFTER_CLOSE")
+
+
+def test_more_closed_than_held_is_told_of_and_never_negative() -> None:
+    b = booked(position(qty=D("0.5")), kind="EXIT", side="SELL", client_order_id="x")
+    assert (b.position.qty, b.increment) == (0, D("0.5"))
+    assert b.warnings[0][0] == "OVERSELL"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"kind": "TP", "side": "BUY"}, {"market": "SPOT"}, {"symbol": "ETHUSDT"}, {"side": "SELL"}]
+)
+def test_what_contradicts_the_position_is_malformed(fields: dict[str, str]) -> None:
+    with pytest.raises(MalformedMessage):
+        booked(position(), client_order_id="z", **fields)
+
+
+def test_a_result_before_its_position_has_to_wait() -> None:
+    with pytest.raises(LookupError):
+        book(None, None, result(kind="TP", side="SELL"), mark=None, terms=TERMS, now=NOW)
+
+
+def test_spot_by_weighted_average_cost() -> None:
+    first = booked(None, market="SPOT", qty="2", filled_qty="2", avg_price="100", leverage=None)
+    second = booked(first.position, client_order_id="e2", market="SPOT", qty="1", filled_qty="1", avg_price="130")
+    p = second.position
+    assert (p.qty, p.entry_price_avg, p.isolated_margin_usdt, p.liq_price, p.leverage) == (3, 110, 330, 0, 1)
+    sold = booked(
+        p, kind="GUARD", side="SELL", market="SPOT", client_order_id="g", qty="1", filled_qty="1", avg_price="95"
+    )
+    assert (sold.position.realized_pnl_usdt, sold.position.isolated_margin_usdt) == (-15, 220)
