@@ -12,7 +12,7 @@ from s6.ports import Alerts, Approvals, Clock, Metrics, NeighbourUnavailable, St
 from s6.store import Document, Page, StoreError
 from s6.treasury.refusals import Unavailable
 
-LOCK_TTL_MS = 15_000
+LOCK_TTL_MS = 6_000
 """Longer than any single call made under the lock; nothing depends on the lock outliving them."""
 
 
