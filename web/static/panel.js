@@ -37,6 +37,12 @@
     }
   }
 
+  function removed(node) {
+    const following = node.nextSibling;
+    node.remove();
+    return following;
+  }
+
   function morph(old, fresh) {
     if (old.nodeType !== Node.ELEMENT_NODE) {
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
@@ -49,10 +55,13 @@
 
   function morphChildren(old, fresh) {
     const keyed = new Map([...old.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
+    const wanted = new Set([...fresh.childNodes].map(keyOf).filter(Boolean));
     let next = old.firstChild;
     for (const child of [...fresh.childNodes]) {
       const known = keyed.get(keyOf(child));
       const match = known && same(known, child) ? known : same(next, child) ? next : null;
+      // Whatever stands in the way and isn't wanted goes: moving the match instead would take its focus.
+      while (match && next && next !== match && !wanted.has(keyOf(next))) next = removed(next);
       if (match === null) {
         old.insertBefore(document.importNode(child, true), next);
         continue;
@@ -61,11 +70,7 @@
       else next = next.nextSibling;
       morph(match, child);
     }
-    while (next) {
-      const surplus = next;
-      next = next.nextSibling;
-      surplus.remove();
-    }
+    while (next) next = removed(next);
   }
 
   function setOffline(is) {
@@ -80,8 +85,9 @@
       const answer = await fetch(live.dataset.live, { signal: AbortSignal.timeout(LIMIT_MS), cache: "no-store" });
       if (answer.status === 401) return window.location.assign("/");
       if (!answer.ok) throw new Error(String(answer.status));
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      morphChildren(live, page.body);
+      const fresh = document.createElement("template");
+      fresh.innerHTML = await answer.text();
+      morphChildren(live, fresh.content);
       lastAnswer = new Date();
       setOffline(false);
     } catch {
