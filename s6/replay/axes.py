@@ -35,6 +35,8 @@ def tick_label(value: float, ticks: list[float]) -> str:
     """With as many decimals as tell the ticks apart: ``41 250``, ``0.075``."""
     step = min((abs(b - a) for a, b in pairwise(ticks)), default=abs(value) or 1.0)
     places = next((p for p in range(12) if abs(round(step, p) - step) < step * 1e-6), 12)
+    if not value:
+        return "0"
     return f"{value:,.{places}f}".replace(",", " ").replace("-", "−")
 
 

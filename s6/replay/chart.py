@@ -18,7 +18,7 @@ from s6.replay.text import clock, number, told
 
 WIDTH: Final = 1200
 LEFT: Final = 74.0
-RIGHT: Final = 1108.0
+RIGHT: Final = 1074.0
 Point = tuple[float, float]
 Time = Callable[[int], float]
 
@@ -78,7 +78,7 @@ def chart(life: Life) -> Chart:
 
 def _panels(life: Life) -> tuple[Panel, Panel, Panel]:
     prices = [float(s.position.mark) for s in life.steps]
-    prices += [float(span.price) for spans in (life.entry, life.stop) for span in spans]
+    prices += [float(span.value) for spans in (life.entry, life.stop) for span in spans]
     prices += [float(fill.price) for _, fill in life.fills]
     results = [0.0, *(float(s.position.realized_pnl_usdt) for s in life.steps), *map(_total, life.steps)]
     return (
@@ -133,22 +133,24 @@ def _stairs(name: str, spans: Sequence[Span], panel: Panel, x: Time) -> Iterable
         if before is not None and before.end != span.start:
             yield _line(name, run)
             run = []
-        y = panel.y(span.price)
+        y = panel.y(span.value)
         run += [(x(span.start), y), (x(span.end), y)]
     if run:
         yield _line(name, run)
 
 
 def _bands(life: Life, panel: Panel, x: Time) -> Iterable[str]:
-    """Between entry and stop: what is locked in, or at risk. Upright: for how long nothing protected it."""
+    """Between entry and stop: what is locked in, or at risk. Along the bottom: when nothing protected it."""
+    for start, end in life.gaps:
+        width = x(end) - x(start)
+        yield _rect("bare", x(start), width, panel.top, panel.bottom)
+        yield _rect("gap", x(start), max(width, 1.5), panel.bottom - 7, panel.bottom)
     for stop in life.stop:
-        if not stop.live:
-            yield _rect("gap", x(stop.start), max(x(stop.end) - x(stop.start), 1.2), panel.top, panel.bottom)
         for entry in life.entry:
             start, end = max(stop.start, entry.start), min(stop.end, entry.end)
             if start < end:
-                locked = (stop.price - entry.price) * life.last.dir >= 0
-                ys = sorted((panel.y(stop.price), panel.y(entry.price)))
+                locked = (stop.value - entry.value) * life.last.dir >= 0
+                ys = sorted((panel.y(stop.value), panel.y(entry.value)))
                 yield _rect("locked" if locked else "risk", x(start), x(end) - x(start), *ys)
 
 
@@ -158,8 +160,8 @@ def _rect(name: str, left: float, width: float, top: float, bottom: float) -> st
 
 def _quantity(life: Life, panel: Panel, x: Time) -> Iterable[str]:
     for span in life.held:
-        if span.price:
-            yield _rect("held", x(span.start), x(span.end) - x(span.start), panel.y(span.price), panel.bottom)
+        if span.value:
+            yield _rect("held", x(span.start), x(span.end) - x(span.start), panel.y(span.value), panel.bottom)
     yield from _stairs("heldline", life.held, panel, x)
 
 
@@ -179,7 +181,7 @@ def _ends(life: Life, panel: Panel) -> Iterable[str]:
     found = [("mark", f"mark {number(life.last.mark, 4)}", panel.y(life.last.mark))]
     for name, spans in (("entry", life.entry), ("stop", life.stop)):
         if spans:
-            found.append((name, f"{name} {number(spans[-1].price, 1)}", panel.y(spans[-1].price)))
+            found.append((name, f"{name} {number(spans[-1].value, 1)}", panel.y(spans[-1].value)))
     yield from _labels(found)
 
 
@@ -235,13 +237,16 @@ def _room(
     for left, top in (
         (x - width / 2, y - 26),
         (x - width / 2, y + 11),
+        (x - 4, y - 26),
+        (x - width + 4, y - 26),
         (x + 12, y - 8),
         (x - width - 12, y - 8),
         (x - width / 2, y - 44),
         (x - width / 2, y + 29),
+        (x - 4, y + 11),
     ):
         right, bottom = left + width, top + _TALL
-        inside = left > LEFT and right < RIGHT + 4 and top > panel.top and bottom < panel.bottom
+        inside = left > LEFT - 6 and right < RIGHT + 4 and top > panel.top and bottom < panel.bottom
         if inside and not any(left < x2 and x1 < right and top < y2 and y1 < bottom for x1, y1, x2, y2 in taken):
             return left, top
     return None

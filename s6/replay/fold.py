@@ -138,7 +138,7 @@ def _read(doc: Doc) -> Step:
             op=from_fields(Operation, op) if op else None,
             order=from_fields(Order, order) if order else None,
         )
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         name = doc.get("_key") or doc.get("seq")
         raise UnreadableSnapshot(f"snapshot {name}: {type(error).__name__}: {error}") from error
 

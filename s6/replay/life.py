@@ -18,12 +18,11 @@ CLOSING: Final = ("EXIT", "SL", "GUARD")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A price that held from ``start`` to ``end`` (ms). ``live``: for a stop, that it protected all that time."""
+    """A value that stood from ``start`` to ``end`` (ms)."""
 
     start: int
     end: int
-    price: Decimal
-    live: bool = True
+    value: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +83,28 @@ class Life:
 
     @property
     def stop(self) -> list[Span]:
-        """The stop's price over time; not ``live`` where nothing rested at S4 and S6 did not stand guard either."""
-        return _spans(self, lambda p: (p.sl_price, guarded(p)) if p.is_open and p.sl_price is not None else None)
+        """The stop's price over time, whether its order lived or was being replaced."""
+        return _spans(self, lambda p: p.sl_price if p.is_open else None)
+
+    @property
+    def gaps(self) -> list[tuple[int, int]]:
+        """(from, to) in ms of open FUT time without a stop, as far as the snapshots tell: before the first one too."""
+        bare = _spans(self, lambda p: p.qty if p.is_open and p.market == "FUT" and not guarded(p) else None)
+        return [(span.start, span.end) for span in bare]
 
     @property
     def entry(self) -> list[Span]:
         """The average entry price over time, while something was held."""
-        return _spans(self, lambda p: (p.entry_price_avg, True) if p.is_open and p.qty else None)
+        return _spans(self, lambda p: p.entry_price_avg if p.is_open and p.qty else None)
 
     @property
     def held(self) -> list[Span]:
         """The quantity over time."""
-        return _spans(self, lambda p: (p.qty, True))
+        return _spans(self, lambda p: p.qty)
 
     @property
     def realized(self) -> list[Span]:
-        return _spans(self, lambda p: (p.realized_pnl_usdt, True))
+        return _spans(self, lambda p: p.realized_pnl_usdt)
 
 
 def lives(steps: Iterable[Step]) -> list[Life]:
@@ -113,25 +118,21 @@ def guarded(p: Position) -> bool:
 
 
 def unprotected_ms(life: Life) -> int:
-    """For how long an open FUT position had no stop, from its first fill on, as far as the snapshots tell."""
-    if life.last.market != "FUT":
-        return 0
-    covered = sum(span.end - span.start for span in life.stop if span.live)
-    closed = next((step.ts for step in life.steps if not step.position.is_open), life.end)
-    return max(closed - life.start - covered, 0)
+    """For how long an open FUT position had no stop in all."""
+    return sum(end - start for start, end in life.gaps)
 
 
-def _spans(life: Life, value: Callable[[Position], tuple[Decimal, bool] | None]) -> list[Span]:
+def _spans(life: Life, value: Callable[[Position], Decimal | None]) -> list[Span]:
     """Runs of equal values, each to the beginning of the next; None is a pause."""
     spans: list[Span] = []
-    now: tuple[Decimal, bool] | None = None
+    now: Decimal | None = None
     start = life.start
     for step in life.steps:
         new = value(step.position)
         if new != now:
             if now is not None:
-                spans.append(Span(start, step.ts, *now))
+                spans.append(Span(start, step.ts, now))
             now, start = new, step.ts
     if now is not None:
-        spans.append(Span(start, life.end, *now))
+        spans.append(Span(start, life.end, now))
     return spans

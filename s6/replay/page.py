@@ -70,7 +70,7 @@ def _row(step: Step, before: Step | None) -> dict[str, object]:
             str(step.seq),
             clock(step.ts),
             step.phase,
-            what(step),
+            what(step).replace(" ", "\N{NO-BREAK SPACE}") if step.fill else step.cause,
             number(p.mark),
             number(p.qty),
             number(p.entry_price_avg, 4),

@@ -31,19 +31,22 @@ def plot(life: Life, width: int, height: int, *, colour: bool) -> str:
     figure.plot_size(width, height)
     figure.theme("simple")
     figure.canvas("default")
-    _draw(figure, [step.ts for step in life.steps], [float(step.position.mark) for step in life.steps], LINES["mark"])
+    marks = [float(step.position.mark) for step in life.steps]
+    _draw(figure, life, [step.ts for step in life.steps], marks, LINES["mark"])
     for name, spans in (("entry", life.entry), ("stop", life.stop)):
         for xs, ys in _steps(spans):
-            _draw(figure, xs, ys, LINES[name])
+            _draw(figure, life, xs, ys, LINES[name])
     for step, fill in life.fills:
         symbol, shade = MARKS[fill.kind]
-        figure.draw(figure.signal([step.ts], [float(fill.price)], marker=plotext.marker(symbol, shade)))
+        figure.draw(figure.signal([step.ts - life.start], [float(fill.price)], marker=plotext.marker(symbol, shade)))
     _rulers(figure, life, width, height)
     text: str = figure.build().string(colorless=not colour)
     return text.rstrip("\n") + "\n" + _legend(life)
 
 
-def _draw(figure: Any, xs: list[int], ys: list[float], shade: str) -> None:
+def _draw(figure: Any, life: Life, times: list[int], ys: list[float], shade: str) -> None:
+    """Times count from the life's start: the plotter's own numbers are too short for those since the epoch."""
+    xs = [ts - life.start for ts in times]
     figure.draw(figure.signal(xs, ys, marker=plotext.marker(LINE, shade)).lines(True))
 
 
@@ -55,19 +58,19 @@ def _steps(spans: list[Span]) -> list[tuple[list[int], list[float]]]:
         if span.start != end:
             stairs.append(([], []))
         stairs[-1][0].extend((span.start, span.end))
-        stairs[-1][1].extend((float(span.price),) * 2)
+        stairs[-1][1].extend((float(span.value),) * 2)
         end = span.end
     return stairs
 
 
 def _rulers(figure: Any, life: Life, width: int, height: int) -> None:
     prices = [float(step.position.mark) for step in life.steps]
-    prices += [float(span.price) for spans in (life.entry, life.stop) for span in spans]
+    prices += [float(span.value) for spans in (life.entry, life.stop) for span in spans]
     prices += [float(fill.price) for _, fill in life.fills]
     values = value_ticks(min(prices), max(prices), max(height // 4, 2))
     figure.ruler("y").ticks(values, [tick_label(value, values) for value in values])
     times = time_ticks(life.start, life.end, max(width // 16, 2))
-    figure.ruler("x").ticks([ts for ts, _ in times], [label for _, label in times])
+    figure.ruler("x").ticks([ts - life.start for ts, _ in times], [label for _, label in times])
 
 
 def _legend(life: Life) -> str:

@@ -22,7 +22,7 @@ from s6.ports import Loaded, StateUnavailable
 from s6.replay.fold import Doc, Step, differences, fold
 
 SILENT: Final = frozenset(
-    [
+    {
         "rev",
         "ts",
         "mark",
@@ -40,7 +40,7 @@ SILENT: Final = frozenset(
         "sl_order",
         "sl_qty",
         "op_count",
-    ]
+    }
 )
 """What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation."""
 

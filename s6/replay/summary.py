@@ -23,11 +23,8 @@ def figures(life: Life) -> list[tuple[str, str]]:
         if not p.is_open
         else ("held", f"{number(p.qty)}, ROE {percent(p.roe)}, unrealized {money(p.unrealized_pnl_usdt)} USDT"),
         ("realized", f"{money(p.realized_pnl_usdt)} USDT, fees of {money(life.fees, signed=False)} taken off"),
-        (
-            "governed",
-            ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count) or "not",
-        ),
+        ("governed", work or "not yet"),
     ]
     if p.market == "FUT":
-        rows.append(("no stop for", f"{duration(unprotected_ms(life))} in all, from the first fill on"))
+        rows.append(("no live stop", f"for {duration(unprotected_ms(life))} in all, from the first fill on"))
     return rows

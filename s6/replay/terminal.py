@@ -34,7 +34,7 @@ def show(lives: Sequence[Life], console: Console | None = None) -> None:
     for life in lives:
         console.print(_heading(life))
         for name, text in figures(life):
-            console.print(Text.assemble((f"  {name:<12}", "dim"), text))
+            console.print(Text.assemble((f"  {name:<14}", "dim"), text))
         console.print()
         plot = _plot(life, console)
         if plot is not None:
@@ -68,40 +68,40 @@ def _plot(life: Life, console: Console) -> Text | None:
     return Text.from_ansi(plot(life, min(console.width, 200), height, colour=console.color_system is not None))
 
 
-# A column: its heading, the width it needs, how little it matters, and its cell.
-_Cell = Callable[[Step], Text | str]
-_COLUMNS: Final[tuple[tuple[str, int, int, _Cell], ...]] = (
-    ("seq", 6, 0, lambda s: str(s.seq)),
-    ("time", 14, 0, lambda s: clock(s.ts)),
-    ("phase", 8, 4, lambda s: Text(s.phase, style="bold" if s.phase == "RESULT" else "dim")),
-    ("what", 34, 0, lambda s: _what(s)),
-    ("mark", 11, 1, lambda s: number(s.position.mark)),
-    ("qty", 10, 1, lambda s: number(s.position.qty)),
-    ("entry", 11, 3, lambda s: number(s.position.entry_price_avg, 4)),
-    ("stop", 11, 1, lambda s: _stop(s)),
-    ("lvl", 4, 6, lambda s: str(s.position.sl_level)),
-    ("ROE", 10, 2, lambda s: _coloured(percent(s.position.roe))),
-    ("unrealized", 12, 5, lambda s: _coloured(money(s.position.unrealized_pnl_usdt))),
-    ("realized", 12, 2, lambda s: _coloured(money(s.position.realized_pnl_usdt))),
+# A column: its heading, how little it matters, and its cell.
+_Cell = Callable[[Step], Text]
+_COLUMNS: Final[tuple[tuple[str, int, _Cell], ...]] = (
+    ("seq", 0, lambda s: Text(str(s.seq))),
+    ("time", 0, lambda s: Text(clock(s.ts))),
+    ("phase", 4, lambda s: Text(s.phase, style="bold" if s.phase == "RESULT" else "dim")),
+    ("what", 0, lambda s: _what(s)),
+    ("mark", 1, lambda s: Text(number(s.position.mark))),
+    ("qty", 1, lambda s: Text(number(s.position.qty))),
+    ("entry", 3, lambda s: Text(number(s.position.entry_price_avg, 4))),
+    ("stop", 1, lambda s: _stop(s)),
+    ("lvl", 6, lambda s: Text(str(s.position.sl_level))),
+    ("ROE", 2, lambda s: _coloured(percent(s.position.roe))),
+    ("unrealized", 5, lambda s: _coloured(money(s.position.unrealized_pnl_usdt))),
+    ("realized", 2, lambda s: _coloured(money(s.position.realized_pnl_usdt))),
 )
 _LEFT: Final = ("time", "phase", "what")
+_WHAT_NEEDS: Final = 32
 
 
 def _table(life: Life, width: int) -> Table:
     """The least important columns go where the terminal is narrow."""
-    chosen = list(_COLUMNS)
-    while len(chosen) > 3 and sum(need + 1 for _, need, _, _ in chosen) > width:
-        chosen.remove(max(chosen, key=lambda column: column[2]))
+    columns = [(name, rank, [cell(step) for step in life.steps]) for name, rank, cell in _COLUMNS]
+    needs = {name: max(len(name), *map(len, cells)) for name, _, cells in columns}
+    needs["what"] = min(needs["what"], _WHAT_NEEDS)
+    while sum(needs[name] + 1 for name, _, _ in columns) > width and any(rank for _, rank, _ in columns):
+        columns.remove(max(columns, key=lambda column: column[1]))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     table.title = f"{moment(life.start)} to {moment(life.end)} UTC, {len(life.steps)} snapshots"
     table.title_style = "dim"
-    for name, need, _, _ in chosen:
-        left = name in _LEFT
-        table.add_column(
-            name, justify="left" if left else "right", no_wrap=name != "what", min_width=min(need, 20) if left else None
-        )
-    for step in life.steps:
-        table.add_row(*(cell(step) for _, _, _, cell in chosen))
+    for name, _, _ in columns:
+        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name != "what")
+    for row in zip(*(cells for _, _, cells in columns), strict=True):
+        table.add_row(*row)
     return table
 
 
