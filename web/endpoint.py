@@ -33,8 +33,12 @@ class Reply(NamedTuple):
 class Call:
     """One request, past its guards."""
 
-    house: House
     caller: auth.Caller | None
+
+    @property
+    def house(self) -> House:
+        """The position manager. Raises ``StateUnavailable`` while it cannot be built."""
+        return house()
 
     @property
     def who(self) -> str:
@@ -70,7 +74,7 @@ class Endpoint:
             arguments["query"] = _query(self.query)
         if self.body is not None:
             arguments["body"] = _body(self.body)
-        return respond(self.handler(Call(house(), caller), **arguments))
+        return respond(self.handler(Call(caller), **arguments))
 
 
 def respond(reply: Reply) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import cast
@@ -12,6 +13,8 @@ from redis.exceptions import RedisError
 from s6.bootstrap import House
 from s6.ports import StateUnavailable
 from s6.settings import Settings
+
+log = logging.getLogger(__name__)
 
 __all__ = ["House", "LazyHouse", "house", "lazy_house"]
 
@@ -32,6 +35,20 @@ class LazyHouse:
                 if self._house is None:
                     self._house = self._make()
         return self._house
+
+    def within(self, seconds: float) -> House | None:
+        """The house, or None when it could not be built in that time; building it goes on."""
+        if self._house is None:
+            builder = threading.Thread(target=self._try, name="house", daemon=True)
+            builder.start()
+            builder.join(seconds)
+        return self._house
+
+    def _try(self) -> None:
+        try:
+            self()
+        except StateUnavailable as error:
+            log.warning("not built yet: %s", error)
 
     def _make(self) -> House:
         try:

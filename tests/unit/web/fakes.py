@@ -303,7 +303,7 @@ class FakeClock:
         return NOW
 
 
-HEALTHY: dict[str, object] = {
+HEALTHY: dict[str, Any] = {
     "status": "OK",
     "mode": "NORMAL",
     "checks": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.settings import Settings
 from s6.store import StoreUnavailable
 from s6.treasury import Conflict, InsufficientFunds, TooLarge, TransferInFlight, Unavailable
-from tests.unit.web.fakes import FakeHouse, settings
+from tests.unit.web.fakes import HEALTHY, FakeHouse, settings
 from web import create_app
 from web.house import House
 
@@ -141,6 +142,23 @@ def test_a_house_that_cannot_be_built_yet_is_tried_again() -> None:
     assert client.get("/positions", headers=headers).status_code == 200
     assert client.get("/positions", headers=headers).status_code == 200
     assert len(tries) == 2
+
+
+def test_health_while_the_house_cannot_be_built(told: Told) -> None:
+    release = threading.Event()
+
+    def build(_: Settings) -> House:
+        release.wait(5)
+        raise RedisDown("cluster away")
+
+    client = create_app(build, settings=settings()).test_client()
+    response = client.get("/health")
+    release.set()
+    assert response.status_code == 503
+    body = told(response)
+    assert body["status"] == "DOWN"
+    assert body["checks"]["redis"]["status"] == "DOWN"
+    assert body["checks"].keys() == HEALTHY["checks"].keys()
 
 
 def test_answers_carry_guards(anyone: FlaskClient) -> None:
