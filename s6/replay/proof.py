@@ -40,6 +40,7 @@ SILENT: Final = frozenset(
         "sl_order",
         "sl_qty",
         "op_count",
+        "cause",
     }
 )
 """What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation."""
