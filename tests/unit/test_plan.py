@@ -10,7 +10,7 @@ import pytest
 
 from s6.model.market import Extremes
 from s6.plan import Plan, build_plan
-from tests.unit.given import NOW, SPEC, bundle, position, stopped, view
+from tests.unit.given import NOW, bundle, position, stopped, view
 
 STEPS = [{"roe": 0.5, "lock_roe": 0.2}, {"roe": 1.0, "lock_roe": 0.6}]
 FULL: dict[str, Any] = {
