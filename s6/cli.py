@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add(commands, "listener", _listener, "read the streams: results, market, features, configuration")
     _add_passing_on(commands, "paper", _paper, "S1, S4, S10 and S12 on paper (its own --help)")
-    _add_passing_on(commands, "replay", _replay, "a position's life from its snapshots, shown and proven (its own --help)")
+    _add_passing_on(commands, "replay", _replay, "a position's life from its snapshots (its own --help)")
     _add(commands, "doctor", _doctor, "check the settings and everything they point to")
     _add(commands, "init-store", _init_store, "create the store's collections and indexes")
     prune = _add(commands, "prune", _prune, "delete old history; what is open or stands is kept")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from s6.adapters.redis_client import connect
 from s6.embedded import free_port
 from s6.embedded.guardian import guardian
 from s6.paper.client import PaperClient
+from s6.supervisor import process_types
 from tests.support.waiting import wait_for
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -28,10 +28,9 @@ CORE: Final = ("web", "worker", "beat", "listener")
 STOP_S: Final = 10.0
 
 
-def procfile(path: Path = ROOT / "Procfile") -> dict[str, str]:
+def procfile() -> dict[str, str]:
     """Process types and their command lines."""
-    lines = (re.match(r"([A-Za-z0-9_-]+):\s*(.+)", line) for line in path.read_text().splitlines())
-    return {line[1]: line[2].strip() for line in lines if line}
+    return process_types(ROOT / "Procfile")
 
 
 class Process:
