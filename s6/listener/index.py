@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from decimal import Decimal
+from typing import Final, NamedTuple
 
 from sortedcontainers import SortedList
 
@@ -11,6 +13,20 @@ from s6.model.bundle import ActiveBundle
 from s6.model.market import Features
 from s6.model.position import Position
 from s6.triggers import triggers
+
+REMEMBERED: Final = 100
+
+
+class Move(NamedTuple):
+    """From one mark to the next, read at ``at`` (ms)."""
+
+    before: Decimal
+    mark: Decimal
+    at: int
+
+    def crosses(self, price: Decimal) -> bool:
+        """Whether the price lies between both marks; where the move begins it doesn't."""
+        return min(self.before, self.mark) <= price <= max(self.before, self.mark) and price != self.before
 
 
 class TriggerIndex:
@@ -20,9 +36,13 @@ class TriggerIndex:
         self._lock = threading.Lock()
         self._prices: dict[str, SortedList[tuple[Decimal, str]]] = {}
         self._of: dict[str, tuple[str, frozenset[Decimal]]] = {}
+        self._moves: dict[str, deque[Move]] = {}
 
-    def put(self, position: Position, bundle: ActiveBundle, features: Features) -> None:
-        """Replace what is known of this position; a closed one leaves."""
+    def put(self, position: Position, bundle: ActiveBundle, features: Features) -> list[Move]:
+        """Replace what is known of this position; a closed one leaves.
+
+        The moves that crossed something new after it had become so, and before the index knew of it.
+        """
         wanted = frozenset(triggers(position, bundle, features))
         name = position.position_id
         with self._lock:
@@ -34,6 +54,9 @@ class TriggerIndex:
                 prices = self._prices.setdefault(position.symbol, SortedList())
                 prices.update((price, name) for price in wanted)
                 self._of[name] = (position.symbol, wanted)
+            moves = list(self._moves.get(position.symbol, ()))
+        new = [(price, position.sl_ts if price == position.sl_price else position.ts) for price in wanted - had]
+        return [move for move in moves if any(move.at >= since and move.crosses(price) for price, since in new)]
 
     def keep_only(self, names: set[str]) -> None:
         """Drop whatever isn't open any more."""
@@ -43,17 +66,18 @@ class TriggerIndex:
                 for price in had:
                     self._prices[symbol].discard((price, name))
 
-    def crossed(self, symbol: str, before: Decimal | None, mark: Decimal) -> set[str]:
-        """Ids with a trigger between the last mark and this one (this one included). Without a last mark: none."""
+    def crossed(self, symbol: str, before: Decimal | None, mark: Decimal, at: int = 0) -> set[str]:
+        """Ids with a trigger between the last mark and this one (this one included). Without a last mark: none.
+
+        ``at``: when it was read (ms); it is remembered for those that ``put`` brings late.
+        """
         if before is None or before == mark:
             return set()
+        move = Move(before, mark, at)
         low, high = min(before, mark), max(before, mark)
         with self._lock:
+            self._moves.setdefault(symbol, deque(maxlen=REMEMBERED)).append(move)
             prices = self._prices.get(symbol)
             if not prices:
                 return set()
-            return {
-                name
-                for price, name in prices.irange((low, ""), (high, "\U0010ffff"))
-                if price != before or mark == price
-            }
+            return {name for price, name in prices.irange((low, ""), (high, "\U0010ffff")) if move.crosses(price)}

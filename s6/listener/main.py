@@ -92,7 +92,7 @@ def _threads(house: House, ending: threading.Event) -> list[threading.Thread]:
         BundleWatcher(blocking, bundles, house.alerts, settings.config_poll_s),
         Reconciliation(house, ending),
         *readers,
-        IndexKeeper(blocking, state, bundles, index, ending),
+        IndexKeeper(blocking, state, bundles, index, house.hints, ending),
         RestWatch(state, house.hints, house.clock, ending),
         Poller(house.redis, urls, house.breaker, house.gate, bundles, house.alerts, house.metrics, house.clock),
     ]

@@ -98,7 +98,7 @@ class MarketReader(_Reader):
                 continue
             if newest is not None and tick.ts < newest.ts:
                 continue
-            for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark)):
+            for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark, read_at)):
                 crossed.setdefault(name, []).append(tick.mark)
             newest = tick
         if newest is None or newest is self._newest.get(symbol):

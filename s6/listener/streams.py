@@ -21,6 +21,8 @@ BLOCK_MS: Final = 250
 REST_S: Final = 0.02
 COUNT: Final = 200
 SCAN_S: Final = 0.25
+RECENT_MS: Final = 2_000
+RECENT: Final = 1_000
 
 
 class Entry(NamedTuple):
@@ -128,13 +130,16 @@ class TailReader:
         self._last: dict[str, str] = {}
 
     def read(self, names: list[str], ending: threading.Event) -> list[Entry]:
-        """New entries, waiting a little for some; of a stream met for the first time its newest ones."""
+        """New entries, waiting a little for some; of a stream met for the first time its newest ones.
+
+        Those are of the last two seconds at least: a new symbol's stream is met a moment after it began.
+        """
         found: list[Entry] = []
         for name in names:
             if name not in self._last:
-                newest = self._redis.xrevrange(name, count=self._backlog)
-                self._last[name] = newest[0][0] if newest else "0-0"
-                found += [Entry(name, i, f) for i, f in reversed(newest)]
+                begun = self._newest(name)
+                self._last[name] = begun[-1].entry_id if begun else "0-0"
+                found += begun
         if found or not names:
             if not names:
                 ending.wait(REST_S)
@@ -143,6 +148,14 @@ class TailReader:
         for entry in found:
             self._last[entry.stream] = entry.entry_id
         return found
+
+    def _newest(self, name: str) -> list[Entry]:
+        newest = self._redis.xrevrange(name, count=self._backlog)
+        if newest:
+            since = max(0, int(newest[0][0].partition("-")[0]) - RECENT_MS)
+            recent = self._redis.xrange(name, min=since, count=RECENT)
+            newest = max(newest, recent[::-1], key=len)
+        return [Entry(name, i, f) for i, f in reversed(newest)]
 
     def forget(self) -> None:
         """Begin anew: Redis may have lost what was read."""

@@ -29,6 +29,7 @@ class IndexKeeper(threading.Thread):
         state: State,
         bundles: BundleSource,
         index: TriggerIndex,
+        hints: Hints,
         ending: threading.Event,
     ) -> None:
         super().__init__(name="index", daemon=True)
@@ -36,6 +37,7 @@ class IndexKeeper(threading.Thread):
         self._state = state
         self._bundles = bundles
         self._index = index
+        self._hints = hints
         self._ending = ending
 
     def run(self) -> None:
@@ -79,7 +81,11 @@ class IndexKeeper(threading.Thread):
         found = [loaded.position for loaded in self._state.load_many(ids) if loaded is not None]
         views = self._state.markets({p.symbol for p in found})
         for position in found:
-            self._index.put(position, bundle, views[position.symbol].features)
+            late = self._index.put(position, bundle, views[position.symbol].features)
+            for move in late:
+                self._state.put_crossing(position.position_id, move.mark, move.at)
+            if late:
+                self._hints.evaluate(position.position_id)
 
 
 class RestWatch(threading.Thread):
