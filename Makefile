@@ -19,7 +19,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'S6 needs Python 3.11 or newer; name one: make PYTHON=python3.12' >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { echo 'no virtual environment: is the package python3-venv installed?' >&2; exit 1; }
 	@echo 'installing into .venv …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 run: $(READY) ## start the whole system on embedded parts [CANDLES=file.csv] [SPEED=60]
