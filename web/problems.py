@@ -89,7 +89,7 @@ def unavailable(code: str, detail: str, retry_after_s: int = 1) -> Problem:
 def invalid(*faults: FieldFault) -> Problem:
     """422, naming each field at fault."""
     names = ", ".join(str(fault["field"]) for fault in faults)
-    return Problem(422, "VALIDATION", f"not as it should be: {names}", errors=faults)
+    return Problem(422, "INVALID", f"not as it should be: {names}", errors=faults)
 
 
 def from_validation(error: ValidationError, whole: str = "body") -> Problem:

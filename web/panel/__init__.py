@@ -84,7 +84,7 @@ def manage(position_id: str) -> AnyResponse:
     def act(the_house: House, caller: Caller) -> str:
         action = request.form.get("action", "")
         if action not in _ACTIONS:
-            raise Problem(422, "VALIDATION", "choose one of the actions")
+            raise Problem(422, "INVALID", "choose one of the actions")
         loaded = the_house.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
         if loaded is None:
             raise not_found(f"there is no position {position_id[:80]}")
@@ -152,7 +152,7 @@ def _sentence(problem: Problem) -> str:
 def _note(field: str) -> str:
     text = " ".join(request.form.get(field, "").split())
     if len(text) > _LONGEST_NOTE:
-        raise Problem(422, "VALIDATION", f"a note may have {_LONGEST_NOTE} characters at most")
+        raise Problem(422, "INVALID", f"a note may have {_LONGEST_NOTE} characters at most")
     return text
 
 

@@ -91,7 +91,7 @@ def test_a_field_at_fault_422(operator: FlaskClient, told: Told, change: dict[st
     response = operator.post("/positions/manage", json=MANAGE | change)
     assert response.status_code == 422
     problem = told(response)
-    assert problem["code"] == "VALIDATION"
+    assert problem["code"] == "INVALID"
     assert [error["field"] for error in problem["errors"]] == [field]
     assert problem["errors"][0]["message"]
 

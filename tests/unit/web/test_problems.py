@@ -55,7 +55,7 @@ def test_wrong_methods_and_paths(anyone: FlaskClient, told: Told, method: str, p
     [
         (NotFound("p-1"), 404, "NOT_FOUND"),
         (Busy("p-1"), 409, "BUSY"),
-        (Mismatch({"symbol": "the position's is ETHUSDT"}), 422, "VALIDATION"),
+        (Mismatch({"symbol": "the position's is ETHUSDT"}), 422, "INVALID"),
         (StateUnavailable("no bundle is in force yet"), 503, "STATE_UNAVAILABLE"),
         (RedisDown("10.0.0.7:6379 refused"), 503, "STATE_UNAVAILABLE"),
         (StoreUnavailable("locked"), 503, "STORE_UNAVAILABLE"),
