@@ -60,7 +60,8 @@ def book(
         _check(position, result, opens)
     order = _order(position, known, result)
     increment, price, fee = _increment(known, result)
-    if known is not None and not increment and not fee and order.status == known.status:
+    news = increment or fee or known is None or order.status != known.status
+    if not news and not (result.status == "CANCEL_REJECTED" and order.live):  # who cancelled waits for that word
         return None
     mark = mark or (price if increment else (position.mark if position else price))
     if position is None or (opens and increment and not position.is_open):

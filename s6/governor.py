@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -68,6 +69,10 @@ class Governor:
         except LockLost:
             self._overrun(position_id)
             return Outcome("BUSY")
+        except StateUnavailable:
+            with suppress(StateUnavailable):
+                self._state.unlock(keys.lock(position_id), token)  # else the next one waits for the lock's TTL
+            raise
         if not self._state.unlock(keys.lock(position_id), token):
             self._overrun(position_id)
         self.follow(position_id, outcome)

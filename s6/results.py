@@ -84,7 +84,7 @@ class Results:
             cause=f"{result.kind} {result.status}",
             about=booking.order,
             orders=(booking.order, *step.orders),
-            events=(*booking.events, *step.events),
+            events=(*step.events, *booking.events),  # a stop is accepted before it fills
             quotas=booking.quotas,
         )
         if written is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
@@ -172,13 +172,17 @@ class RedisState:
             raise StateUnavailable(f"Redis: {error}") from error
 
     def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
-        token = secrets.token_hex(16)
-        with _asking():
+        key, token = keys.lock(position_id), secrets.token_hex(16)
+        try:
             pipe = self._redis.pipeline(transaction=False)
-            pipe.set(keys.lock(position_id), token, nx=True, px=ttl_ms)
+            pipe.set(key, token, nx=True, px=ttl_ms)
             pipe.hgetall(keys.state(position_id))
             pipe.hgetall(keys.operation(position_id))
             taken, state, op = pipe.execute()
+        except RedisError as error:
+            with suppress(RedisError):
+                self._release(keys=[key], args=[token])  # it may have been taken: nobody is to wait for its TTL
+            raise StateUnavailable(f"Redis: {type(error).__name__}: {error}") from error
         return (token, _loaded(state, op)) if taken else (None, None)
 
     def unlock(self, key: str, token: str) -> bool:

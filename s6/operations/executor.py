@@ -7,6 +7,7 @@ lock keeps two from asking at once, and the same ids make a repeated request har
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
@@ -84,6 +85,10 @@ class Executor:
         except LockLost:
             self._overrun(position_id)
             return Progress("BUSY", BUSY_MS)
+        except StateUnavailable:
+            with suppress(StateUnavailable):
+                self._state.unlock(keys.lock(position_id), token)  # else the next one waits for the lock's TTL
+            raise
         if not self._state.unlock(keys.lock(position_id), token):
             self._overrun(position_id)
         if progress.kind == "DONE" and loaded is not None and loaded.op is not None:

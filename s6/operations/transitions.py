@@ -69,9 +69,17 @@ def old_one_stays(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
     return Step(p, None, "kept", alerts=alerts, samples=_ended(op, "kept"))
 
 
-def closed_meanwhile(p: Position, op: Operation) -> Step:
-    """The position is flat: nothing is left to do. What was sent and may rest is the clean-up's."""
-    return Step(p, None, "closed", samples=_ended(op, "filled_instead") if op.target else ())
+def closed_meanwhile(p: Position, op: Operation, known: Order | None, now: int) -> Step:
+    """The position is flat: nothing is left to do. What was sent and may rest is the clean-up's.
+
+    ``known`` is the operation's order as the results have left it: they may tell of an acceptance before S4's answer.
+    """
+    samples = _ended(op, "filled_instead") if op.target else ()
+    if op.kind != "STOP_MOVE" or known is None or known.status in ("PENDING", "REJECTED"):
+        return Step(p, None, "closed", samples=samples)
+    p = replace(p, sl_price=known.stop_px, sl_level=max(p.sl_level, op.level))
+    moved = stop_event(replace(p, sl_qty=known.qty), op, known.client_order_id, now)
+    return Step(p, None, "closed", events=(moved,), samples=samples)
 
 
 def nothing_left(p: Position, op: Operation) -> Step:

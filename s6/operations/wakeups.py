@@ -16,7 +16,8 @@ from s6.ports import Sample
 def after_result(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
     """The operation after this result, and what the result alone changes about the stop."""
     if op is not None and op.kind != "CLEANUP" and not p.is_open:
-        return to.closed_meanwhile(p, op)
+        mine = order.client_order_id == op.client_order_id
+        return to.closed_meanwhile(p, op, order if mine else p.order(op.client_order_id), now)
     if op is not None and order.client_order_id == op.target and op.stage != "PLACE":
         return _old_one(p, op, order, result, now)
     if op is not None and op.order is not None and order.client_order_id == op.order.client_order_id:
