@@ -20,6 +20,7 @@ class PaperConfig:
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
+    host: str = "127.0.0.1"
     port: int = 8900
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     market: Literal["walk", "candles", "manual"] = "walk"
@@ -86,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="s6 paper", description="S1, S4, S10 and S12 on paper.")
     add = parser.add_argument
     add("--redis-url", help="where the streams are (redis://, rediss://, redis+cluster://, redis+sentinel://)")
-    add("--port", type=int, help="HTTP port on 127.0.0.1 (8900; 0: a free one)")
+    add("--host", help="address to listen on (127.0.0.1; its control has no password)")
+    add("--port", type=int, help="HTTP port (8900; 0: a free one)")
     add("--symbols", type=_names, help="comma-separated (BTCUSDT,ETHUSDT,SOLUSDT)")
     add("--market", choices=("walk", "candles", "manual"), help="what moves the prices (walk)")
     add("--candles", action="append", default=[], metavar="[SYMBOL=]FILE", help="candle CSV; only such symbols trade")

@@ -67,7 +67,7 @@ class PaperHouse:
         self.approvals = Approvals(ledger=self.ledger, timer=self.timer, auto=_auto(config))
         self.market = None if config.market == "manual" else self._market(specs)
         self.strategy = self._strategy(specs, run) if config.strategy and self.market else None
-        self._server = _listening(self._router(), config.port)
+        self._server = _listening(self._router(), config)
 
     @property
     def url(self) -> str:
@@ -141,11 +141,11 @@ def _auto(config: PaperConfig) -> AutoApproval | None:
     return AutoApproval(config.s6_url, config.approve_token, config.auto_approve_s)
 
 
-def _listening(router: Router, port: int) -> HttpServer:
+def _listening(router: Router, config: PaperConfig) -> HttpServer:
     try:
-        return HttpServer(router, port)
+        return HttpServer(router, config.port, config.host)
     except OSError as error:
-        raise OSError(f"port {port} can't be listened to: {error.strerror}") from error
+        raise OSError(f"port {config.port} can't be listened to: {error.strerror}") from error
 
 
 def _connected(url: str) -> RedisClient:

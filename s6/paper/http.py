@@ -63,10 +63,10 @@ class Router:
 
 
 class HttpServer:
-    """Serves a router on 127.0.0.1; port 0 takes a free one (`port` says which)."""
+    """Serves a router; port 0 takes a free one (`port` says which)."""
 
-    def __init__(self, router: Router, port: int) -> None:
-        self._server = _Server(("127.0.0.1", port), _Connection, router)
+    def __init__(self, router: Router, port: int, host: str = "127.0.0.1") -> None:
+        self._server = _Server((host, port), _Connection, router)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="paper-http", daemon=True
