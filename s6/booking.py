@@ -215,6 +215,8 @@ def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> 
             p = replace(p, add_on_count=p.add_on_count + first, added_qty=p.added_qty + increment, add_ts=result.ts)
         move = f"{p.position_id}:{p.life}:{booking.order.client_order_id}:{booking.order.filled}"
         quotas = (QuotaMove(move, budget(p.market), taken),)
+        if booking.opened:  # an add that came after the close begins a life of which the entry side knows nothing
+            quotas += (QuotaMove(move, concurrency(p.market), Decimal(1)),)
     return replace(booking, position=p, quotas=quotas, warnings=warnings)
 
 
