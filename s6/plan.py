@@ -264,9 +264,11 @@ def _decide(case: _Case, k: Decimal, mark: Decimal) -> StopDecision:
 
 def _stop_move(case: _Case, decision: StopDecision) -> tuple[Action | None, int]:
     """The move to make now, and in how many ms to look again when one waits."""
-    p, price = case.p, decision.price
+    p, price, level = case.p, decision.price, decision.level
     if price is None:
         return None, 0
+    if p.paused and p.sl_price is not None:
+        price, level = p.sl_price, p.sl_level  # it stays where it is; only its quantity may change
     if p.sl_refusals == 1 and p.sl_fallback is not None and p.live_stop is None:
         price = p.sl_fallback
     guard = p.market == "SPOT" or _too_small(case, price)
@@ -279,7 +281,7 @@ def _stop_move(case: _Case, decision: StopDecision) -> tuple[Action | None, int]
     if wait:
         return None, wait
     qty = rules.round_down(p.qty, case.spec.step)
-    return Action("STOP_MOVE", why, qty, p.sl_price, price, decision.level, target=p.sl_order, guard=guard), 0
+    return Action("STOP_MOVE", why, qty, p.sl_price, price, level, target=p.sl_order, guard=guard), 0
 
 
 def _why_move(case: _Case, decision: StopDecision, price: Decimal, guard: bool) -> str:
