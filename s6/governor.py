@@ -12,6 +12,7 @@ from s6.model.bundle import ActiveBundle
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
+from s6.model.types import Phase
 from s6.operations import transitions as to
 from s6.operations.begin import begin, order_of
 from s6.plan import Action, Plan, build_plan
@@ -171,7 +172,8 @@ class Governor:
         """Nothing to send: keep watermarks that moved, let go of closed positions."""
         after = plan.position
         moved = _remembered(after) != _remembered(before)
-        if moved and self._recorder.write(after, None, now, token=token, cause=before.cause) is None:
+        phase: Phase | None = "AFTER" if after.sl_level != before.sl_level else None  # the history shows levels
+        if moved and self._recorder.write(after, None, now, token=token, phase=phase, cause=before.cause) is None:
             return None
         self._used(before.position_id, view)
         if not after.is_open and not any(o.ours for o in after.orders):

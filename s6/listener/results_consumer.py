@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -39,6 +40,7 @@ class ResultsConsumer(threading.Thread):
         self._bundles = bundles
         self._alerts = alerts
         self._ending = ending
+        self._unhandled: deque[Entry] = deque()
         self._claimed_at = 0.0
         self.last_round = time.monotonic()
 
@@ -54,8 +56,11 @@ class ResultsConsumer(threading.Thread):
     def _round(self) -> None:
         bundle = self._bundles.current()
         names = self._streams.names(bundle.symbols if bundle else ())
-        for entry in self._reader.read(names):
-            self._handle(entry, 1)
+        if not self._unhandled:
+            self._unhandled.extend(self._reader.read(names))
+        while self._unhandled:  # in their order: where Redis fails, the very same entry is next
+            self._handle(self._unhandled[0], 1)
+            self._unhandled.popleft()
         if time.monotonic() - self._claimed_at > CLAIM_EVERY_S:
             self._claimed_at = time.monotonic()
             for entry, deliveries in self._reader.left_behind(names, IDLE_MS):
