@@ -1,0 +1,70 @@
+"""The container's health check: whether *this* process is well, whatever may be wrong around it.
+
+``GET /health`` judges the whole system, and would have every container restarted for a neighbour's fault. So here
+``web`` and ``flower`` must answer at all, and the others must have shown a sign of life in Redis not long ago. When Redis
+itself can't be asked, nothing is known against the process.
+
+Usage: healthcheck.py [TYPE]; without one, the type that the entrypoint has noted. Exit code 0 well, 1 not.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+TIMEOUT_S = 4
+
+
+def main(arguments: list[str]) -> int:
+    kind = arguments[0] if arguments else _noted()
+    if kind == "web":
+        return _answers(f"http://127.0.0.1:{os.environ.get('PORT') or 8000}/health")
+    if kind == "flower":
+        return _answers(f"http://127.0.0.1:{os.environ.get('FLOWER_PORT') or 5555}/healthcheck")
+    return _beats(kind) if kind in ("worker", "beat", "listener") else 0
+
+
+def _noted() -> str:
+    note = Path(os.environ.get("TMPDIR") or tempfile.gettempdir()) / "s6-process-type"
+    return note.read_text() if note.exists() else ""
+
+
+def _answers(url: str) -> int:
+    """Any answer is one: 503 of ``/health`` tells of others."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S):
+            return 0
+    except urllib.error.HTTPError:
+        return 0
+    except OSError as error:
+        print(f"{url}: {error}")
+        return 1
+
+
+def _beats(kind: str) -> int:
+    from redis.exceptions import RedisError
+
+    from s6.adapters.redis_client import connect
+    from s6.heart import hearts
+    from s6.settings import load_settings
+
+    try:
+        with connect(load_settings(os.environ).redis) as client:
+            beats = hearts(client)
+    except RedisError as error:
+        print(f"Redis can't be asked: {error}")
+        return 0
+    host = socket.gethostname()
+    if any(beat.role == kind and beat.host == host for beat in beats):
+        return 0
+    print(f"no sign of life of a {kind} on {host}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
