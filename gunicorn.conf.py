@@ -16,6 +16,7 @@ threads = 16
 timeout = 30
 graceful_timeout = 5
 keepalive = 5
+reuse_port = True  # a killed master's child holds the port until it notices; its successor need not wait for that
 accesslog = None
 loglevel = _settings.log_level.lower()
 control_socket_disable = True  # its path is one per user: a second copy would find it taken

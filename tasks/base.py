@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
+from tasks import transport
+
 if TYPE_CHECKING:
     from s6.bootstrap import House
 
+transport.mend()
 app = Celery("s6")
 app.config_from_object("celeryconfig")
 app.conf.imports = (
