@@ -27,6 +27,7 @@ from s6.notify import notify_pending
 from s6.operations.executor import Executor
 from s6.poller import tell_of_neighbour
 from s6.ports import Hints
+from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
 from s6.recording import Recorder
 from s6.relay import Relay
@@ -39,7 +40,7 @@ from s6.treasury import Treasury
 if TYPE_CHECKING:
     from tasks.hints import CeleryHints
 
-SWEEP_LOCK_MS: Final = 60_000
+SWEEP_LOCK_MS: Final = 15_000  # lest a killed worker hold up many sweeps; two at once do no harm
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
     state = RedisState(redis, clock)
     recorder = Recorder(state, alerts, metrics)
     orders = S4Orders(neighbour["s4"])
-    results = Results(state, bundles, recorder, hints, clock, alerts)
+    results = Results(state, bundles, recorder, hints, clock, alerts, Rebuilder(state, store, clock).recover)
     governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
     relay = Relay(state, store, alerts)

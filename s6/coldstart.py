@@ -5,21 +5,22 @@ checked against S4, before S6 calls itself ready (CONTRACT §9.8).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Final
 
-from s6.model.codec import from_fields
-from s6.model.operation import Operation
-from s6.model.position import Order, Position
-from s6.ports import Alerts, Commit, Hints, State
+from s6 import keys
+from s6.model.types import ZERO, Market
+from s6.ports import Alerts, Hints, State
+from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
 from s6.relay import Relay
+from s6.rules.exact import exactly
 from s6.store import Store
 
 log = logging.getLogger(__name__)
 PAGE: Final = 500
+MARKETS: Final[tuple[Market, ...]] = ("FUT", "SPOT")
 
 
 @dataclass(slots=True)
@@ -44,53 +45,42 @@ class ColdStart:
         self._reconciler = reconciler
         self._hints = hints
         self._alerts = alerts
+        self._rebuilder = Rebuilder(state, store, reconciler.clock)
 
     def run(self) -> Report:
         """Raises ``StoreUnavailable``, ``NeighbourUnavailable`` or ``StateUnavailable``: then try again later."""
         report = Report()
-        self._relay.run()  # what still waits belongs to the history that is read next
-        latest = self._store.latest()
-        while shard := list(islice(latest, PAGE)):
-            known = self._state.load_many([str(doc["position_id"]) for doc in shard])
-            lost = (doc for doc, loaded in zip(shard, known, strict=True) if loaded is None)
-            report.rebuilt += sum(map(self._rebuild, lost))
-        if report.rebuilt:
-            text = f"{report.rebuilt} positions were not in Redis and have been rebuilt from the store"
-            self._alerts.raise_alert("WARN", "REBUILT", text)
+        self._relay.run()
+        self._rebuild_lost(report)
+        rebuilt = self._state.rebuilt()
+        self._restore_quotas(rebuilt)
+        for position_id, op_count in rebuilt.items():
+            report.asked += self._reconciler.unrecorded(position_id, op_count)
+            self._state.rebuilt_done(position_id)
         for position_id in self._state.open_ids():
+            self._rebuilder.mend(position_id)
             report.asked += self._reconciler.position(position_id)
             report.checked += 1
             self._hints.evaluate(position_id)
         log.info("cold start: %s", report)
         return report
 
-    def _rebuild(self, latest: Mapping[str, object]) -> bool:
-        """Put one position back, unless somebody just has; with its orders' books: nothing is applied twice."""
-        position_id = str(latest["position_id"])
-        raw = cast(Mapping[str, str], latest["state"])
-        position = replace(from_fields(Position, raw), rev=0)
-        op_raw = cast(Mapping[str, str] | None, latest.get("op"))
-        op = from_fields(Operation, op_raw) if op_raw else None
-        orders = tuple(self._orders_of(position_id))
-        return self._state.commit(Commit(position, op, orders=orders)) is not None
+    def _rebuild_lost(self, report: Report) -> None:
+        latest = self._store.latest()
+        while shard := [str(doc["position_id"]) for doc in islice(latest, PAGE)]:
+            known = self._state.load_many(shard)
+            lost = (position_id for position_id, loaded in zip(shard, known, strict=True) if loaded is None)
+            report.rebuilt += sum(map(self._rebuilder.rebuild, lost))
+        if report.rebuilt:
+            text = f"{report.rebuilt} positions were not in Redis and have been rebuilt from the store"
+            self._alerts.raise_alert("WARN", "REBUILT", text)
 
-    def _orders_of(self, position_id: str) -> Iterator[Order]:
-        """Every order's books, folded over the snapshots: the newest word about each."""
-        books: dict[str, Order] = {}
-        cursor: str | None = None
-        while True:
-            page = self._store.snapshots(position_id=position_id, limit=PAGE, cursor=cursor)
-            for doc in page.items:
-                for order in orders_in(doc):
-                    books[order.client_order_id] = order
-            cursor = page.next_cursor
-            if cursor is None:
-                yield from books.values()
-                return
-
-
-def orders_in(doc: Mapping[str, Any]) -> Iterator[Order]:
-    """The orders a snapshot speaks of, as it has them."""
-    yield from from_fields(Position, doc["state"]).orders
-    if doc.get("order"):
-        yield from_fields(Order, doc["order"])
+    def _restore_quotas(self, rebuilt: dict[str, int]) -> None:
+        """Counters that were lost with the positions get back what those had taken."""
+        found = self._state.load_many(list(rebuilt))
+        held = [loaded.position for loaded in found if loaded is not None and loaded.position.is_open]
+        for market in MARKETS:
+            taken = [p.taken for p in held if p.market == market]
+            with exactly():
+                self._state.restore_quota(keys.budget(market), sum(taken, ZERO))
+                self._state.restore_quota(keys.concurrency(market), ZERO + len(taken))

@@ -11,6 +11,8 @@ OUTBOX: Final = "s6:outbox"
 SWEEP_LAST: Final = "s6:sweep:last"
 PARKED: Final = "s6:parked"
 ADDS_AT_WORK: Final = "s6:adds"
+REBUILT: Final = "s6:rebuilt"
+RECONCILED: Final = "s6:reconciled"
 CHANGED: Final = "s6:changed"
 
 

@@ -109,7 +109,7 @@ def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode:
     p = observe(position, view, bundle, now)
     spec = bundle.symbols.get(p.symbol)
     if not p.is_open:
-        return Plan(p, _cleanup(p))
+        return _cleanup(p, now)
     fut, spot = bundle.fut(p.symbol), bundle.spot(p.symbol)
     rule = fut if p.market == "FUT" else spot
     if spec is None or rule is None or p.mark <= 0 or not p.qty:
@@ -142,11 +142,15 @@ def _acting(case: _Case, decision: StopDecision) -> Plan:
         actions.append(downgrade)
     move, wait = _stop_move(case, decision)
     recheck = min((w for w in (recheck, wait) if w), default=0)
+    strays = _strays(p, case.now)
+    if move is not None and p.live_stop is None and not p.sl_failures:
+        actions += strays  # they go first, lest two stops live side by side
+        strays = []
     if move is not None:
         actions.append(move)
     elif decision.price == p.sl_price and decision.level > p.sl_level:
         p = replace(p, sl_level=decision.level)
-    actions += _strays(p)
+    actions += strays
     if not p.paused and not p.working and case.now >= p.hold_until:
         actions += [a for a in (_take_profit(case), None if downgrade else _add(case)) if a is not None]
     if _stagnates(case):
@@ -371,12 +375,17 @@ def _stagnates(case: _Case) -> bool:
     return case.now - p.best_ts >= rule.after_ms and abs(p.roe) < rule.abs_roe_below
 
 
-def _strays(p: Position) -> list[Action]:
+def _strays(p: Position, now: int) -> list[Action]:
     """Stops of ours beside the one that counts: left by an earlier life, or come late."""
+    if now < p.sl_not_before:
+        return []
     stops = (o.client_order_id for o in p.orders if o.ours and o.kind == "SL")
     return [Action("CLEANUP", "STRAY_STOP", target=name) for name in stops if name != p.sl_order]
 
 
-def _cleanup(p: Position) -> tuple[Action, ...]:
-    """Nothing of ours may outlive the position."""
-    return tuple(Action("CLEANUP", "CLOSED", target=o.client_order_id) for o in p.orders if o.ours)
+def _cleanup(p: Position, now: int) -> Plan:
+    """Nothing of ours may outlive the position. A cancel that S4 would not carry out is tried again after a while."""
+    mine = tuple(Action("CLEANUP", "CLOSED", target=o.client_order_id) for o in p.orders if o.ours)
+    if mine and now < p.sl_not_before:
+        return Plan(p, (), p.sl_not_before - now)
+    return Plan(p, mine)

@@ -176,6 +176,27 @@ class State(Protocol):
 
     def outbox_size(self) -> int: ...
 
+    # what Redis has lost
+    def may_be_lost(self, position_id: str) -> bool:
+        """Whether a position that isn't there may have been: an index names it, or Redis was emptied lately."""
+
+    def doubt(self) -> None:
+        """Have everything reconciled anew."""
+
+    def torn(self, position_id: str) -> bool:
+        """Whether some of an existing position's keys are gone."""
+
+    def note_rebuilt(self, position_id: str, op_count: int) -> None:
+        """Remember a position that is put back from the store, until ``rebuilt_done``, and its last known operation."""
+
+    def rebuilt(self) -> dict[str, int]:
+        """Positions put back from the store that have not been looked after yet, with what was noted."""
+
+    def rebuilt_done(self, position_id: str) -> None: ...
+
+    def restore_quota(self, key: str, lost: Decimal) -> None:
+        """Add what rebuilt positions had taken to a counter that was lost with them; nothing when it wasn't lost."""
+
     # budgets and modes
     def quota(self, key: str) -> Decimal: ...
 

@@ -11,7 +11,7 @@ from s6.ports import Alerts, Cleared, Doc, State
 from s6.store import Store, StoreConflict, StoreError, StoreRefused
 
 LOCK: Final = "lock:relay"
-LOCK_MS: Final = 30_000
+LOCK_MS: Final = 10_000
 POSITIONS: Final = 400
 EACH: Final = 50
 BACKLOG: Final = 50_000

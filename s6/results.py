@@ -6,7 +6,8 @@ that reads the position afterwards sees them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -19,7 +20,9 @@ from s6.model.wire import MalformedMessage, OrderResult
 from s6.operations.wakeups import after_result
 from s6.ports import Alerts, BundleSource, Clock, Hints, State
 from s6.recording import Recorder
+from s6.store import StoreError
 
+log = logging.getLogger(__name__)
 PARK_MS: Final = 60_000
 ONCE: Final = 64
 Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
@@ -30,8 +33,17 @@ class Contended(Exception):
 
 
 class Results:
+    """``recover`` puts back a position that Redis has lost, if it can (``s6.rebuild``); may raise ``StoreError``."""
+
     def __init__(
-        self, state: State, bundles: BundleSource, recorder: Recorder, hints: Hints, clock: Clock, alerts: Alerts
+        self,
+        state: State,
+        bundles: BundleSource,
+        recorder: Recorder,
+        hints: Hints,
+        clock: Clock,
+        alerts: Alerts,
+        recover: Callable[[str], bool] | None = None,
     ) -> None:
         self._state = state
         self._bundles = bundles
@@ -39,6 +51,7 @@ class Results:
         self._hints = hints
         self._clock = clock
         self._alerts = alerts
+        self._recover = recover
 
     def apply(self, result: OrderResult, raw: Mapping[str, str], *, hint: bool = True) -> Applied:
         """Book it, wake what waits for it, and have the position evaluated.
@@ -53,7 +66,7 @@ class Results:
                 return self._park(result, raw)
             if applied is not None:
                 if applied == "APPLIED" and result.kind == "ENTRY":
-                    self._unpark(result.position_id)
+                    self.unpark(result.position_id)
                 return applied
         raise Contended(result.position_id)
 
@@ -61,6 +74,8 @@ class Results:
         """One attempt; None when somebody else wrote first."""
         now = self._clock.now_ms()
         loaded = self._state.load(result.position_id)
+        if loaded is None and self._recovered(result.position_id):
+            return None
         position, op = loaded if loaded else (None, None)
         known = self._known(position, result)
         bundle = self._bundles.current()
@@ -95,6 +110,14 @@ class Results:
             self._hint(written, op, step.op)
         return "APPLIED"
 
+    def _recovered(self, position_id: str) -> bool:
+        """Whether the store gave it back. A store that is away holds up nothing: a new position is to be protected."""
+        try:
+            return self._recover is not None and self._recover(position_id)
+        except StoreError as error:
+            log.warning("%s is taken as Redis has it: %s", position_id, error)
+            return False
+
     def _known(self, position: Position | None, result: OrderResult) -> Order | None:
         if position is None:
             return None
@@ -117,10 +140,11 @@ class Results:
             return "IGNORED"  # an ENTRY without a fill opens nothing and needs nothing
         self._state.park(result.position_id, raw, self._clock.now_ms() + PARK_MS)
         if self._state.load(result.position_id) is not None:
-            self._unpark(result.position_id)  # it was born while we parked
+            self.unpark(result.position_id)  # it was born while we parked
         return "PARKED"
 
-    def _unpark(self, position_id: str) -> None:
+    def unpark(self, position_id: str) -> None:
+        """Apply what waited for the position to be known."""
         for fields in self._state.parked(position_id):
             try:
                 self.apply(OrderResult.read(fields), fields)
@@ -129,8 +153,10 @@ class Results:
             self._state.unpark(position_id, fields)
 
     def give_up_overdue(self) -> int:
-        """Results whose position never came go to the dead letters; how many."""
+        """Results whose position never came go to the dead letters; how many. What may yet be rebuilt is waited for."""
         overdue = self._state.parked_overdue(self._clock.now_ms())
+        if self._recover is not None:
+            overdue = [(name, fields) for name, fields in overdue if not self._state.may_be_lost(name)]
         for position_id, fields in overdue:
             self._alerts.dead_letter("ord:result", "", f"position_id: {position_id} is not known after 60 s", fields)
             self._state.unpark(position_id, fields)

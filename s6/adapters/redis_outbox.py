@@ -24,6 +24,7 @@ CLAIM_MS: Final = 5_000
 EVENTS_KEPT: Final = 100_000
 BATCH: Final = 200
 MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
+NEVER_MS: Final = 9_000_000_000_000_000
 
 
 class RedisOutbox:
@@ -68,12 +69,18 @@ class RedisOutbox:
 
     def _move(self, move: Mapping[str, Any]) -> None:
         """Move a counter by exact decimals, once per id, never below 0."""
-        counter, delta = move["key"], Decimal(move["delta"])
-        now = self._clock.now_ms()
+        self._count(move["key"], move["id"], Decimal(move["delta"]), self._clock.now_ms())
+
+    def restore_quota(self, counter: str, lost: Decimal) -> None:
+        """Exactly once for each time Redis is emptied: the note of it dies with the counter, and never by age."""
+        self._count(counter, "restored", lost, NEVER_MS)
+
+    def _count(self, counter: str, move_id: str, delta: Decimal, ts: int) -> None:
+        oldest = self._clock.now_ms() - MOVES_REMEMBERED_MS
         while True:
             text = self._redis.get(counter) or ""
             new = max(ZERO, Decimal(text or "0") + delta)
-            args = [move["id"], text, plain(new), now, now - MOVES_REMEMBERED_MS]
+            args = [move_id, text, plain(new), ts, oldest]
             if self._quota(keys=[counter, keys.quota_applied(counter)], args=args) != -1:
                 return
 

@@ -286,6 +286,42 @@ class RedisState:
         with _asking():
             self._redis.hset(keys.SWEEP_LAST, mapping={"ts": now})
 
+    # -- what Redis has lost -----------------------------------------------------------------------------------
+
+    def may_be_lost(self, position_id: str) -> bool:
+        with _asking():
+            if not self._redis.exists(keys.RECONCILED):
+                return True
+            return bool(self._redis.zrangebylex(keys.POSITIONS, f"[{position_id}", f"[{position_id}", start=0, num=1))
+
+    def doubt(self) -> None:
+        with _asking():
+            self._redis.delete(keys.RECONCILED)
+
+    def torn(self, position_id: str) -> bool:
+        with _asking():
+            pipe = self._redis.pipeline(transaction=False)
+            for name in (keys.ladder, keys.adds, keys.orders):
+                pipe.exists(name(position_id))
+            return not all(pipe.execute())
+
+    def note_rebuilt(self, position_id: str, op_count: int) -> None:
+        with _asking():
+            if self._redis.hget(keys.REBUILT, position_id) is None:
+                self._redis.hset(keys.REBUILT, mapping={position_id: op_count})
+
+    def rebuilt(self) -> dict[str, int]:
+        with _asking():
+            return {str(name): int(count) for name, count in self._redis.hgetall(keys.REBUILT).items()}
+
+    def rebuilt_done(self, position_id: str) -> None:
+        with _asking():
+            self._redis.hdel(keys.REBUILT, position_id)
+
+    def restore_quota(self, key: str, lost: Decimal) -> None:
+        with _asking():
+            self._outbox.restore_quota(key, lost)
+
     # -- budgets -----------------------------------------------------------------------------------------------
 
     def quota(self, key: str) -> Decimal:

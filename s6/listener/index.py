@@ -12,6 +12,7 @@ from sortedcontainers import SortedList
 from s6.model.bundle import ActiveBundle
 from s6.model.market import Features
 from s6.model.position import Position
+from s6.rules import round_down
 from s6.triggers import triggers
 
 REMEMBERED: Final = 100
@@ -37,6 +38,7 @@ class TriggerIndex:
         self._prices: dict[str, SortedList[tuple[Decimal, str]]] = {}
         self._of: dict[str, tuple[str, frozenset[Decimal]]] = {}
         self._moves: dict[str, deque[Move]] = {}
+        self._bare: set[str] = set()
 
     def put(self, position: Position, bundle: ActiveBundle, features: Features) -> list[Move]:
         """Replace what is known of this position; a closed one leaves.
@@ -46,6 +48,7 @@ class TriggerIndex:
         wanted = frozenset(triggers(position, bundle, features))
         name = position.position_id
         with self._lock:
+            (self._bare.add if _is_bare(position, bundle) else self._bare.discard)(name)
             symbol, had = self._of.pop(name, (position.symbol, frozenset()))
             prices = self._prices.setdefault(symbol, SortedList())
             for price in had:
@@ -61,10 +64,16 @@ class TriggerIndex:
     def keep_only(self, names: set[str]) -> None:
         """Drop whatever isn't open any more."""
         with self._lock:
+            self._bare &= names
             for name in [n for n in self._of if n not in names]:
                 symbol, had = self._of.pop(name)
                 for price in had:
                     self._prices[symbol].discard((price, name))
+
+    def bare(self) -> set[str]:
+        """Ids of open positions whose stop is missing or of another quantity than is held."""
+        with self._lock:
+            return set(self._bare)
 
     def crossed(self, symbol: str, before: Decimal | None, mark: Decimal, at: int = 0) -> set[str]:
         """Ids with a trigger between the last mark and this one (this one included). Without a last mark: none.
@@ -81,3 +90,13 @@ class TriggerIndex:
             if not prices:
                 return set()
             return {name for price, name in prices.irange((low, ""), (high, "\U0010ffff")) if move.crosses(price)}
+
+
+def _is_bare(p: Position, bundle: ActiveBundle) -> bool:
+    """Whether the position owes itself a stop; what S6 guards itself has none at S4."""
+    spec = bundle.symbols.get(p.symbol)
+    if not p.is_open or spec is None:
+        return False
+    if p.market == "SPOT" or p.self_guarded:
+        return p.sl_price is None
+    return p.live_stop is None or p.sl_qty != round_down(p.qty, spec.step)

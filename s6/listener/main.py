@@ -93,6 +93,6 @@ def _threads(house: House, ending: threading.Event) -> list[threading.Thread]:
         Reconciliation(house, ending),
         *readers,
         IndexKeeper(blocking, state, bundles, index, house.hints, ending),
-        RestWatch(state, house.hints, house.clock, ending),
+        RestWatch(state, house.hints, house.clock, ending, index),
         Poller(house.redis, urls, house.breaker, house.gate, bundles, house.alerts, house.metrics, house.clock),
     ]

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.bootstrap import House
+from s6.heart import hearts
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 
 log = logging.getLogger(__name__)
-DONE: Final = "s6:reconciled"
+DONE: Final = keys.RECONCILED
 LOCK: Final = "lock:reconcile"
-LOCK_MS: Final = 60_000
+#: Short, lest a killed listener hold up its successor; two at once do no harm.
+LOCK_MS: Final = 10_000
+BEGUN: Final = "s6:reconciling"
 LOOK_S: Final = 1.0
+#: A listener whose heart was heard so lately is taken for alive.
+HEARD_MS: Final = 2_500
 
 
 class Reconciliation(threading.Thread):
-    """Governing goes on meanwhile: only ``/health`` waits for it."""
+    """Governing goes on meanwhile: only ``/health`` waits for it.
+
+    The note of a former life is worth nothing to a listener that comes up alone: it is withdrawn first.
+    """
 
     def __init__(self, house: House, ending: threading.Event) -> None:
         super().__init__(name="reconciliation", daemon=True)
@@ -28,6 +38,7 @@ class Reconciliation(threading.Thread):
         self._redis: Any = house.redis
         self._ending = ending
         self._first = True
+        self._begun = False
 
     def run(self) -> None:
         while not self._ending.is_set():
@@ -37,18 +48,30 @@ class Reconciliation(threading.Thread):
     def look(self) -> None:
         """Reconcile if that is due; what can't be done now is tried again with the next look."""
         try:
+            if not self._begun:
+                self._withdraw()
+                self._begun = True
             if self._first or not self._redis.exists(DONE):
                 self._reconcile()
         except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
             log.warning("not reconciled yet: %s", error)
+
+    def _withdraw(self) -> None:
+        since = self._house.clock.now_ms() - HEARD_MS
+        others = (h for h in hearts(self._redis) if h.role == "listener" and h.pid != os.getpid())
+        if not any(heart.ts >= since for heart in others):
+            self._redis.delete(DONE)
 
     def _reconcile(self) -> None:
         token = self._house.state.lock(LOCK, LOCK_MS)
         if token is None:
             return
         try:
+            self._redis.set(BEGUN, token)
             self._house.alerts.restore_standing()
             report = self._house.coldstart.run()
+            if self._redis.get(BEGUN) != token:  # Redis was emptied meanwhile, or another has begun after us
+                return
             self._redis.set(DONE, str(self._house.clock.now_ms()))
             self._first = False
             log.info("reconciled: %s", report)

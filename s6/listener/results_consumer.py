@@ -18,8 +18,8 @@ from s6.results import Contended, Results
 
 log = logging.getLogger(__name__)
 PREFIX: Final = "ord:result:"
-CLAIM_EVERY_S: Final = 1.0
-IDLE_MS: Final = 2_000
+CLAIM_EVERY_S: Final = 0.5
+IDLE_MS: Final = 1_000
 DELIVERIES: Final = 5
 
 

@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.listener.index import TriggerIndex
+from s6.model.bundle import ActiveBundle
+from s6.model.position import Position
 from s6.ports import BundleSource, Clock, Hints, State, StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class IndexKeeper(threading.Thread):
         self._index = index
         self._hints = hints
         self._ending = ending
+        self._missing: set[str] = set()
+        self._doubted: set[str] = set()
 
     def run(self) -> None:
         while not self._ending.is_set():
@@ -70,15 +74,31 @@ class IndexKeeper(threading.Thread):
 
     def _refresh(self) -> None:
         ids = list(self._state.open_ids())
+        missing = set(ids)
         for start in range(0, len(ids), SHARD):
-            self._put(ids[start : start + SHARD])
+            missing -= self._put(ids[start : start + SHARD])
         self._index.keep_only(set(ids))
+        self._doubt(missing)
 
-    def _put(self, ids: list[str]) -> None:
+    def _doubt(self, missing: set[str]) -> None:
+        """Positions that the index names and Redis lacks, twice in a row (a birth may be under way), were lost."""
+        lost = (missing & self._missing) - self._doubted
+        self._missing = missing
+        self._doubted = (self._doubted & missing) | lost
+        if lost:
+            log.error("%s positions are missing from Redis, %s among them: reconciling", len(lost), min(lost))
+            self._state.doubt()
+
+    def _put(self, ids: list[str]) -> set[str]:
+        """Index these positions; the ids of those there are."""
+        loaded = self._state.load_many(ids)
+        found = [each.position for each in loaded if each is not None]
         bundle = self._bundles.current()
-        if bundle is None:
-            return
-        found = [loaded.position for loaded in self._state.load_many(ids) if loaded is not None]
+        if bundle is not None:
+            self._index_all(found, bundle)
+        return {position.position_id for position in found}
+
+    def _index_all(self, found: list[Position], bundle: ActiveBundle) -> None:
         views = self._state.markets({p.symbol for p in found})
         for position in found:
             late = self._index.put(position, bundle, views[position.symbol].features)
@@ -89,15 +109,22 @@ class IndexKeeper(threading.Thread):
 
 
 class RestWatch(threading.Thread):
-    """Operations that stand still get another hint: the second line behind Celery's own retries, before the sweep."""
+    """What stands still gets another hint: operations, and positions without their stop (``index`` knows of those).
 
-    def __init__(self, state: State, hints: Hints, clock: Clock, ending: threading.Event) -> None:
+    The second line behind Celery's own retries, before the sweep: hints die with the worker that took them.
+    """
+
+    def __init__(
+        self, state: State, hints: Hints, clock: Clock, ending: threading.Event, index: TriggerIndex | None = None
+    ) -> None:
         super().__init__(name="at-rest", daemon=True)
         self._state = state
         self._hints = hints
         self._clock = clock
         self._ending = ending
+        self._index = index
         self._standing: dict[str, tuple[object, ...]] = {}
+        self._bare: set[str] = set()
 
     def run(self) -> None:
         while not self._ending.wait(AT_REST_EVERY_S):
@@ -119,3 +146,6 @@ class RestWatch(threading.Thread):
             if self._standing.get(name) == standing[name] and op.at_rest(now):
                 self._hints.resume(name, op)
         self._standing = standing
+        bare = self._index.bare() if self._index is not None else set()
+        self._hints.evaluate_many(sorted((bare & self._bare) - standing.keys()))
+        self._bare = bare

@@ -149,14 +149,14 @@ class Position:
 
     def silent(self, now: int, patience_ms: int) -> tuple[str, ...]:
         """Orders of ours that S4 must be asked about: market orders it accepted and has said nothing final of for too
-        long and, once it refused an EXIT, the stop as well (it may have closed the position)."""
+        long and, once it refused an EXIT, the stop as well (it may have closed the position). With no operation in
+        flight also any order not accepted yet: its operation was lost."""
         return tuple(
             o.client_order_id
             for o in self.orders
             if o.ours
-            and o.status != "PENDING"
             and now - o.sent_ts > patience_ms
-            and (o.type == "MARKET" or self.exit_not_before)
+            and (o.type == "MARKET" or o.status == "PENDING" or self.exit_not_before)
         )
 
     def with_order(self, order: Order) -> tuple[Order, ...]:

@@ -14,6 +14,9 @@ from s6.rules.exact import exactly
 ORDER_KIND: dict[str, OrderKind] = {"TP_PARTIAL": "TP", "ADD": "ADD", "RISK_DOWNGRADE": "REDUCE", "EXIT": "EXIT"}
 _PREFIX = {"STOP_MOVE": "SL", "TP_PARTIAL": "TP", "ADD": "ADD", "RISK_DOWNGRADE": "RED", "EXIT": "EX", "CLEANUP": "CX"}
 
+ORDER_PREFIXES = tuple(prefix for kind, prefix in _PREFIX.items() if kind != "CLEANUP")
+"""What the ids of orders begin with."""
+
 
 def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tuple[Position, Operation]:
     """The operation for this action, and the position that has counted it."""

@@ -1,0 +1,49 @@
+"""One campaign from start to verdict."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from s6.adapters.redis_client import connect
+from s6.paper.history import read_ledger
+from s6.store import open_store
+from tests.chaos.campaign import Campaign, Script, quiet
+from tests.chaos.report import report
+from tests.chaos.verdict import verdict
+from tests.support.waiting import wait_for
+
+
+def trial(folder: Path, script: Script) -> None:
+    """Raises ``AssertionError`` with everything that was not as it must be; prints the figures either way."""
+    began = time.monotonic()
+    with Campaign(folder, script) as campaign:
+        campaign.rage()
+        client: Any = connect(campaign.redis.url(0))
+        with client as redis, closing(open_store(campaign.s6.env["S6_STORE_URL"])) as store:
+            _settle(redis)
+            records = read_ledger(campaign.ledger)
+            faults = verdict(records, redis, store)
+            print("\n" + report(campaign, records, redis, time.monotonic() - began))
+        faults += [f"ended by itself: {text}" for text in campaign.figures.died]
+        assert not faults, f"seed {script.seed}: {len(faults)} faults\n" + "\n".join(faults[:40])
+
+
+def _settle(redis: Any) -> None:
+    """Wait until S6 has been at rest for a while."""
+    last = ""
+    since = time.monotonic()
+
+    def at_rest() -> bool:
+        nonlocal last, since
+        last = quiet(redis)
+        if last:
+            since = time.monotonic()
+        return time.monotonic() - since > 4
+
+    try:
+        wait_for(at_rest, 60, "S6 at rest", every=0.25)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {last}") from None
