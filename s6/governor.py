@@ -20,7 +20,7 @@ from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, Loaded, LockLost,
 from s6.recording import Recorder
 from s6.rules.exact import exactly
 
-LOCK_MS: Final = 5_000
+LOCK_MS: Final = 4_000
 BUSY_MS: Final = 40
 ROUNDS: Final = 32
 OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_BUNDLE"]

@@ -16,8 +16,9 @@ from s6.plan import Action, Plan
 from s6.ports import BundleSource, Clock, Hints, Loaded, LockLost, State, StateUnavailable
 from s6.recording import Recorder
 
-LOCK_MS: Final = 5_000
+LOCK_MS: Final = 4_000
 RETRY_AFTER_S: Final = 1
+NOTE_TRIES: Final = 64
 
 
 class NotFound(Exception):
@@ -116,6 +117,17 @@ class Manager:
         if outcome is not None:
             self._governor.follow(position_id, outcome)
         return view
+
+    def note(self, position_id: str, cause: str) -> None:
+        """Put people's word about a position into its history; nothing where there is no such position.
+
+        Needs no lock: the position stays as it is. Raises ``StateUnavailable``.
+        """
+        for _ in range(NOTE_TRIES):
+            loaded = self._state.load(position_id)
+            if loaded is None or self._write(loaded.position, loaded.op, "", cause[:500]) is not None:
+                return
+        raise StateUnavailable(f"{position_id} kept changing")
 
     def _plan(self, loaded: Loaded) -> PlanView:
         bundle = self._bundles.current()

@@ -34,7 +34,7 @@ from s6.ports import (
 from s6.recording import Recorder
 from s6.results import Results
 
-LOCK_MS: Final = 5_000
+LOCK_MS: Final = 4_000
 BUSY_MS: Final = 25
 STALE_MS: Final = 10_000
 REFUSED_AGAIN_MS: Final = 1_000
