@@ -34,7 +34,7 @@ PROBES: Final = 2
 HOLD_MS: Final = 7_000
 #: Failures further apart than this are not in a row.
 FORGET_MS: Final = 60_000
-CACHE_S: Final = 0.25
+CACHE_S: Final = 0.05
 #: How often a healthy neighbour's entry is rewritten by calls, for its latency to be seen.
 REFRESH_S: Final = 2.0
 
@@ -104,7 +104,7 @@ class SharedBreaker:
         return self.state(name).down
 
     def state(self, name: str) -> NeighbourState:
-        """The neighbour's state, no older than 0.25 s."""
+        """The neighbour's state, no older than 50 ms."""
         with self._lock:
             read_at, state = self._known.get(name, (float("-inf"), NeighbourState()))
         if time.monotonic() - read_at < CACHE_S:
