@@ -89,6 +89,17 @@ class House:
         if self.settings.notify_urls:
             notify_pending(self.redis, self.settings.notify_urls)
 
+    def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
+        """Acknowledge an alert, which then stands no more; one about a position leaves a word in its timeline.
+
+        The alert as it is; None: no such one. Again: nothing more happens. Raises ``RedisError``, ``StateUnavailable``.
+        """
+        known = self.alerts.get(alert_id)
+        if known is not None and known["ack"] is None and known["position_id"]:
+            said = f"ACK by {by}: {note or known['detail']} ({known['severity']} {known['code']})"
+            self.manager.note(str(known["position_id"]), said)
+        return self.alerts.ack(alert_id, by=by, note=note)
+
     def health(self) -> dict[str, object]:
         """The body of ``GET /health``."""
         return self.reporter.report()

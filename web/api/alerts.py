@@ -27,9 +27,10 @@ def list_alerts(call: Call, query: AlertsQuery) -> Reply:
 def acknowledge_alert(call: Call, alert_id: str, body: AckRequest) -> Reply:
     """Acknowledge an alert.
 
-    A FATAL one no longer stands then, and new risk may be taken again. Acknowledging twice changes nothing.
+    A FATAL one no longer stands then, and new risk may be taken again. Acknowledging twice changes nothing. What was
+    said about a position's alert stands in the position's timeline too.
     """
-    alert = call.house.alerts.ack(alert_id, by=body.by, note=body.note)
+    alert = call.house.acknowledge(alert_id, by=body.by, note=body.note)
     if alert is None:
         raise not_found(f"there is no alert {alert_id[:80]}")
     return Reply(alert)

@@ -103,7 +103,7 @@ def manage(position_id: str) -> AnyResponse:
 @blueprint.post("/panel/alerts/<alert_id>/ack")
 def acknowledge(alert_id: str) -> AnyResponse:
     def act(the_house: House, caller: Caller) -> str:
-        if the_house.alerts.ack(alert_id, by=caller.name, note=_note("note")) is None:
+        if the_house.acknowledge(alert_id, by=caller.name, note=_note("note")) is None:
             raise not_found("this alert is gone")
         return "Acknowledged."
 

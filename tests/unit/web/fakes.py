@@ -328,5 +328,8 @@ class FakeHouse:
     treasury: FakeTreasury = field(default_factory=FakeTreasury)
     report: dict[str, object] = field(default_factory=lambda: dict(HEALTHY))
 
+    def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
+        return self.alerts.ack(alert_id, by=by, note=note)
+
     def health(self) -> dict[str, object]:
         return self.report
