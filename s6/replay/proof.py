@@ -41,9 +41,12 @@ SILENT: Final = frozenset(
         "sl_qty",
         "op_count",
         "cause",
+        "hold_until",
+        "sl_not_before",
     }
 )
-"""What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation."""
+"""What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation, and what a
+rebuild after a loss of Redis puts off."""
 
 ATTEMPTS: Final = 50
 OUTBOX_READ: Final = 100_000
@@ -135,7 +138,8 @@ def _joined(stored: Iterable[Doc], waiting: Iterable[Doc]) -> Iterator[Doc]:
 def _against(step: Step, live: Live) -> list[str]:
     """The last snapshot against the live state: equal in all when nothing was written since, else in what is held."""
     p, op = live.loaded
-    unmoved = p.rev == step.position.rev
+    then = step.position
+    unmoved = (p.rev, p.ts, p.op_count) == (then.rev, then.ts, then.op_count)  # rev begins anew after a rebuild
     names = [field.name for field in fields(Position) if unmoved or field.name not in SILENT]
     found = differences(step.position, p, names, f"of snapshot {step.seq}")
     if unmoved and op != step.op:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,9 @@ from s6.adapters.redis_state import RedisState
 from s6.clock import SystemClock
 from s6.model.operation import Operation
 from s6.ports import Commit
+from s6.rebuild import Rebuilder
 from s6.replay.proof import Proof, prove, read_live
+from s6.store import open_store
 from tests.unit.replay.stories import Story, whole_life
 
 
@@ -97,6 +101,16 @@ def test_the_operation_in_flight_counts(redis_client: RedisClient) -> None:
 def test_a_position_that_redis_lost(redis_client: RedisClient) -> None:
     assert read_live(redis_client, "p1") is None
     assert proof(redis_client, whole_life()).faults == ("Redis has no live state of it (pos:state)",)
+
+
+def test_it_holds_once_redis_has_lost_the_position_and_has_it_back(redis_client: RedisClient, tmp_path: Path) -> None:
+    story = Story()
+    story.heard("ENTRY", "e1", "0.1", "0.1")
+    with closing(open_store(f"sqlite:///{tmp_path}/s6.db")) as store:
+        store.init()
+        store.write_snapshots(story.docs)
+        assert Rebuilder(RedisState(redis_client, SystemClock()), store, SystemClock()).rebuild("p1")
+    assert proof(redis_client, story).faults == ()
 
 
 def test_many_faults_are_cut(redis_client: RedisClient) -> None:
