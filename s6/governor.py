@@ -37,6 +37,12 @@ class Outcome:
     recheck_ms: int = 0
     silent: tuple[str, ...] = ()
 
+    def following(self, done: list[Action]) -> Outcome:
+        """This outcome, its plan led by what was done at once before it."""
+        if self.plan is None or not done:
+            return self
+        return replace(self, plan=replace(self.plan, actions=(*done, *self.plan.actions)))
+
 
 class Governor:
     def __init__(
@@ -106,14 +112,15 @@ class Governor:
         bundle = self._bundles.current()
         if bundle is None:
             return Outcome("NO_BUNDLE")
+        done: list[Action] = []
         for _ in range(ROUNDS):
             if loaded is None:
                 return Outcome("UNKNOWN")
             if loaded.op is not None:
                 return Outcome("IN_FLIGHT", op=loaded.op)
-            outcome = self._govern(loaded.position, bundle, token, reason)
+            outcome = self._govern(loaded.position, bundle, token, reason, done)
             if outcome is not None:
-                return outcome
+                return outcome.following(done)
             loaded = self._state.load(position_id)
         return Outcome("BUSY")
 
@@ -125,8 +132,10 @@ class Governor:
         mode = self._gate.mode(position.market, view, now)
         return build_plan(position, view, bundle, mode, now), view
 
-    def _govern(self, position: Position, bundle: ActiveBundle, token: str, reason: str) -> Outcome | None:
-        """One round; None: look again (somebody wrote first, or a guard was moved)."""
+    def _govern(
+        self, position: Position, bundle: ActiveBundle, token: str, reason: str, done: list[Action]
+    ) -> Outcome | None:
+        """One round; None: look again (somebody wrote first, or something was ``done`` at once)."""
         plan, view = self.look(Loaded(position, None), bundle)
         plan = replace(plan, position=_in_force(plan.position, bundle))
         self._note_regime(plan, view)
@@ -135,7 +144,8 @@ class Governor:
         if action is None:
             return self._rest(position, plan, view, bundle, now, token)
         if action.type == "STAGNATED" or (action.type == "STOP_MOVE" and action.guard):
-            return self._at_once(position, plan, action, now, token)
+            done += self._at_once(plan, action, now, token)
+            return None
         tick_ts = view.extremes.ts if view.extremes else 0
         after, op = begin(plan.position, action, now, tick_ts)
         orders: tuple[Order, ...] = ()
@@ -181,8 +191,11 @@ class Governor:
         silent = after.silent(now, bundle.execution.cancel_wait_ms)
         return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms, silent=silent)
 
-    def _at_once(self, before: Position, plan: Plan, action: Action, now: int, token: str) -> Outcome | None:
-        """What S6 holds itself happens in the very commit: a guard moved, a position found stagnated."""
+    def _at_once(self, plan: Plan, action: Action, now: int, token: str) -> tuple[Action, ...]:
+        """What S6 holds itself happens in the very commit: a guard moved, a position found stagnated.
+
+        The action, or none when somebody else wrote first.
+        """
         p = plan.position
         if action.type == "STAGNATED":
             after = replace(p, stagnated=True)
@@ -203,8 +216,10 @@ class Governor:
             _, op = begin(p, action, now)
             told = to.stop_event(after, op, f"guard-{number}", now)
         cause = f"{action.type} {action.reason}"
-        self._recorder.write(after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(told,))
-        return None
+        written = self._recorder.write(
+            after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(told,)
+        )
+        return (action,) if written is not None else ()
 
     def _used(self, position_id: str, view: MarketView) -> None:
         if view.extremes is not None:
