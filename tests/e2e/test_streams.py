@@ -1,0 +1,164 @@
+"""Malformed messages of every stream: put aside, told of, and the next message handled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from s6.paper.ledger import now_ms
+from tests.e2e.agreement import agrees
+from tests.e2e.running import D, Running
+from tests.support.waiting import wait_for
+
+
+def put_aside(s6: Running, source: str, mark: str) -> dict[str, str]:
+    """Wait for the dead letter from ``source`` that holds ``mark``, and for its alert."""
+
+    def look() -> dict[str, str] | None:
+        letters = (fields for _, fields in s6.redis.xrange("s6:deadletter"))
+        return next((dict(f) for f in letters if f["source"] == source and mark in f["payload"]), None)
+
+    letter = wait_for(look, 10, f"a dead letter from {source}") or {}
+    assert set(letter) == {"source", "entry_id", "error", "payload"}
+    alert = s6.alert("DEADLETTER", matching=lambda a: source in a["detail"] and letter["entry_id"] in a["detail"])
+    assert alert["severity"] == "WARN"
+    return letter
+
+
+def result(symbol: str, mark: str, /, **fields: Any) -> dict[str, Any]:
+    entry = {
+        "ts": now_ms(),
+        "symbol": symbol,
+        "market": "FUT",
+        "position_id": mark,
+        "client_order_id": f"c-{mark}",
+        "intent_id": f"i-{mark}",
+        "kind": "ENTRY",
+        "side": "BUY",
+        "type": "MARKET",
+        "status": "FILLED",
+        "qty": "0.1",
+        "filled_qty": "0.1",
+        "avg_price": "40000",
+        "leverage": "10",
+    }
+    return {name: value for name, value in {**entry, **fields}.items() if value is not None}
+
+
+BAD_RESULTS: dict[str, dict[str, Any]] = {
+    "no side": {"side": None},
+    "no status": {"status": None},
+    "a status nobody knows": {"status": "DONE"},
+    "qty is no number": {"qty": "much"},
+    "qty is negative": {"qty": "-1"},
+    "qty is infinite": {"qty": "Infinity", "filled_qty": "Infinity"},
+    "price is NaN": {"avg_price": "NaN"},
+    "filled without a price": {"avg_price": None},
+    "more filled than ordered": {"filled_qty": "0.2"},
+    "ts is no number": {"ts": "yesterday"},
+    "a kind nobody knows": {"kind": "HEDGE"},
+    "another symbol's": {"symbol": "OTHERUSDT"},
+    "a market nobody knows": {"market": "OPTION"},
+    "an id that cannot be": {"position_id": "b{a}d"},
+    "leverage zero": {"leverage": "0"},
+}
+
+
+def test_results(s6: Running) -> None:
+    symbol = s6.symbol()
+    stream = f"ord:result:{symbol}"
+    marks = {}
+    for number, (name, fields) in enumerate(BAD_RESULTS.items()):
+        mark = f"bad{number}-{symbol}"
+        marks[name] = mark
+        s6.paper.raw(stream, **result(symbol, mark, **fields))
+    s6.redis.xadd(stream, {"nothing": "of", "this": f"kind-{symbol}"})
+    pid = s6.enter(symbol)
+    s6.protected(pid, price=39_200)
+    for name, mark in marks.items():
+        letter = put_aside(s6, stream, mark)
+        assert letter["error"], name
+        assert s6.state(mark) == {}, name
+    put_aside(s6, stream, f"kind-{symbol}")
+    assert s6.redis.xpending(stream, "s6")["pending"] == 0
+    agrees(s6, pid, symbol)
+
+
+def test_a_result_that_contradicts_its_position(s6: Running) -> None:
+    symbol, other = s6.symbol(), s6.symbol()
+    pid = s6.enter(symbol)
+    s6.protected(pid, price=39_200)
+    s6.paper.raw(f"ord:result:{other}", **result(other, pid, client_order_id="other"))
+    put_aside(s6, f"ord:result:{other}", pid)
+    s6.paper.raw(f"ord:result:{symbol}", **result(symbol, pid, client_order_id="wrong", kind="EXIT", side="BUY"))
+    put_aside(s6, f"ord:result:{symbol}", "wrong")
+    agrees(s6, pid, symbol)
+
+
+@pytest.mark.parametrize("mark", ["", "0", "-1", "NaN", "1e999", "forty"])
+def test_ticks(s6: Running, mark: str) -> None:
+    symbol = s6.symbol()
+    pid = s6.enter(symbol)
+    s6.protected(pid, price=39_200)
+    s6.redis.xadd(f"mkt:{symbol}", {"ts": now_ms(), "mark": mark, "bid": "1", "ask": "1", "of": f"t-{symbol}"})
+    s6.redis.xadd(f"mkt:{symbol}", {"ts": "now", "mark": "40000", "bid": "1", "ask": "1", "of": f"u-{symbol}"})
+    s6.paper.tick(symbol, 42_000)
+    s6.protected(pid, price=40_800)
+    put_aside(s6, f"mkt:{symbol}", f"t-{symbol}")
+    put_aside(s6, f"mkt:{symbol}", f"u-{symbol}")
+
+
+def test_features(s6: Running) -> None:
+    symbol = s6.symbol()
+    pid = s6.enter(symbol)
+    s6.protected(pid, price=39_200)
+    good = {"ts": str(now_ms()), "atr": "100", "regime": "NORMAL"}
+    bad = [{"atr": "-5"}, {"atr": "wide"}, {"ts": ""}, {"signal": "UP", "signal_id": "x"}, {"regime": "x" * 100}]
+    for number, fields in enumerate(bad):
+        s6.redis.xadd(f"feat:events:{symbol}", {**good, **fields, "of": f"f{number}-{symbol}"})
+    s6.paper.feature(symbol, atr=200, regime="NORMAL")
+    s6.protected(pid, price=39_600)
+    for number in range(len(bad)):
+        put_aside(s6, f"feat:events:{symbol}", f"f{number}-{symbol}")
+
+
+def test_a_regime_that_the_bundle_does_not_know(s6: Running) -> None:
+    symbol = s6.symbol()
+    s6.paper.feature(symbol, atr=200, regime="STORM")
+    pid = s6.enter(symbol)
+    s6.protected(pid, price=39_600)  # 2 ATR, the default regime's
+    assert s6.alert("REGIME_UNKNOWN", pid)["severity"] == "WARN"
+
+
+def test_news_of_bundles(s6: Running) -> None:
+    for text in ("no json", "{}", '{"version": 7, "ts": 1}', "[]"):
+        s6.redis.publish("cfg:events", text)
+
+    def put_aside() -> set[str]:
+        return {f["payload"] for _, f in s6.redis.xrange("s6:deadletter") if f["source"] == "cfg:events"}
+
+    wait_for(lambda: len(put_aside()) == 4, 10, "four dead letters")
+    s6.symbol()  # waits for the next version
+
+
+def test_malformed_health_keys_are_no_news(s6: Running) -> None:
+    for text in ("down", '{"status": "FINE"}', "[1]"):
+        s6.redis.set("prod:health:ws", text)
+        wait_for(lambda: s6.health()["mode"] == "NORMAL", 5)
+    s6.alert("HEALTH_KEY_MALFORMED")
+
+
+def test_streams_are_read_by_the_group_s6_from_the_beginning(s6: Running) -> None:
+    """An entry that was there before anybody knew of the stream is applied."""
+    symbol = s6.symbol(mark=None)
+    pid = f"early-{symbol}"
+    s6.redis.set("risk:concurrency:FUT", int(s6.redis.get("risk:concurrency:FUT") or 0) + 1)
+    s6.redis.set("risk:budget:FUT", str(D(s6.redis.get("risk:budget:FUT") or "0") + 400))
+    strange = f"Q{symbol}"
+    s6.paper.raw(f"ord:result:{strange}", **result(strange, pid))
+    s6.paper.raw(f"ord:result:{strange}", **result(strange, pid, client_order_id="out", kind="EXIT", side="SELL"))
+    wait_for(lambda: s6.state(pid).get("status") == "CLOSED", 10, "closed again")
+    groups = s6.redis.xinfo_groups(f"ord:result:{strange}")
+    assert [g["name"] for g in groups] == ["s6"]
+    s6.quotas_agree()
