@@ -56,8 +56,8 @@ def book(
     opens = result.kind in OPENING_KINDS
     if position is None and (result.kind != "ENTRY" or not result.filled_qty):
         raise LookupError(result.position_id)
-    if position is not None:
-        _check(position, result, opens)
+    if position is not None and (known is None or result.filled_qty > known.filled):
+        _check(position, result, opens)  # the end of a former life's order fits any later one
     order = _order(position, known, result)
     increment, price, fee = _increment(known, result)
     news = increment or fee or known is None or order.status != known.status

@@ -138,3 +138,15 @@ def test_spot_by_weighted_average_cost() -> None:
         p, kind="GUARD", side="SELL", market="SPOT", client_order_id="g", qty="1", filled_qty="1", avg_price="95"
     )
     assert n(sold.position.realized_pnl_usdt, sold.position.isolated_margin_usdt) == n(-15, 220)
+
+
+def test_a_former_lifes_stop_may_end_in_a_life_of_the_other_side() -> None:
+    old = stopped(39000).live_stop
+    assert old is not None
+    short = position(side="SHORT", life=2, orders=(old,))
+    told = {"kind": "SL", "side": "SELL", "type": "STOP_MARKET", "client_order_id": "SL-1", "leverage": None}
+    gone = booked(short, old, **told, status="CANCELED", filled_qty="0", avg_price=None)
+    assert gone.position.orders == ()
+    assert gone.position.qty == 1
+    with pytest.raises(MalformedMessage):
+        booked(short, old, **told, filled_qty="0.5", avg_price="39000")
