@@ -13,17 +13,18 @@ from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from s6 import jsonx, keys
+from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_outbox import RedisOutbox
 from s6.model.codec import from_fields, to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
-from s6.model.operation import Operation
-from s6.model.position import Order, Position, rungs_json
+from s6.model.position import Order, Position
 from s6.model.types import plain
 from s6.ports import Cleared, Clock, Commit, Doc, Loaded, LockLost, StateUnavailable, Waiting
 
 CHUNK: Final = 500
+AT_WORK: Final = "id:"  # tells positions from the hash's own counter
 
 
 @contextmanager
@@ -63,7 +64,7 @@ class RedisState:
                     pipe.hgetall(keys.state(position_id))
                     pipe.hgetall(keys.operation(position_id))
                 rows = pipe.execute()
-                loaded += [_loaded(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
+                loaded += [records.loaded(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
         return loaded
 
     def commit(self, change: Commit) -> Position | None:
@@ -76,7 +77,7 @@ class RedisState:
             if written == 0:
                 return None
             if any(o.kind == "ADD" and not o.live for o in change.orders):
-                self._redis.hdel(keys.ADDS_AT_WORK, before.position_id)
+                self._redis.hdel(keys.ADDS_AT_WORK, _at_work(before.position_id))
         return after
 
     def _written(self, before: Position, after: Position, change: Commit) -> int:
@@ -88,7 +89,7 @@ class RedisState:
         pipe = self._redis.pipeline(transaction=False)
         self._index(pipe, before, change)
         where = keys.commit_keys(before.position_id)
-        what = [change.token, str(before.rev), jsonx.dumps(_payload(after, change))]
+        what = [change.token, str(before.rev), jsonx.dumps(records.payload(after, change))]
         told = f"{after.symbol} {after.position_id}"
         if not self._is_cluster:
             pipe.evalsha(self._commit.sha, len(where), *where, *what)
@@ -183,7 +184,7 @@ class RedisState:
             with suppress(RedisError):
                 self._release(keys=[key], args=[token])  # it may have been taken: nobody is to wait for its TTL
             raise StateUnavailable(f"Redis: {type(error).__name__}: {error}") from error
-        return (token, _loaded(state, op)) if taken else (None, None)
+        return (token, records.loaded(state, op)) if taken else (None, None)
 
     def unlock(self, key: str, token: str) -> bool:
         with _asking():
@@ -199,7 +200,7 @@ class RedisState:
             if position_id:
                 pipe.hgetall(keys.crossing(position_id))
             tick, features, *crossing = pipe.execute()
-        return _view(symbol, tick, features, crossing[0] if crossing else {})
+        return records.view(symbol, tick, features, crossing[0] if crossing else {})
 
     def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]:
         names = list(symbols)
@@ -209,15 +210,15 @@ class RedisState:
                 pipe.hgetall(keys.market(symbol))
                 pipe.hgetall(keys.features(symbol))
             rows = pipe.execute() if names else []
-        return {symbol: _view(symbol, rows[2 * i], rows[2 * i + 1]) for i, symbol in enumerate(names)}
+        return {symbol: records.view(symbol, rows[2 * i], rows[2 * i + 1]) for i, symbol in enumerate(names)}
 
     def put_tick(self, symbol: str, tick: Tick) -> None:
         with _asking():
-            self._put_newer(keys=[keys.market(symbol)], args=[tick.ts, *_flat(to_fields(tick))])
+            self._put_newer(keys=[keys.market(symbol)], args=[tick.ts, *records.flat(to_fields(tick))])
 
     def put_features(self, symbol: str, features: Features) -> None:
         with _asking():
-            self._put_newer(keys=[keys.features(symbol)], args=[features.ts, *_flat(to_fields(features))])
+            self._put_newer(keys=[keys.features(symbol)], args=[features.ts, *records.flat(to_fields(features))])
 
     def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
         key = keys.crossing(position_id)
@@ -241,20 +242,20 @@ class RedisState:
 
     def park(self, position_id: str, fields: Mapping[str, str], until_ts: int) -> None:
         with _asking():
-            self._redis.zadd(keys.PARKED, {_parcel(position_id, fields): until_ts}, nx=True)
+            self._redis.zadd(keys.PARKED, {records.parcel(position_id, fields): until_ts}, nx=True)
 
     def parked(self, position_id: str) -> list[Mapping[str, str]]:
         with _asking():
             rows = self._redis.zrange(keys.PARKED, 0, -1)
-        return [fields for owner, fields in map(_unwrapped, rows) if owner == position_id]
+        return [fields for owner, fields in map(records.unwrapped, rows) if owner == position_id]
 
     def unpark(self, position_id: str, fields: Mapping[str, str]) -> None:
         with _asking():
-            self._redis.zrem(keys.PARKED, _parcel(position_id, fields))
+            self._redis.zrem(keys.PARKED, records.parcel(position_id, fields))
 
     def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
         with _asking():
-            return [_unwrapped(row) for row in self._redis.zrangebyscore(keys.PARKED, "-inf", now)]
+            return [records.unwrapped(row) for row in self._redis.zrangebyscore(keys.PARKED, "-inf", now)]
 
     # -- outbox ------------------------------------------------------------------------------------------------
 
@@ -333,87 +334,24 @@ class RedisState:
             while True:
                 raw = self._redis.hgetall(keys.ADDS_AT_WORK)
                 n = raw.pop("n", "")
-                raw.pop(position_id, None)
+                raw.pop(_at_work(position_id), None)
                 if limit is not None and len(raw) >= limit:
                     return False
                 if room is not None and sum(map(Decimal, raw.values()), margin) > room:
                     return False
-                args = [n, position_id, plain(margin), "n", int(n or 0) + 1]
+                args = [n, _at_work(position_id), plain(margin), "n", int(n or 0) + 1]
                 if self._swap(keys=[keys.ADDS_AT_WORK], args=args):
                     return True
 
     def release_add(self, position_id: str) -> None:
         with _asking():
-            self._redis.hdel(keys.ADDS_AT_WORK, position_id)
+            self._redis.hdel(keys.ADDS_AT_WORK, _at_work(position_id))
 
     def adds_reserved(self) -> list[str]:
         with _asking():
-            return [name for name in self._redis.hkeys(keys.ADDS_AT_WORK) if name != "n"]
+            fields = self._redis.hkeys(keys.ADDS_AT_WORK)
+        return [name.removeprefix(AT_WORK) for name in fields if name.startswith(AT_WORK)]
 
 
-def _loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
-    if not state:
-        return None
-    return Loaded(from_fields(Position, state), from_fields(Operation, op) if op else None)
-
-
-def _view(
-    symbol: str, tick: Mapping[str, str], features: Mapping[str, str], crossing: Mapping[str, str] | None = None
-) -> MarketView:
-    extremes = None
-    if crossing:
-        high, low = Decimal(crossing["high"]), Decimal(crossing["low"])
-        extremes = Extremes(high, int(crossing["high_ts"]), low, int(crossing["low_ts"]), int(crossing["n"]))
-    return MarketView(
-        symbol,
-        from_fields(Tick, tick) if tick else None,
-        from_fields(Features, features) if features else Features(),
-        extremes,
-    )
-
-
-def _flat(fields: Mapping[str, str]) -> list[str]:
-    return [text for pair in fields.items() for text in pair]
-
-
-def _payload(position: Position, change: Commit) -> dict[str, object]:
-    """What the commit script writes. The side hashes are for the neighbours to read; the state holds all of it."""
-    orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
-    events = [jsonx.dumps({"event": e}) for e in change.events]
-    quotas = [jsonx.dumps({"quota": {"id": q.move_id, "key": q.key, "delta": plain(q.delta)}}) for q in change.quotas]
-    return {
-        "state": _flat(to_fields(position)),
-        "sl": _flat(_stop_fields(position)),
-        "tp": _flat({"ladder": position.ladder or "[]", "done": rungs_json(position.tp_done), "ts": str(position.ts)}),
-        "adds": _flat(_adds_fields(position)),
-        "op": _flat(to_fields(change.op)) if change.op is not None else [],
-        "orders": orders,
-        "events": events + quotas,
-        "snaps": [jsonx.dumps(s) for s in change.snapshots],
-    }
-
-
-def _stop_fields(p: Position) -> dict[str, str]:
-    guarded = p.sl_order or p.market == "SPOT" or p.self_guarded
-    if not p.is_open or p.sl_price is None or not guarded:
-        return {}
-    return {
-        "k": str(p.sl_level),
-        "price": plain(p.sl_price),
-        "qty": plain(p.sl_qty if p.sl_order else p.qty),
-        "client_order_id": p.sl_order,
-        "ts": str(p.sl_ts),
-    }
-
-
-def _adds_fields(p: Position) -> dict[str, str]:
-    return {"count": str(p.add_on_count), "qty": plain(p.added_qty), "ts": str(p.add_ts), "signal_id": p.add_signal_id}
-
-
-def _parcel(position_id: str, fields: Mapping[str, str]) -> str:
-    return jsonx.dumps({"position_id": position_id, "fields": dict(sorted(fields.items()))})
-
-
-def _unwrapped(row: str) -> tuple[str, Mapping[str, str]]:
-    parcel = jsonx.loads(row)
-    return parcel["position_id"], parcel["fields"]
+def _at_work(position_id: str) -> str:
+    return f"{AT_WORK}{position_id}"

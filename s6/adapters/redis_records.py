@@ -1,0 +1,82 @@
+"""How positions, markets and waiting results stand in Redis, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from s6 import jsonx
+from s6.model.codec import from_fields, to_fields
+from s6.model.market import Extremes, Features, MarketView, Tick
+from s6.model.operation import Operation
+from s6.model.position import Position, rungs_json
+from s6.model.types import plain
+from s6.ports import Commit, Loaded
+
+
+def loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
+    if not state:
+        return None
+    return Loaded(from_fields(Position, state), from_fields(Operation, op) if op else None)
+
+
+def view(
+    symbol: str, tick: Mapping[str, str], features: Mapping[str, str], crossing: Mapping[str, str] | None = None
+) -> MarketView:
+    extremes = None
+    if crossing:
+        high, low = Decimal(crossing["high"]), Decimal(crossing["low"])
+        extremes = Extremes(high, int(crossing["high_ts"]), low, int(crossing["low_ts"]), int(crossing["n"]))
+    return MarketView(
+        symbol,
+        from_fields(Tick, tick) if tick else None,
+        from_fields(Features, features) if features else Features(),
+        extremes,
+    )
+
+
+def flat(fields: Mapping[str, str]) -> list[str]:
+    return [text for pair in fields.items() for text in pair]
+
+
+def payload(position: Position, change: Commit) -> dict[str, object]:
+    """What the commit script writes. The side hashes are for the neighbours to read; the state holds all of it."""
+    orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
+    events = [jsonx.dumps({"event": e}) for e in change.events]
+    quotas = [jsonx.dumps({"quota": {"id": q.move_id, "key": q.key, "delta": plain(q.delta)}}) for q in change.quotas]
+    return {
+        "state": flat(to_fields(position)),
+        "sl": flat(stop_fields(position)),
+        "tp": flat({"ladder": position.ladder or "[]", "done": rungs_json(position.tp_done), "ts": str(position.ts)}),
+        "adds": flat(adds_fields(position)),
+        "op": flat(to_fields(change.op)) if change.op is not None else [],
+        "orders": orders,
+        "events": events + quotas,
+        "snaps": [jsonx.dumps(s) for s in change.snapshots],
+    }
+
+
+def stop_fields(p: Position) -> dict[str, str]:
+    guarded = p.sl_order or p.market == "SPOT" or p.self_guarded
+    if not p.is_open or p.sl_price is None or not guarded:
+        return {}
+    return {
+        "k": str(p.sl_level),
+        "price": plain(p.sl_price),
+        "qty": plain(p.sl_qty if p.sl_order else p.qty),
+        "client_order_id": p.sl_order,
+        "ts": str(p.sl_ts),
+    }
+
+
+def adds_fields(p: Position) -> dict[str, str]:
+    return {"count": str(p.add_on_count), "qty": plain(p.added_qty), "ts": str(p.add_ts), "signal_id": p.add_signal_id}
+
+
+def parcel(position_id: str, fields: Mapping[str, str]) -> str:
+    return jsonx.dumps({"position_id": position_id, "fields": dict(sorted(fields.items()))})
+
+
+def unwrapped(row: str) -> tuple[str, Mapping[str, str]]:
+    parcel = jsonx.loads(row)
+    return parcel["position_id"], parcel["fields"]
