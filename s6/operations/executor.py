@@ -16,6 +16,7 @@ from s6 import keys
 from s6.model.bundle import Execution
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
+from s6.model.wire import MalformedMessage, OrderResult
 from s6.operations import transitions as to
 from s6.operations.begin import order_of
 from s6.operations.transitions import Step
@@ -151,13 +152,20 @@ class Executor:
         result = self._orders.query(op.target)
         if result is None:
             return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
-        self._results.apply(result, {}, hint=False)
+        self._book(op, result)
         if result.status == "FILLED":
             return self._write(position, op, token, lambda p, _: to.old_one_filled(p, op))
         if result.status in ("CANCELED", "EXPIRED", "REJECTED"):
             return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
         delay = self.backoff(position.sl_failures + 2)
         return self._write(position, op, token, lambda p, t: to.old_one_stays(p, op, delay, t))
+
+    def _book(self, op: Operation, result: OrderResult) -> None:
+        try:
+            self._results.apply(result, {}, hint=False)
+        except MalformedMessage as error:  # what became of the order is told all the same
+            text = f"{result.client_order_id}: {error}"
+            self._recorder.tell(op.position_id, (("ERROR", "RECONCILE", text),))
 
     # -- the new order -----------------------------------------------------------------------------------------
 
@@ -189,7 +197,8 @@ class Executor:
     def _accepted(self, position: Position, op: Operation, token: str) -> Loaded | None:
         order = op.order
         assert order is not None
-        return self._write(position, op, token, lambda p, t: to.accepted(p, op, self._known(p, order), t))
+        delay = self.backoff(position.sl_failures + 3)
+        return self._write(position, op, token, lambda p, t: to.accepted(p, op, self._known(p, order), delay, t))
 
     def _known(self, position: Position, order: Order) -> Order:
         """The order as the results have left it by now."""

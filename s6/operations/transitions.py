@@ -91,12 +91,17 @@ def frozen(p: Position, op: Operation, order: Order) -> Step:
     return Step(replace(p, orders=p.with_order(order)), replace(op, order=order), orders=(order,))
 
 
-def accepted(p: Position, op: Operation, known: Order, now: int) -> Step:
-    """S4 answered 200. ``known`` is the order as the results have left it, maybe filled already."""
+def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) -> Step:
+    """S4 answered 200. ``known`` is the order as the results have left it, maybe filled already.
+
+    ``delay_ms``: how long to leave the old price in force when S4 has refused the new one.
+    """
     order = replace(known, status="NEW") if known.status == "PENDING" else known
-    p = replace(p, orders=p.with_order(order), hold_until=0)
+    in_vain = not order.live and not order.filled
+    p = replace(p, orders=p.with_order(order), hold_until=p.hold_until if in_vain else 0)
+    outcome = "reverted" if op.refusals and op.old_price else "success"
     samples = (
-        *_ended(op, "success"),
+        *_ended(op, outcome),
         Sample("observe", "s6_exec_seconds", (now - op.started_ts) / 1000, {"kind": op.kind}),
     )
     if op.kind != "STOP_MOVE":
@@ -104,6 +109,7 @@ def accepted(p: Position, op: Operation, known: Order, now: int) -> Step:
     if op.gap_ts:
         samples += (Sample("observe", "s6_unprotected_seconds", (now - op.gap_ts) / 1000),)
     fallback = p.sl_price
+    reverted = outcome == "reverted"
     p = replace(
         p,
         sl_price=order.stop_px,
@@ -112,12 +118,12 @@ def accepted(p: Position, op: Operation, known: Order, now: int) -> Step:
         sl_qty=order.qty if order.live else order.qty * 0,
         sl_order=order.client_order_id if order.live else "",
         sl_ts=now,
-        sl_failures=0,
-        sl_not_before=0,
+        sl_failures=p.sl_failures + 1 if reverted else 0,
+        sl_not_before=now + delay_ms if reverted else 0,
         self_guarded=False,
     )
     moved = stop_event(p, op, order.client_order_id, now)
-    return Step(p, None, "success", True, (order,), events=(moved,), samples=samples)
+    return Step(p, None, outcome, True, (order,), events=(moved,), samples=samples)
 
 
 def stop_event(p: Position, op: Operation, part: str, now: int) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import ZERO
+from s6.model.types import TERMINAL, ZERO
 from s6.model.wire import OrderResult
 from s6.operations import transitions as to
 from s6.operations.transitions import Step
@@ -15,6 +15,22 @@ from s6.ports import Sample
 
 def after_result(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
     """The operation after this result, and what the result alone changes about the stop."""
+    step = _meaning(_held_off(p, order, delay_ms, now), op, order, result, delay_ms, now)
+    if result.reason != "MAKER_TIMEOUT" or result.status not in TERMINAL:
+        return step
+    return replace(step, samples=(*step.samples, Sample("inc", "s6_maker_wait_timeout_total", 1)))
+
+
+def _held_off(p: Position, order: Order, delay_ms: int, now: int) -> Position:
+    """A market order of ours that ended without any fill is not sent anew in the same breath."""
+    if not order.ours or order.type != "MARKET" or order.filled or order.status not in ("CANCELED", "EXPIRED"):
+        return p
+    if order.kind in ("EXIT", "GUARD"):
+        return replace(p, exit_not_before=now + delay_ms)
+    return replace(p, hold_until=now + delay_ms)
+
+
+def _meaning(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
     if op is not None and op.kind != "CLEANUP" and not p.is_open:
         mine = order.client_order_id == op.client_order_id
         return to.closed_meanwhile(p, op, order if mine else p.order(op.client_order_id), now)
@@ -28,8 +44,6 @@ def after_result(p: Position, op: Operation | None, order: Order, result: OrderR
         return _rejected_afterwards(p, op, order, result, delay_ms, now)
     if order.status == "NEW" and order.client_order_id == p.sl_order and p.sl_refusals:
         p = replace(p, sl_refusals=0)
-    if result.status == "EXPIRED" and result.reason == "MAKER_TIMEOUT":
-        return Step(p, op, samples=(Sample("inc", "s6_maker_wait_timeout_total", 1),))
     return Step(p, op)
 
 

@@ -1,0 +1,63 @@
+"""What S4's words mean for an operation: refusals that repeat, orders that end in vain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+
+from s6.model.operation import Operation
+from s6.model.position import Order
+from s6.operations import transitions as to
+from s6.operations.wakeups import after_result
+from tests.unit.given import NOW, position, result, stopped
+
+
+def a_move(**members: object) -> Operation:
+    stop = Order("SL-2", "i2", "SL", "SELL", "STOP_MARKET", D(1), "PENDING", NOW, 1, True, stop_px=D(39500))
+    op = Operation(
+        "1-2", "p1", "STOP_MOVE", "PLACE", "TRAIL", NOW, "i2", "SL-2", "SL-1", D(39000), D(39500), order=stop
+    )
+    return replace(op, **members)  # type: ignore[arg-type]
+
+
+def an_order(kind: str) -> Order:
+    return Order("o1", "i1", kind, "SELL", "MARKET", D(1), "EXPIRED", NOW, 1, True)  # type: ignore[arg-type]
+
+
+def test_a_refused_price_is_not_tried_again_in_the_same_breath() -> None:
+    p = stopped(39000, sl_order="", orders=())
+    first = to.refused(p, a_move(), "PRICE_FILTER", 500, NOW)
+    assert first.op is not None
+    assert (first.op.new_price, first.op.client_order_id != "SL-2") == (D(39000), True)
+    old_again = replace(a_move().order, client_order_id=first.op.client_order_id, stop_px=D(39000))  # type: ignore[type-var]
+    done = to.accepted(first.position, first.op, old_again, 500, NOW)  # type: ignore[arg-type]
+    assert (done.op, done.outcome, done.position.sl_price) == (None, "reverted", D(39000))
+    assert (done.position.sl_failures, done.position.sl_not_before) == (1, NOW + 500)
+
+
+def test_a_move_that_is_made_forgets_former_failures() -> None:
+    op = a_move()
+    assert op.order is not None
+    done = to.accepted(stopped(39000, sl_failures=2), op, op.order, 500, NOW)
+    assert (done.outcome, done.position.sl_failures, done.position.sl_not_before) == ("success", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "held_off"), [("TP", "hold_until"), ("REDUCE", "hold_until"), ("EXIT", "exit_not_before")]
+)
+def test_a_market_order_that_ended_in_vain_is_not_repeated_in_the_same_breath(kind: str, held_off: str) -> None:
+    told = result(kind=kind, side="SELL", client_order_id="o1", status="EXPIRED", filled_qty="0", avg_price=None,
+                  reason="MAKER_TIMEOUT")  # fmt: skip
+    step = after_result(position(), None, an_order(kind), told, 500, NOW)
+    assert getattr(step.position, held_off) == NOW + 500
+    assert [sample.name for sample in step.samples] == ["s6_maker_wait_timeout_total"]
+
+
+def test_what_filled_after_waiting_as_maker_in_vain_counts_too() -> None:
+    filled = replace(an_order("TP"), status="FILLED", filled=D(1))
+    told = result(kind="TP", side="SELL", client_order_id="o1", reason="MAKER_TIMEOUT")
+    step = after_result(position(), None, filled, told, 500, NOW)
+    assert step.position.hold_until == 0
+    assert [sample.name for sample in step.samples] == ["s6_maker_wait_timeout_total"]
