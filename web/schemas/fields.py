@@ -66,7 +66,7 @@ Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_tidy)
 Reason = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_tidy), AfterValidator(_not_blank)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,24}$", examples=["BTCUSDT"])]
 PositionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", examples=["p-1"])]
-TransferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$", examples=["t-1"])]
+TransferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", examples=["t-1"])]
 Limit = Annotated[int, Field(ge=1, le=500)]
 Cursor = Annotated[str, Field(max_length=500)]
 Ts = Annotated[int, Field(description="Milliseconds since the Unix epoch, UTC.")]
