@@ -12,7 +12,7 @@ from typing import Final
 from s6 import keys
 from s6.model.types import ZERO, Market
 from s6.ports import Alerts, Hints, State
-from s6.rebuild import Rebuilder
+from s6.rebuild import AHEAD, Rebuilder
 from s6.reconcile import Reconciler
 from s6.relay import Relay
 from s6.rules.exact import exactly
@@ -52,7 +52,7 @@ class ColdStart:
         report = Report()
         self._relay.run()
         self._rebuild_lost(report)
-        rebuilt = self._state.rebuilt()
+        rebuilt = self._really_rebuilt()
         self._restore_quotas(rebuilt)
         for position_id, op_count in rebuilt.items():
             report.asked += self._reconciler.unrecorded(position_id, op_count)
@@ -64,6 +64,17 @@ class ColdStart:
             self._hints.evaluate(position_id)
         log.info("cold start: %s", report)
         return report
+
+    def _really_rebuilt(self) -> dict[str, int]:
+        """A note of a rebuild is made before it: should the position have been there all along, it means nothing."""
+        noted = self._state.rebuilt()
+        really = {}
+        for (position_id, op_count), loaded in zip(noted.items(), self._state.load_many(list(noted)), strict=True):
+            if loaded is not None and loaded.position.op_count >= op_count + AHEAD:
+                really[position_id] = op_count
+            elif loaded is not None:
+                self._state.rebuilt_done(position_id)
+        return really
 
     def _rebuild_lost(self, report: Report) -> None:
         latest = self._store.latest()
