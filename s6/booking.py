@@ -173,6 +173,7 @@ def _born(former: Position | None, result: OrderResult, price: Decimal, now: int
         seq=former.seq,
         op_count=former.op_count,
         add_signal_id=former.add_signal_id,
+        used_signals=former.used_signals,
         orders=former.orders,
         exiting=late_add,
     )

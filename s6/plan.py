@@ -345,7 +345,7 @@ def _add(case: _Case) -> Action | None:
         return None
     signal = case.view.features
     expired = case.now - signal.signal_ts > rule.signal_ttl_ms
-    if not signal.signal_id or signal.signal_id == p.add_signal_id or expired:
+    if not signal.signal_id or signal.signal_id in p.used_signals or expired:
         return None
     decision = rules.add_on_decision(
         roe=p.roe,

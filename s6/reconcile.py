@@ -76,7 +76,7 @@ class Reconciler:
         while (loaded := self._state.load(result.position_id)) is not None:
             p = loaded.position
             signal = self._state.market(p.symbol).features.signal_id if result.kind == "ADD" else ""
-            p = replace(p, add_signal_id=signal or p.add_signal_id)
+            p = p.with_signal(signal) if signal else p
             order = Order(
                 client_order_id=result.client_order_id,
                 intent_id=intent,

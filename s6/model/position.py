@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
 from s6.model.types import TERMINAL, ZERO, Market, OrderKind, OrderSide, OrderStatus, OrderType, PositionStatus, Side
+
+SIGNALS_KEPT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,10 @@ class Position:
     with every commit and fences late writers. ``sl_price``/``sl_level`` are those of this life's last *accepted* stop,
     whether its order still lives or not; ``sl_order`` is the live one's id, empty when none rests (SPOT's guard is
     S6's own; so is that of a FUT position too small for S4's stops: ``self_guarded``). ``ladder`` is the take-profit
-    ladder in force, as JSON. ``orders`` holds only orders that may still fill. ``taken`` is the margin (SPOT: cost)
-    that the quotas hold for this life. ``exiting`` names why it must be closed at market; it sticks
-    until flat.
+    ladder in force, as JSON. ``used_signals`` are those that adds were sent for, in any life, the newest last and the
+    newest hundred at most; ``add_signal_id`` is the last of them. ``orders`` holds only orders that may still fill.
+    ``taken`` is the margin (SPOT: cost) that the quotas hold for this life. ``exiting`` names why it must be closed at
+    market; it sticks until flat.
     """
 
     position_id: str
@@ -102,6 +106,7 @@ class Position:
     add_on_count: int = 0
     added_qty: Decimal = ZERO
     add_signal_id: str = ""
+    used_signals: tuple[str, ...] = ()
     add_ts: int = 0
     reduces: int = 0
     reduce_ts: int = 0
@@ -158,6 +163,11 @@ class Position:
             and now - o.sent_ts > patience_ms
             and (o.type == "MARKET" or o.status == "PENDING" or self.exit_not_before)
         )
+
+    def with_signal(self, signal_id: str) -> Position:
+        """The position with this signal used up."""
+        used = [known for known in self.used_signals if known != signal_id][1 - SIGNALS_KEPT :]
+        return replace(self, add_signal_id=signal_id, used_signals=(*used, signal_id))
 
     def with_order(self, order: Order) -> tuple[Order, ...]:
         """``orders`` with this one put in place of its former self; dropped once terminal."""

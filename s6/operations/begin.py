@@ -48,7 +48,7 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
     if action.type == "EXIT":
         position = replace(position, exiting=action.reason)
     if action.type == "ADD":
-        position = replace(position, add_signal_id=action.signal_id)
+        position = position.with_signal(action.signal_id)
     return position, op
 
 

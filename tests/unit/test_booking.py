@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
@@ -150,3 +151,13 @@ def test_a_former_lifes_stop_may_end_in_a_life_of_the_other_side() -> None:
     assert gone.position.qty == 1
     with pytest.raises(MalformedMessage):
         booked(short, old, **told, filled_qty="0.5", avg_price="39000")
+
+
+def test_signals_used_up_are_remembered_over_others_and_over_lives() -> None:
+    p = position().with_signal("s1").with_signal("s2")
+    assert (p.used_signals, p.add_signal_id) == (("s1", "s2"), "s2")
+    closed = replace(p, status="CLOSED", qty=D(0))
+    assert booked(closed, client_order_id="e2").position.used_signals == ("s1", "s2")
+    for number in range(200):
+        p = p.with_signal(f"n{number}")
+    assert (len(p.used_signals), p.used_signals[-1]) == (100, "n199")

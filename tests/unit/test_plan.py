@@ -46,7 +46,7 @@ def test_order_of_actions_and_what_each_carries() -> None:
     [
         ({}, "RISK_REDUCTION_ONLY"),
         ({"paused": True}, "NORMAL"),
-        ({"add_signal_id": "s1"}, "NORMAL"),
+        ({"used_signals": ("s1", "s2")}, "NORMAL"),
         ({"add_on_count": 3}, "NORMAL"),
         ({"added_qty": D("0.8")}, "NORMAL"),
         ({"hold_until": NOW + 1}, "NORMAL"),
