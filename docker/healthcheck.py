@@ -1,8 +1,8 @@
 """The container's health check: whether *this* process is well, whatever may be wrong around it.
 
 ``GET /health`` judges the whole system, and would have every container restarted for a neighbour's fault. So here
-``web`` and ``flower`` must answer at all, and the others must have shown a sign of life in Redis not long ago. When Redis
-itself can't be asked, nothing is known against the process.
+``web`` and ``flower`` must answer at all, and the others must have shown a sign of life in Redis not long ago. When
+Redis itself can't be asked, nothing is known against the process.
 
 Usage: healthcheck.py [TYPE]; without one, the type that the entrypoint has noted. Exit code 0 well, 1 not.
 """
