@@ -233,10 +233,10 @@ class Governor:
 
 def _in_force(p: Position, bundle: ActiveBundle) -> Position:
     """The position with what it should show of the bundle that governs it."""
-    if not p.is_open:
-        return p
     rules = bundle.fut(p.symbol) if p.market == "FUT" else bundle.spot(p.symbol)
-    ladder = jsonx.dumps([{"roe": r.roe, "fraction": r.fraction} for r in rules.tp_ladder]) if rules else ""
+    if not p.is_open or rules is None:
+        return p
+    ladder = jsonx.dumps([{"roe": r.roe, "fraction": r.fraction} for r in rules.tp_ladder])
     return replace(p, ladder=ladder, bundle_version=bundle.version)
 
 

@@ -106,7 +106,7 @@ def _best_of(view: MarketView, p: Position) -> Decimal | None:
 
 def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode: str, now: int) -> Plan:
     """What to do about the position now. ``mode`` RISK_REDUCTION_ONLY: no adds."""
-    p = observe(position, view, bundle, now)
+    p = _completed(observe(position, view, bundle, now), bundle)
     spec = bundle.symbols.get(p.symbol)
     if not p.is_open:
         return _cleanup(p, now)
@@ -123,6 +123,17 @@ def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode:
     plan = _acting(case, decision)
     actions = tuple(replace(action, step=spec.step) for action in plan.actions)
     return replace(plan, actions=actions, regime_unknown=not known)
+
+
+def _completed(p: Position, bundle: ActiveBundle) -> Position:
+    """The position with the liquidation price that nobody could compute while no bundle named its symbol."""
+    spec = bundle.symbols.get(p.symbol)
+    governed_before = bool(p.bundle_version)
+    if spec is None or governed_before or p.market != "FUT" or p.liq_price or not p.qty or p.isolated_margin_usdt <= 0:
+        return p
+    entry, margin = p.entry_price_avg, p.isolated_margin_usdt
+    liq = rules.liquidation_price(entry=entry, qty=p.qty, margin=margin, mmr=spec.mmr, side=p.side)
+    return replace(p, liq_price=liq)
 
 
 def _acting(case: _Case, decision: StopDecision) -> Plan:

@@ -81,7 +81,8 @@ class Results:
         bundle = self._bundles.current()
         view = self._state.market(result.symbol)
         mark = view.tick.mark if view.tick else None
-        booking = book(position, known, result, mark=mark, terms=_terms(bundle, result.symbol), now=now)
+        terms = _terms(bundle, result.symbol)
+        booking = book(position, known, result, mark=mark, terms=terms, now=now)
         if booking is None:
             return "NOTHING_NEW"
         delay = bundle.execution.retry.base_ms * 5 if bundle else 500
@@ -90,7 +91,7 @@ class Results:
         position = step.position
         if (booking.opened and position.rev == 0) or (booking.opened and position.q0 == booking.increment):
             told += self._born(bundle, position)
-            position = replace(position, bundle_version=bundle.version if bundle else "")
+            position = replace(position, bundle_version=bundle.version if bundle and terms.step else "")
         written = self._recorder.write(
             position,
             step.op,

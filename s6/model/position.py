@@ -60,7 +60,7 @@ class Position:
     ladder in force, as JSON. ``used_signals`` are those that adds were sent for, in any life, the newest last and the
     newest hundred at most; ``add_signal_id`` is the last of them. ``orders`` holds only orders that may still fill.
     ``taken`` is the margin (SPOT: cost) that the quotas hold for this life. ``exiting`` names why it must be closed at
-    market; it sticks until flat.
+    market; it sticks until flat. ``bundle_version`` is empty until a bundle names the symbol.
     """
 
     position_id: str

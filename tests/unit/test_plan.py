@@ -182,3 +182,12 @@ def test_when_the_stream_has_died_the_mid_stands_for_the_mark() -> None:
 
     dead = MarketView("BTCUSDT", Tick(NOW - 5001, D(41000), D(40000), D(40200)))
     assert build_plan(stopped(39600), dead, bundle(), "NORMAL", NOW).position.mark == D(40100)
+
+
+def test_the_liquidation_price_of_a_symbol_that_is_named_later_is_computed_then() -> None:
+    unnamed = position(liq_price=D(0), bundle_version="")
+    plan = build_plan(unnamed, view(36200), bundle(), "NORMAL", NOW)
+    assert plan.position.liq_price == pytest.approx(D(36000) / D("0.996"))
+    assert types(plan) == ["EXIT"]
+    never = position(liq_price=D(0), bundle_version="b-1")
+    assert build_plan(never, view(36200), bundle(), "NORMAL", NOW).position.liq_price == 0
