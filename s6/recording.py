@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from s6.messages import snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase
-from s6.ports import Alerts, Commit, Metrics, QuotaMove, Sample, State
+from s6.ports import Alerts, Commit, Metrics, QuotaMove, Sample, State, StateUnavailable
+
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -52,8 +55,15 @@ class Recorder:
             Commit(position, op, token, orders, tuple(events), tuple(snapshots), tuple(quotas))
         )
         if written is not None and (events or quotas):
-            self._state.relay_events(position.position_id)
+            self._hand_on(position.position_id)
         return written
+
+    def _hand_on(self, position_id: str) -> None:
+        """What can't be handed on now stays in the outbox for the relay: the step itself is written and must go on."""
+        try:
+            self._state.relay_events(position_id)
+        except StateUnavailable as error:
+            log.warning("%s: events wait for the relay: %s", position_id, error)
 
     def tell(
         self, position_id: str, alerts: tuple[tuple[str, str, str], ...], samples: tuple[Sample, ...] = ()

@@ -84,6 +84,8 @@ class Results:
         terms = _terms(bundle, result.symbol)
         booking = book(position, known, result, mark=mark, terms=terms, now=now)
         if booking is None:
+            if hint and result.status != "NEW":  # told again: whoever booked it may have died before it could hint
+                self._hints.evaluate(result.position_id)
             return "NOTHING_NEW"
         delay = bundle.execution.retry.base_ms * 5 if bundle else 500
         step = after_result(booking.position, op, booking.order, result, delay, now)
