@@ -5,15 +5,26 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery
+from celery import Celery, Task
 
 from tasks import transport
 
 if TYPE_CHECKING:
     from s6.bootstrap import House
 
+
+class Told(Task):
+    """A task whose failure people are told of: what fails now fails with the next hint as well."""
+
+    def on_failure(
+        self, exc: Exception, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], einfo: Any
+    ) -> None:
+        what = f"{self.name}{tuple(args)}: {type(exc).__name__}: {exc}"
+        house().alerts.raise_alert("ERROR", "TASK_FAILED", what, scope=f"{self.name}:{args[0] if args else ''}")
+
+
 transport.mend()
-app = Celery("s6")
+app = Celery("s6", task_cls=Told)
 app.config_from_object("celeryconfig")
 app.conf.imports = (
     "tasks.manage",

@@ -13,7 +13,7 @@ from s6 import keys
 from s6.bootstrap import House
 from s6.heart import hearts
 from s6.ports import NeighbourUnavailable, StateUnavailable
-from s6.store import StoreError
+from s6.store import StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 DONE: Final = keys.RECONCILED
@@ -62,12 +62,22 @@ class Reconciliation(threading.Thread):
         if not any(heart.ts >= since for heart in others):
             self._redis.delete(DONE)
 
+    def _prepare_store(self) -> None:
+        """A new store is made by whoever comes first; where we may not create, what is there must do."""
+        try:
+            self._house.store.init()
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            log.warning("nothing created in the store: %s", error)
+
     def _reconcile(self) -> None:
         token = self._house.state.lock(LOCK, LOCK_MS)
         if token is None:
             return
         try:
             self._redis.set(BEGUN, token)
+            self._prepare_store()
             self._house.alerts.restore_standing()
             report = self._house.coldstart.run()
             if self._redis.get(BEGUN) != token:  # Redis was emptied meanwhile, or another has begun after us

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PREFIX: Final = "ord:result:"
 CLAIM_EVERY_S: Final = 0.5
 IDLE_MS: Final = 1_000
-DELIVERIES: Final = 5
+DELIVERIES: Final = 10
 
 
 class ResultsConsumer(threading.Thread):

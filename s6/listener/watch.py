@@ -123,7 +123,7 @@ class RestWatch(threading.Thread):
         self._clock = clock
         self._ending = ending
         self._index = index
-        self._standing: dict[str, tuple[object, ...]] = {}
+        self._standing: dict[str, tuple[tuple[object, ...], int]] = {}
         self._bare: set[str] = set()
 
     def run(self) -> None:
@@ -135,15 +135,18 @@ class RestWatch(threading.Thread):
 
     def _look(self) -> None:
         listed = self._state.ops_in_flight()
-        standing: dict[str, tuple[object, ...]] = {}
+        standing: dict[str, tuple[tuple[object, ...], int]] = {}
         now = self._clock.now_ms()
         for (name, mark), loaded in zip(listed, self._state.load_many([n for n, _ in listed]), strict=True):
             if loaded is None or loaded.op is None:
                 self._state.op_settled(name, mark)
                 continue
             op = loaded.op
-            standing[name] = (op.op_id, op.stage, op.attempts)
-            if self._standing.get(name) == standing[name] and op.at_rest(now):
+            step = (op.op_id, op.stage, op.attempts)
+            seen, looks = self._standing.get(name, (step, -1))
+            looks = looks + 1 if seen == step else 0
+            standing[name] = (step, looks)
+            if looks and looks & (looks - 1) == 0 and op.at_rest(now):  # after 1, 2, 4, 8 … looks: poison must not loop
                 self._hints.resume(name, op)
         self._standing = standing
         bare = self._index.bare() if self._index is not None else set()

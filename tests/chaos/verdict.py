@@ -154,6 +154,7 @@ def _quotas(records: list[Record], redis: Any) -> Iterator[str]:
 
 
 def _alerts(redis: Any, store: Store) -> Iterator[str]:
+    raised = [fields for _, fields in redis.xrange("s6:alerts")]
     kept: set[str] = set()
     cursor: str | None = None
     while True:
@@ -162,9 +163,8 @@ def _alerts(redis: Any, store: Store) -> Iterator[str]:
         cursor = page.next_cursor
         if cursor is None:
             break
-    raised = [fields for _, fields in redis.xrange("s6:alerts")]
     for alert in raised:
-        if alert["alert_id"] not in kept:
+        if alert["alert_id"] not in kept and redis.zscore("{s6:alerts}:out", alert["alert_id"]) is None:
             yield f"alert {alert['alert_id']} {alert['code']} is not in the store"
         if alert["code"] in ("OVERSELL", "DEADLETTER", "POISON_RESULT"):
             yield f"alert {alert['code']}: {alert['detail']}"
