@@ -228,7 +228,7 @@ class Executor:
                 now,
                 token=token,
                 phase="AFTER" if step.op is None else None,
-                cause=f"{op.kind} {step.outcome}",
+                cause=f"{op.kind} {step.outcome}".strip(),
                 orders=step.orders,
                 events=step.events,
             )
