@@ -72,7 +72,7 @@ class House:
 
     def sweep_once(self) -> None:
         """The sweep, once a period however many ask, and never two at once."""
-        if self.state.lock("s6:sweep:turn", int(self.settings.manage_tick_s * 900)) is None:
+        if self.state.lock("s6:sweep:turn", max(1, int(self.settings.manage_tick_s * 900))) is None:
             return
         token = self.state.lock("lock:sweep", SWEEP_LOCK_MS)
         if token is None:

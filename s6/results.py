@@ -152,7 +152,7 @@ class Results:
             try:
                 self.apply(OrderResult.read(fields), fields)
             except MalformedMessage as error:
-                self._alerts.dead_letter("ord:result", "", str(error), fields)
+                self._alerts.dead_letter(_stream(fields), "", str(error), fields)
             self._state.unpark(position_id, fields)
 
     def give_up_overdue(self) -> int:
@@ -161,7 +161,8 @@ class Results:
         if self._recover is not None:
             overdue = [(name, fields) for name, fields in overdue if not self._state.may_be_lost(name)]
         for position_id, fields in overdue:
-            self._alerts.dead_letter("ord:result", "", f"position_id: {position_id} is not known after 60 s", fields)
+            text = f"position_id: {position_id} is not known after 60 s"
+            self._alerts.dead_letter(_stream(fields), "", text, fields)
             self._state.unpark(position_id, fields)
         return len(overdue)
 
@@ -169,6 +170,11 @@ class Results:
 def _terms(bundle: ActiveBundle | None, symbol: str) -> Terms:
     spec = bundle.symbols.get(symbol) if bundle else None
     return Terms(spec.step, spec.mmr) if spec else Terms()
+
+
+def _stream(fields: Mapping[str, str]) -> str:
+    """Where a result came from."""
+    return f"ord:result:{fields.get('symbol', '')}"
 
 
 def _severity(code: str) -> Severity:

@@ -88,7 +88,8 @@ class MarketReader(_Reader):
     def take(self, symbol: str, entries: list[Entry]) -> None:
         """Ticks in their order; late ones change nothing. Crossings are written down before they are hinted at."""
         read_at = self._clock.now_ms()
-        newest = self._newest.get(symbol)
+        known = self._newest.get(symbol) or self._state.market(symbol).tick  # a former process may have read it
+        newest = known
         crossed: dict[str, list[Decimal]] = {}
         for entry in entries:
             try:
@@ -101,7 +102,7 @@ class MarketReader(_Reader):
             for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark, read_at)):
                 crossed.setdefault(name, []).append(tick.mark)
             newest = tick
-        if newest is None or newest is self._newest.get(symbol):
+        if newest is None or newest is known:
             return
         self._state.put_tick(symbol, newest)
         self._newest[symbol] = newest
@@ -144,4 +145,12 @@ class FeatureReader(_Reader):
             return
         self._state.put_features(symbol, features)
         self._known[symbol] = features
+        if features.regime != known.regime:
+            self._note_regime(symbol, features.regime)
         self._sweep.screen(symbol)
+
+    def _note_regime(self, symbol: str, regime: str) -> None:
+        bundle = self._bundles.current()
+        if bundle is not None and not bundle.knows_regime(symbol, regime):
+            text = f"regime {regime!r} of {symbol} is not in bundle {bundle.version}: the default one applies"
+            self._alerts.raise_alert("WARN", "REGIME_UNKNOWN", text, scope=symbol)
