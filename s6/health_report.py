@@ -37,10 +37,11 @@ Body = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What Redis says, read in one go. ``ages``: ms since each symbol's newest tick; ``swept_ts`` 0: never."""
+    """What Redis says, read in one go. ``ages``: ms since each symbol's newest tick; ``swept_ts``,
+    ``reconciled_ts`` 0: never."""
 
     version: str | None
-    reconciled: bool
+    reconciled_ts: int
     swept_ts: int
     beats: list[Beat]
     neighbours: dict[str, NeighbourState]
@@ -76,7 +77,7 @@ class HealthReporter:
         down = [name for name in VITAL if checks[name]["status"] == "DOWN"]
         if facts and facts.version is None:
             down.append("no bundle")
-        if facts and not facts.reconciled:
+        if facts and not facts.reconciled_ts:
             down.append("not reconciled")
         well = not reasons and all(check["status"] == "OK" for check in checks.values())
         return {
@@ -93,7 +94,7 @@ class HealthReporter:
         now = self._clock.now_ms()
         pipe = self._redis.pipeline(transaction=False)
         pipe.hget(BUNDLE, "version")
-        pipe.exists(RECONCILED)
+        pipe.get(RECONCILED)
         pipe.hget(SWEPT, "ts")
         for name in NEIGHBOURS:
             pipe.hgetall(neighbour_key(name))
@@ -102,7 +103,7 @@ class HealthReporter:
         ages = tick_ages(self._redis, self._symbols(held), now)
         return _Facts(
             version=version,
-            reconciled=bool(reconciled),
+            reconciled_ts=int(reconciled or 0),
             swept_ts=int(swept or 0),
             beats=hearts(self._client),
             neighbours={name: read_state(state) for name, state in zip(NEIGHBOURS, states, strict=True)},
@@ -126,8 +127,9 @@ class HealthReporter:
         return check
 
     def _delay(self, facts: _Facts | None, now: int) -> int | None:
-        """How far the sweep is behind its period; None before the first."""
-        return max(0, now - facts.swept_ts - self._tick_ms) if facts and facts.swept_ts else None
+        """How far the sweep is behind its period, the first one counted from the reconciliation; None: not known."""
+        since = facts.swept_ts or facts.reconciled_ts if facts else 0
+        return max(0, now - since - self._tick_ms) if since else None
 
 
 def broker_ping(broker: Broker) -> Callable[[], bool]:

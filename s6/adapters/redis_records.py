@@ -45,7 +45,7 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
     events = [jsonx.dumps({"event": e}) for e in change.events]
     quotas = [jsonx.dumps({"quota": {"id": q.move_id, "key": q.key, "delta": plain(q.delta)}}) for q in change.quotas]
     return {
-        "state": flat(to_fields(position)),
+        "state": flat(to_fields(position) | _as_last_told(change)),
         "sl": flat(stop_fields(position)),
         "tp": flat({"ladder": position.ladder or "[]", "done": rungs_json(position.tp_done), "ts": str(position.ts)}),
         "adds": flat(adds_fields(position)),
@@ -54,6 +54,11 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
         "events": events + quotas,
         "snaps": [jsonx.dumps(s) for s in change.snapshots],
     }
+
+
+def _as_last_told(change: Commit) -> dict[str, str]:
+    """What else a snapshot names, so that the state shows every field of the last one."""
+    return {name: str(change.snapshots[-1][name]) for name in ("_key", "phase")} if change.snapshots else {}
 
 
 def stop_fields(p: Position) -> dict[str, str]:

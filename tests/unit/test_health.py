@@ -353,6 +353,13 @@ def test_a_worker_that_no_longer_sweeps_is_down(parts: Parts, broker_url: str, s
     assert body["manage_tick_delay_ms"] == 60_000
 
 
+def test_the_first_sweep_is_awaited_from_the_reconciliation(parts: Parts, broker_url: str, store: Store) -> None:
+    all_well(parts)
+    parts.redis.delete("s6:sweep:last")
+    parts.redis.set("s6:reconciled", str(parts.clock.now - 12_000))
+    assert reporter(parts, broker_url, store)()["manage_tick_delay_ms"] == 2_000
+
+
 def test_without_redis_or_broker(own_redis: EmbeddedRedis, store: Store) -> None:
     with connect(own_redis.url()) as client:
         parts = Parts.on(client)
