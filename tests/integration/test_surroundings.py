@@ -90,6 +90,7 @@ def test_copies_of_everything_do_no_harm(world: Governed) -> None:
     s6 = world.s6
     with load(world, seed=13):
         firsts = {name: s6[name] for name in ("worker", "beat", "listener")}
+        world.paper.note("three interpreters start at once", lasts_ms=8_000)
         for name in firsts:
             s6.start(name)
         s6.ready(firsts)

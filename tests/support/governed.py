@@ -31,6 +31,7 @@ class Governed:
         self.s6, self.paper, self.store = s6, paper, store
         self.redis: Any = redis
         self._numbers = itertools.count(1)
+        self._told: set[str] = set()
 
     # -- doing
 
@@ -98,10 +99,12 @@ class Governed:
         except AssertionError as error:
             raise AssertionError(f"{error}: {last}") from None
 
-    def faults(self, *, since: int = 0, emptied: bool = False) -> list[str]:
-        """Everything that is not as it must be. ``emptied``: Redis lost its streams, so they can't tell it all."""
-        records: list[Record] = list(self.paper.ledger(since=since))
-        return verdict(records, self.redis, self.store, streams=not emptied)
+    def faults(self, *, emptied: bool = False) -> list[str]:
+        """Everything that is not as it must be, each once. ``emptied``: Redis has lost what its streams told."""
+        records: list[Record] = list(self.paper.ledger())
+        found = [f for f in verdict(records, self.redis, self.store, streams=not emptied) if f not in self._told]
+        self._told.update(found)
+        return found
 
 
 @contextmanager
