@@ -286,6 +286,7 @@ def _stop_move(case: _Case, decision: StopDecision) -> tuple[Action | None, int]
         price, level = p.sl_price, p.sl_level  # it stays where it is; only its quantity may change
     if p.sl_refusals == 1 and p.sl_fallback is not None and p.live_stop is None:
         price = p.sl_fallback
+    price = _on_tick(case, price)
     guard = p.market == "SPOT" or _too_small(case, price)
     why = _why_move(case, decision, price, guard)
     if not why:
@@ -297,6 +298,13 @@ def _stop_move(case: _Case, decision: StopDecision) -> tuple[Action | None, int]
         return None, wait
     qty = rules.round_down(p.qty, case.spec.step)
     return Action("STOP_MOVE", why, qty, p.sl_price, price, level, target=p.sl_order, guard=guard), 0
+
+
+def _on_tick(case: _Case, price: Decimal) -> Decimal:
+    """A price from before the tick changed, as S4 takes it now: rounded towards the mark, so never less protective."""
+    p, tick = case.p, case.spec.tick
+    fitting = rules.round_up(price, tick) if p.side == "LONG" else rules.round_down(price, tick)
+    return fitting if fitting > 0 and (p.mark - fitting) * p.dir > 0 else price
 
 
 def _why_move(case: _Case, decision: StopDecision, price: Decimal, guard: bool) -> str:

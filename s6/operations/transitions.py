@@ -63,10 +63,13 @@ def old_one_stays(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
     """The cancel did not take: the old stop protects on, the move is tried again later."""
     failures = p.sl_failures + 1
     p = replace(p, sl_failures=failures, sl_not_before=now + delay_ms)
-    alerts: tuple[tuple[Severity, str, str], ...] = ()
-    if failures >= 3:
-        alerts = (("ERROR", "STOP_MOVE_FAILED", f"{failures} stop moves failed in a row; the old stop stays"),)
-    return Step(p, None, "kept", alerts=alerts, samples=_ended(op, "kept"))
+    return Step(p, None, "kept", alerts=_failing(failures), samples=_ended(op, "kept"))
+
+
+def _failing(failures: int) -> tuple[tuple[Severity, str, str], ...]:
+    if failures < 3:
+        return ()
+    return (("ERROR", "STOP_MOVE_FAILED", f"{failures} stop moves failed in a row; the old stop stays"),)
 
 
 def closed_meanwhile(p: Position, op: Operation, known: Order | None, now: int) -> Step:
@@ -123,7 +126,8 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
         self_guarded=False,
     )
     moved = stop_event(p, op, order.client_order_id, now)
-    return Step(p, None, outcome, True, (order,), events=(moved,), samples=samples)
+    alerts = _failing(p.sl_failures)
+    return Step(p, None, outcome, True, (order,), events=(moved,), alerts=alerts, samples=samples)
 
 
 def stop_event(p: Position, op: Operation, part: str, now: int) -> dict[str, str]:

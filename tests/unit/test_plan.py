@@ -191,3 +191,11 @@ def test_the_liquidation_price_of_a_symbol_that_is_named_later_is_computed_then(
     assert types(plan) == ["EXIT"]
     never = position(liq_price=D(0), bundle_version="b-1")
     assert build_plan(never, view(36200), bundle(), "NORMAL", NOW).position.liq_price == 0
+
+
+@pytest.mark.parametrize(("side", "old", "new"), [("LONG", "39000.3", "39001"), ("SHORT", "41000.3", "41000")])
+def test_a_stop_from_before_the_tick_changed_is_put_on_it_without_giving_way(side: str, old: str, new: str) -> None:
+    spec = {"tick": "1", "step": "0.001", "min_qty": "0.001", "min_notional": "5", "mmr": "0.004"}
+    held = stopped(old, side=side, qty=D("0.5"), sl_qty=D(1), bundle_version="b-0")
+    (move,) = build_plan(held, view(40000, atr=900), bundle(symbols={"BTCUSDT": spec}), "NORMAL", NOW).actions
+    assert (move.reason, move.new, move.qty) == ("RESIZE", D(new), D("0.5"))
