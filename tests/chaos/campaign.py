@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import requests
+from redis.exceptions import RedisError
+
 from s6.embedded import EmbeddedRedis
 from s6.paper.client import PaperClient
 from tests.chaos.weather import SPELLS
@@ -151,12 +154,24 @@ class Campaign:
             lasts = self._weather.uniform(*self.script.spell_s)
             self.figures.spells[spell.name] += 1
             paper.clear_faults()
+            self._acknowledge(paper)
             if spell.outage:
                 paper.note(f"S4 {spell.name}", lasts_ms=int(lasts * 1000))
             if spell.layers:
                 paper.fault(**spell.layers)
             self._calmed.wait(lasts)
         paper.clear_faults()
+
+    def _acknowledge(self, paper: PaperClient) -> None:
+        """An operator looks in now and then: a standing FATAL would keep adds away for good."""
+        headers = {"Authorization": "Bearer ops-token"}
+        try:
+            with self.redis.client() as redis:
+                for alert_id in redis.smembers("{s6:alerts}:fatal"):
+                    url = f"{self.s6.url}/alerts/{alert_id}/ack"
+                    requests.post(url, json={"by": "operator"}, headers=headers, timeout=3)
+        except (RedisError, requests.RequestException) as error:
+            paper.note(f"not acknowledged: {type(error).__name__}")
 
 
 def quiet(redis: Any) -> str:
