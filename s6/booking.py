@@ -61,7 +61,7 @@ def book(
     order = _order(position, known, result)
     increment, price, fee = _increment(known, result)
     news = increment or fee or known is None or order.status != known.status
-    if not news and not (result.status == "CANCEL_REJECTED" and order.live):  # who cancelled waits for that word
+    if not news and not _awaited(position, order, result):
         return None
     mark = mark or (price if increment else (position.mark if position else price))
     if position is None or (opens and increment and not position.is_open):
@@ -79,6 +79,14 @@ def book(
     position = _stop_of(position, order)
     booking = replace(booking, position=revalue(position, mark))
     return _told(booking, result, now)
+
+
+def _awaited(position: Position | None, order: Order, result: OrderResult) -> bool:
+    """What changes no books and is waited for: by who cancelled, and by who had S4 refuse a stop before this one."""
+    if result.status == "CANCEL_REJECTED":
+        return order.live
+    refused = position is not None and position.sl_refusals > 0 and position.sl_order == order.client_order_id
+    return refused and result.status == order.status == "NEW"
 
 
 def revalue(position: Position, mark: Decimal) -> Position:

@@ -23,6 +23,7 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
     assert action.type != "STAGNATED"
     number = position.op_count + 1
     intent, client_order_id = ids(position, number, _PREFIX[action.type])
+    refusals = position.sl_refusals if action.type == "STOP_MOVE" and position.live_stop is None else 0
     cancels = action.type == "CLEANUP" or (action.type == "STOP_MOVE" and action.target)
     op = Operation(
         op_id=f"{position.life}-{number}",
@@ -41,7 +42,7 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
         step=action.step,
         rungs=action.rungs,
         signal_id=action.signal_id,
-        refusals=position.sl_refusals if action.type == "STOP_MOVE" else 0,
+        refusals=refusals,
         tick_ts=tick_ts,
     )
     position = replace(position, op_count=number)

@@ -121,6 +121,7 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
         sl_qty=order.qty if order.live else order.qty * 0,
         sl_order=order.client_order_id if order.live else "",
         sl_ts=now,
+        sl_refusals=op.refusals if known.status == "PENDING" else 0,  # until NEW is heard: it may be REJECTED yet
         sl_failures=p.sl_failures + 1 if reverted else 0,
         sl_not_before=now + delay_ms if reverted else 0,
         self_guarded=False,

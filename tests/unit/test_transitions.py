@@ -7,10 +7,13 @@ from decimal import Decimal as D
 
 import pytest
 
+from s6.booking import Terms, book
 from s6.model.operation import Operation
 from s6.model.position import Order
 from s6.operations import transitions as to
+from s6.operations.begin import begin
 from s6.operations.wakeups import after_result
+from s6.plan import Action
 from tests.unit.given import NOW, position, result, stopped
 
 
@@ -61,3 +64,28 @@ def test_what_filled_after_waiting_as_maker_in_vain_counts_too() -> None:
     step = after_result(position(), None, filled, told, 500, NOW)
     assert step.position.hold_until == 0
     assert [sample.name for sample in step.samples] == ["s6_maker_wait_timeout_total"]
+
+
+def test_a_refusal_by_422_and_one_by_the_stream_are_two() -> None:
+    p = stopped(39000, sl_order="", orders=())
+    first = to.refused(p, a_move(), "PRICE_FILTER", 500, NOW)
+    assert first.op is not None
+    again = Order("SL-3", "i3", "SL", "SELL", "STOP_MARKET", D(1), "PENDING", NOW, 1, True, stop_px=D(39000))
+    held = to.accepted(first.position, first.op, again, 500, NOW).position
+    assert (held.sl_refusals, held.sl_order) == (1, "SL-3")
+    told = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-3", status="REJECTED",
+                  filled_qty="0", avg_price=None, reason="PRICE_FILTER")  # fmt: skip
+    step = after_result(replace(held, sl_order="", orders=()), None, replace(again, status="REJECTED"), told, 500, NOW)
+    assert step.position.exiting == "STOP_REFUSED"
+    assert [(severity, code) for severity, code, _ in step.alerts] == [("FATAL", "STOP_MOVE_FAILED")]
+
+
+def test_a_refusal_is_over_once_a_stop_rests() -> None:
+    p = stopped(39000, sl_refusals=1)
+    new = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1", status="NEW", filled_qty="0",
+                 avg_price=None)  # fmt: skip
+    heard = book(p, p.live_stop, new, mark=None, terms=Terms(), now=NOW)
+    assert heard is not None
+    assert after_result(heard.position, None, heard.order, new, 500, NOW).position.sl_refusals == 0
+    assert book(replace(p, sl_refusals=0), p.live_stop, new, mark=None, terms=Terms(), now=NOW) is None
+    assert begin(p, Action("STOP_MOVE", "LOCK", D(1), D(39000), D(39500), target="SL-1"), NOW)[1].refusals == 0
