@@ -65,7 +65,7 @@ class Results:
             except LookupError:
                 return self._park(result, raw)
             if applied is not None:
-                if applied == "APPLIED" and result.kind == "ENTRY":
+                if result.kind == "ENTRY":  # one that says nothing new too: whoever booked it may have died over this
                     self.unpark(result.position_id)
                 return applied
         raise Contended(result.position_id)
@@ -157,14 +157,18 @@ class Results:
 
     def give_up_overdue(self) -> int:
         """Results whose position never came go to the dead letters; how many. What may yet be rebuilt is waited for."""
-        overdue = self._state.parked_overdue(self._clock.now_ms())
-        if self._recover is not None:
-            overdue = [(name, fields) for name, fields in overdue if not self._state.may_be_lost(name)]
-        for position_id, fields in overdue:
+        given_up = 0
+        for position_id, fields in self._state.parked_overdue(self._clock.now_ms()):
+            if self._state.load(position_id) is not None:
+                self.unpark(position_id)
+                continue
+            if self._recover is not None and self._state.may_be_lost(position_id):
+                continue
             text = f"position_id: {position_id} is not known after 60 s"
             self._alerts.dead_letter(_stream(fields), "", text, fields)
             self._state.unpark(position_id, fields)
-        return len(overdue)
+            given_up += 1
+        return given_up
 
 
 def _terms(bundle: ActiveBundle | None, symbol: str) -> Terms:
