@@ -1,0 +1,225 @@
+"""One contract for the live state: on a real server, and on the memory that the simulation runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+
+from s6 import keys
+from s6.adapters.redis_client import RedisClient, connect
+from s6.adapters.redis_state import RedisState
+from s6.model.market import Extremes, Features, Tick
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.ports import Cleared, Commit, LockLost, QuotaMove
+from tests.doubles.memory_redis import MemoryRedis
+
+
+class Clock:
+    now = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+class Kit:
+    """A state, and what it stands on."""
+
+    def __init__(self, redis: Any) -> None:
+        self.clock = Clock()
+        self.redis = redis if redis is not None else MemoryRedis(self.clock)
+        self.state = RedisState(cast(RedisClient, self.redis), self.clock)
+
+    def born(self, name: str = "p1", **also: Any) -> Position:
+        written = self.state.commit(Commit(position(name), None, **also))
+        assert written is not None
+        return written
+
+
+@pytest.fixture(params=["memory", "redis"])
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    if request.param == "memory":
+        yield Kit(None)
+    else:
+        with connect(request.getfixturevalue("redis_url")) as client:
+            yield Kit(client)
+
+
+def position(name: str = "p1") -> Position:
+    return Position(name, "BTCUSDT", "FUT", "LONG", qty=Decimal("0.5"), sl_price=Decimal("43000.1"), sl_order="SL-1")
+
+
+def operation() -> Operation:
+    return Operation("1-1", "p1", "STOP_MOVE", "PLACE", "FIRST", 1, "sl-1", "SL-1")
+
+
+def order(name: str = "SL-1", kind: Any = "SL", status: Any = "NEW") -> Order:
+    return Order(name, f"i-{name}", kind, "SELL", "STOP_MARKET", Decimal(1), status, 1, 1, True)
+
+
+def snapshot(seq: int) -> dict[str, object]:
+    return {"_key": f"p1:{seq:08d}", "position_id": "p1", "seq": seq, "phase": "RESULT", "qty": Decimal("0.5")}
+
+
+def event(number: int) -> dict[str, str]:
+    return {"event_id": f"p1.1.ENTRY.{number}", "symbol": "BTCUSDT", "type": "ENTRY"}
+
+
+def test_what_is_committed_is_read_back_whole(kit: Kit) -> None:
+    assert kit.state.load("p1") is None
+    after = kit.state.commit(Commit(position(), operation(), orders=(order(),)))
+    assert after == replace(position(), rev=1)
+    assert kit.state.load("p1") == (after, operation())
+    assert kit.state.load_many(["p0", "p1"]) == [None, (after, operation())]
+    assert kit.state.seen_order("p1", "SL-1") == order()
+    assert kit.state.seen_order("p1", "SL-2") is None
+    assert kit.state.own_orders("p1") == [order()]
+
+
+def test_the_side_hashes_show_the_stop_and_go_with_it(kit: Kit) -> None:
+    written = kit.born()
+    assert kit.redis.hgetall(keys.stop("p1"))["price"] == "43000.1"
+    kit.state.commit(Commit(replace(written, sl_order="", sl_price=None), None))
+    assert kit.redis.hgetall(keys.stop("p1")) == {}
+
+
+def test_of_two_writers_the_second_is_turned_away(kit: Kit) -> None:
+    first = kit.born()
+    assert kit.state.commit(Commit(replace(first, qty=Decimal(1)), None)) is not None
+    assert kit.state.commit(Commit(replace(first, qty=Decimal(2)), operation(), snapshots=(snapshot(1),))) is None
+    loaded = kit.state.load("p1")
+    assert loaded is not None and loaded.position.qty == 1 and loaded.op is None
+    assert kit.state.outbox_peek("p1", 10) == []
+
+
+def test_a_commit_needs_the_lock_it_was_begun_under(kit: Kit) -> None:
+    written = kit.born()
+    token, loaded = kit.state.lock_and_load("p1", 5_000)
+    assert token is not None and loaded == (written, None)
+    assert kit.state.lock_and_load("p1", 5_000) == (None, None)
+    assert kit.state.commit(Commit(written, None, token)) is not None
+    assert not kit.state.unlock(keys.lock("p1"), "somebody else's")
+    assert kit.state.unlock(keys.lock("p1"), token)
+    assert not kit.state.unlock(keys.lock("p1"), token)
+    with pytest.raises(LockLost):
+        kit.state.commit(Commit(replace(written, rev=2), None, token))
+
+
+def test_events_and_quotas_are_handed_on_once(kit: Kit) -> None:
+    move = QuotaMove("p1:1:close", keys.concurrency("FUT"), Decimal(-1))
+    kit.redis.set(keys.concurrency("FUT"), "2")
+    first = kit.born(events=(event(1), event(2)), quotas=(move,))
+    assert kit.state.relay_events("p1") == 3
+    assert kit.state.relay_events("p1") == 0
+    kit.state.commit(Commit(first, None, quotas=(move,)))
+    assert kit.state.relay_events("p1") == 1
+    assert kit.state.quota(keys.concurrency("FUT")) == 1
+
+
+def test_quotas_never_fall_below_zero(kit: Kit) -> None:
+    kit.born(quotas=(QuotaMove("a", keys.budget("FUT"), Decimal("-0.5")),))
+    kit.state.relay_events("p1")
+    assert kit.state.quota(keys.budget("FUT")) == 0
+
+
+def test_snapshots_wait_in_order_and_go_only_as_they_were_seen(kit: Kit) -> None:
+    first = kit.born(snapshots=(snapshot(1), snapshot(2)))
+    [(name, seen)] = kit.state.outbox_ids(10)
+    assert name == "p1" and kit.state.outbox_peek("p1", 10) == [snapshot(1), snapshot(2)]
+    assert kit.state.outbox_size() == 2
+    kit.state.commit(Commit(first, None, snapshots=(snapshot(3),)))
+    kit.state.outbox_clear([Cleared("p1", 2, "another", None)])
+    assert kit.state.outbox_size() == 3
+    kit.state.outbox_clear([Cleared("p1", 2, str(snapshot(2)["_key"]), seen)])
+    assert kit.state.outbox_peek("p1", 10) == [snapshot(3)]
+    [(_, seen)] = kit.state.outbox_ids(10)
+    kit.state.outbox_clear([Cleared("p1", 1, str(snapshot(3)["_key"]), seen)])
+    assert kit.state.outbox_ids(10) == []
+
+
+def test_indexes_name_what_there_is(kit: Kit) -> None:
+    kit.born("p1")
+    after = kit.state.commit(Commit(position("p2"), replace(operation(), position_id="p2")))
+    assert after is not None
+    assert sorted(kit.state.open_ids()) == sorted(kit.state.ids_of("BTCUSDT")) == ["p1", "p2"]
+    assert kit.state.symbols() == ["BTCUSDT"]
+    assert kit.state.all_ids(after="", limit=1) == ["p1"]
+    assert kit.state.all_ids(after="p1", limit=9) == ["p2"]
+    [(name, seen)] = kit.state.ops_in_flight()
+    assert name == "p2"
+    kit.state.op_settled("p2", seen - 1)
+    assert len(kit.state.ops_in_flight()) == 1
+    kit.state.op_settled("p2", seen)
+    kit.state.settled(after)
+    assert kit.state.ops_in_flight() == [] and kit.state.ids_of("BTCUSDT") == ["p1"]
+
+
+def test_markets_keep_the_newest(kit: Kit) -> None:
+    for ts, mark in ((2, "10.5"), (1, "9")):
+        kit.state.put_tick("BTCUSDT", Tick(ts, Decimal(mark), Decimal(10), Decimal(11)))
+    kit.state.put_features("BTCUSDT", Features(5, Decimal(2), "LOW", "LONG", "s1", 5))
+    view = kit.state.market("BTCUSDT")
+    assert view.tick is not None and view.tick.mark == Decimal("10.5") and view.features.signal_id == "s1"
+    assert kit.state.markets(["BTCUSDT"])["BTCUSDT"] == view
+    assert kit.state.market("ETHUSDT").tick is None
+
+
+def test_crossings_remember_both_ends_until_they_are_used(kit: Kit) -> None:
+    for mark, ts in ((Decimal(10), 1), (Decimal(8), 2), (Decimal(9), 3)):
+        kit.state.put_crossing("p1", mark, ts)
+    seen = kit.state.market("BTCUSDT", "p1").extremes
+    assert seen == Extremes(Decimal(10), 1, Decimal(8), 2, 2)
+    kit.state.put_crossing("p1", Decimal(11), 4)
+    kit.state.clear_crossing("p1", seen)
+    again = kit.state.market("BTCUSDT", "p1").extremes
+    assert again is not None and again.high == 11
+    kit.state.clear_crossing("p1", again)
+    assert kit.state.market("BTCUSDT", "p1").extremes is None
+
+
+def test_results_wait_for_their_position(kit: Kit) -> None:
+    kit.state.park("p1", {"a": "1"}, 100)
+    kit.state.park("p1", {"a": "1"}, 900)
+    kit.state.park("p2", {"a": "2"}, 200)
+    assert kit.state.parked("p1") == [{"a": "1"}]
+    assert kit.state.parked_overdue(150) == [("p1", {"a": "1"})]
+    kit.state.unpark("p1", {"a": "1"})
+    assert kit.state.parked("p1") == []
+
+
+def test_adds_find_room_or_wait(kit: Kit) -> None:
+    assert kit.state.reserve_add("p1", Decimal(5), limit=2, room=Decimal(10))
+    assert kit.state.reserve_add("p2", Decimal(5), limit=2, room=Decimal(10))
+    assert not kit.state.reserve_add("p3", Decimal(0), limit=2, room=None)
+    assert not kit.state.reserve_add("p2", Decimal(6), limit=9, room=Decimal(10))
+    kit.state.release_add("p1")
+    assert kit.state.adds_reserved() == ["p2"]
+    kit.state.commit(Commit(position("p2"), None, orders=(order("ADD-1", "ADD", "FILLED"),)))
+    assert kit.state.adds_reserved() == []
+
+
+def test_a_lock_ends_by_itself(kit: Kit) -> None:
+    assert kit.state.lock("lock:x", 40) is not None
+    assert kit.state.lock("lock:x", 40) is None
+    if isinstance(kit.redis, MemoryRedis):
+        kit.clock.now += 41
+    else:
+        kit.redis.pexpire("lock:x", 1)
+        while kit.redis.exists("lock:x"):
+            pass
+    assert kit.state.lock("lock:x", 40) is not None
+
+
+def test_a_new_server_is_taught_the_scripts(kit: Kit) -> None:
+    first = kit.born()
+    if isinstance(kit.redis, MemoryRedis):
+        kit.redis.flushall()
+    else:
+        kit.redis.flushdb()
+        kit.redis.script_flush()
+    again = kit.state.commit(Commit(replace(first, rev=0), None, snapshots=(snapshot(1),)))
+    assert again is not None and kit.state.outbox_ids(9)[0][0] == "p1"

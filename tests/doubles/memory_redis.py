@@ -1,0 +1,375 @@
+"""A Redis in memory: just the commands and scripts that ``RedisState`` sends, with the same answers.
+
+Single-threaded, on a clock of its own, and with a hook around each command, so that a simulation can let the sender
+die, or the answer be lost, between any two of them. The scripts of ``s6.adapters.redis_scripts`` are played in Python;
+``tests/contract/test_state.py`` holds this double and a real server to the same behaviour.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from hashlib import sha1
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from s6.adapters import redis_scripts as lua
+from s6.ports import Clock
+
+After = Callable[[], None] | None
+Hook = Callable[[str, str, bool], After]
+"""Called before a command with its name, its key and whether it writes; what it gives is called after the command."""
+
+READS: Final = frozenset(
+    {"get", "hget", "hgetall", "hvals", "hkeys", "smembers", "sscan_iter", "zrange", "zrangebyscore", "zrangebylex",
+     "lrange", "llen", "exists"}
+)  # fmt: skip
+
+
+def no_hook(name: str, key: str, writes: bool) -> After:
+    """Nothing goes wrong."""
+    return None
+
+
+class MemoryRedis:
+    """Answers are text, as with ``decode_responses``. ``published`` and ``appended`` are told of PUBLISH and XADD."""
+
+    def __init__(self, clock: Clock, hook: Hook = no_hook) -> None:
+        self._clock = clock
+        self.hook = hook
+        self.data: dict[str, Any] = {}
+        self._expires: dict[str, int] = {}
+        self.published: Callable[[str, str], None] = lambda channel, text: None
+        self.appended: Callable[[str, dict[str, str]], None] = lambda stream, fields: None
+        self._scripts = {
+            lua.COMMIT: self._commit,
+            lua.RELEASE: self._release,
+            lua.PUT_NEWER: self._put_newer,
+            lua.SWAP: self._swap,
+            lua.DROP_IF: self._drop_if,
+            lua.RELAYED: self._relayed,
+            lua.DROP_TO: self._drop_to,
+            lua.DONE_UNLESS_MORE: self._done_unless_more,
+            lua.QUOTA: self._quota,
+        }
+        self._by_sha = {sha1(text.encode()).hexdigest(): play for text, play in self._scripts.items()}
+        self._loaded: set[str] = set()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        command: Callable[..., Any] = object.__getattribute__(self, f"do_{name}")
+        writes = name not in READS
+
+        def send(key: str, *args: Any, **kwargs: Any) -> Any:
+            after = self.hook(name, key, writes)
+            answer = command(key, *args, **kwargs)
+            if after is not None:
+                after()
+            return answer
+
+        self.__dict__[name] = send
+        return send
+
+    def pipeline(self, transaction: bool = True) -> MemoryPipe:
+        assert not transaction, "a transaction can't span the slots of a cluster"
+        return MemoryPipe(self)
+
+    def register_script(self, script: str) -> MemoryScript:
+        return MemoryScript(self, sha1(script.encode()).hexdigest(), self._scripts[script].__name__)
+
+    def do_evalsha(self, sha: str, count: int, *args: Any) -> Any:
+        if sha not in self._loaded:
+            raise NoScriptError("NOSCRIPT No matching script. Please use EVAL.")
+        return self.play(sha, list(args[:count]), list(args[count:]))
+
+    def play(self, sha: str, keys: list[str], args: list[Any]) -> Any:
+        """Run a script; from now on it is known by its digest."""
+        self._loaded.add(sha)
+        return self._by_sha[sha](keys, [str(arg) for arg in args])
+
+    def flushall(self) -> None:
+        """Everything is gone, scripts included: a new server."""
+        self.data.clear()
+        self._expires.clear()
+        self._loaded.clear()
+
+    # -- strings -----------------------------------------------------------------------------------------------
+
+    def _live(self, key: str) -> Any:
+        until = self._expires.get(key)
+        if until is not None and until <= self._clock.now_ms():
+            del self._expires[key]
+            self.data.pop(key, None)
+        return self.data.get(key)
+
+    def do_get(self, key: str) -> str | None:
+        value: str | None = self._live(key)
+        return value
+
+    def do_set(self, key: str, value: object, *, nx: bool = False, px: int | None = None) -> bool | None:
+        if nx and self._live(key) is not None:
+            return None
+        self.data[key] = str(value)
+        self._expires.pop(key, None)
+        if px is not None:
+            self._expires[key] = self._clock.now_ms() + px
+        return True
+
+    def do_exists(self, key: str) -> int:
+        return int(self._live(key) is not None)
+
+    def do_delete(self, key: str) -> int:
+        self._expires.pop(key, None)
+        return int(self.data.pop(key, None) is not None)
+
+    # -- hashes ------------------------------------------------------------------------------------------------
+
+    def do_hget(self, key: str, name: str) -> str | None:
+        found: str | None = (self._live(key) or {}).get(name)
+        return found
+
+    def do_hgetall(self, key: str) -> dict[str, str]:
+        return dict(self._live(key) or {})
+
+    def do_hvals(self, key: str) -> list[str]:
+        return list((self._live(key) or {}).values())
+
+    def do_hkeys(self, key: str) -> list[str]:
+        return list(self._live(key) or {})
+
+    def do_hset(self, key: str, mapping: Mapping[str, object]) -> int:
+        self._hash(key).update({name: str(value) for name, value in mapping.items()})
+        return len(mapping)
+
+    def do_hdel(self, key: str, *names: str) -> int:
+        return self._remove(key, names)
+
+    def _hash(self, key: str) -> dict[str, str]:
+        self._live(key)
+        found: dict[str, str] = self.data.setdefault(key, {})
+        return found
+
+    def _remove(self, key: str, names: Sequence[str]) -> int:
+        """Take members off a hash, a set or a sorted set; an empty one is no more."""
+        members = self._live(key) or {}
+        removed = sum(members.pop(name, None) is not None for name in names)
+        if not members:
+            self.do_delete(key)
+        return removed
+
+    # -- sets (kept as dicts, for a stable order) --------------------------------------------------------------
+
+    def do_sadd(self, key: str, *names: str) -> int:
+        members = self._hash(key)
+        added = [name for name in names if name not in members]
+        members.update(dict.fromkeys(added, "1"))
+        return len(added)
+
+    def do_srem(self, key: str, *names: str) -> int:
+        return self._remove(key, names)
+
+    def do_smembers(self, key: str) -> list[str]:
+        return list(self._live(key) or {})
+
+    def do_sscan_iter(self, key: str, count: int) -> Iterator[str]:
+        return iter(list(self._live(key) or {}))
+
+    # -- sorted sets -------------------------------------------------------------------------------------------
+
+    def _scored(self, key: str) -> dict[str, float]:
+        found: dict[str, float] = self._live(key) or {}
+        return found
+
+    def _sorted(self, key: str) -> list[tuple[str, float]]:
+        return sorted(self._scored(key).items(), key=lambda item: (item[1], item[0]))
+
+    def do_zadd(self, key: str, mapping: Mapping[str, float], nx: bool = False) -> int:
+        self._live(key)
+        scores: dict[str, float] = self.data.setdefault(key, {})
+        added = [name for name in mapping if name not in scores]
+        scores.update({name: float(score) for name, score in mapping.items() if not nx or name in added})
+        return len(added)
+
+    def do_zincrby(self, key: str, amount: float, name: str) -> float:
+        self._live(key)
+        scores: dict[str, float] = self.data.setdefault(key, {})
+        scores[name] = scores.get(name, 0.0) + amount
+        return scores[name]
+
+    def do_zrem(self, key: str, *names: str) -> int:
+        return self._remove(key, names)
+
+    def do_zrange(self, key: str, start: int, end: int, withscores: bool = False) -> list[Any]:
+        rows = self._sorted(key)[start : None if end == -1 else end + 1]
+        return rows if withscores else [name for name, _ in rows]
+
+    def do_zrangebyscore(self, key: str, low: str, high: float) -> list[str]:
+        assert low == "-inf"
+        return [name for name, score in self._sorted(key) if score <= high]
+
+    def do_zrangebylex(self, key: str, low: str, high: str, start: int, num: int) -> list[str]:
+        names = sorted(self._scored(key))
+        if low != "-":
+            names = [n for n in names if (n > low[1:] if low[0] == "(" else n >= low[1:])]
+        if high != "+":
+            names = [n for n in names if (n < high[1:] if high[0] == "(" else n <= high[1:])]
+        return names[start : start + num]
+
+    # -- lists, streams, channels ------------------------------------------------------------------------------
+
+    def _list(self, key: str) -> list[str]:
+        found: list[str] = self._live(key) or []
+        return found
+
+    def do_lrange(self, key: str, start: int, end: int) -> list[str]:
+        return self._list(key)[start : None if end == -1 else end + 1]
+
+    def do_llen(self, key: str) -> int:
+        return len(self._list(key))
+
+    def _push(self, key: str, texts: Sequence[str]) -> None:
+        if texts:
+            self.data.setdefault(key, []).extend(texts)
+
+    def _trim(self, key: str, count: int) -> None:
+        """LTRIM key count -1."""
+        rest = self._list(key)[count:]
+        if rest:
+            self.data[key] = rest
+        else:
+            self.do_delete(key)
+
+    def do_xadd(self, key: str, fields: Mapping[str, str], maxlen: int | None = None, approximate: bool = True) -> str:
+        self.appended(key, dict(fields))
+        return "0-0"
+
+    def do_publish(self, key: str, text: str) -> int:
+        self.published(key, text)
+        return 1
+
+    # -- scripts -----------------------------------------------------------------------------------------------
+
+    def _commit(self, keys: list[str], args: list[str]) -> int:
+        token, expected, payload = args
+        if token and self._live(keys[0]) != token:
+            return -1
+        if self._hash(keys[1]).get("rev", "0") != expected:
+            if not self.data[keys[1]]:
+                del self.data[keys[1]]
+            return 0
+        change = json.loads(payload)
+        self.data[keys[1]].update(_pairs(change["state"]))
+        for key, name in zip(keys[2:6], ("sl", "tp", "adds", "op"), strict=True):
+            self.do_delete(key)
+            if change[name]:
+                self.data[key] = _pairs(change[name])
+        if change["orders"]:
+            self._hash(keys[6]).update(_pairs(change["orders"]))
+        self._push(keys[7], change["events"])
+        self._push(keys[8], change["snaps"])
+        return 1
+
+    def _release(self, keys: list[str], args: list[str]) -> int:
+        return self.do_delete(keys[0]) if self._live(keys[0]) == args[0] else 0
+
+    def _put_newer(self, keys: list[str], args: list[str]) -> int:
+        have = self.do_hget(keys[0], "ts")
+        if have and int(have) > int(args[0]):
+            return 0
+        self._hash(keys[0]).update(_pairs(args[1:]))
+        return 1
+
+    def _swap(self, keys: list[str], args: list[str]) -> int:
+        if (self.do_hget(keys[0], "n") or "") != args[0]:
+            return 0
+        self._hash(keys[0]).update(_pairs(args[1:]))
+        self._expires[keys[0]] = self._clock.now_ms() + 600_000
+        return 1
+
+    def _drop_if(self, keys: list[str], args: list[str]) -> int:
+        return self.do_delete(keys[0]) if self.do_hget(keys[0], "n") == args[0] else 0
+
+    def _relayed(self, keys: list[str], args: list[str]) -> int:
+        claim, waiting = keys
+        if self._live(claim) != args[0]:
+            return -1
+        self._trim(waiting, int(args[1]))
+        left = self.do_llen(waiting)
+        if not left:
+            self.do_delete(claim)
+        return left
+
+    def _drop_to(self, keys: list[str], args: list[str]) -> int:
+        count, rows = int(args[0]), self._list(keys[0])
+        if len(rows) < count or json.loads(rows[count - 1])["_key"] != args[1]:
+            return 0
+        self._trim(keys[0], count)
+        return 1
+
+    def _done_unless_more(self, keys: list[str], args: list[str]) -> int:
+        score = self._scored(keys[0]).get(args[0])
+        if score is not None and score <= float(args[1]):
+            return self.do_zrem(keys[0], args[0])
+        return 0
+
+    def _quota(self, keys: list[str], args: list[str]) -> int:
+        move, expected, new, now, keep_from = args
+        if move in self._scored(keys[1]):
+            return 0
+        if (self.do_get(keys[0]) or "") != expected:
+            return -1
+        self.data[keys[0]] = new
+        self.do_zadd(keys[1], {move: float(now)})
+        old = [name for name, score in self._scored(keys[1]).items() if score < float(keep_from)]
+        self._remove(keys[1], old)
+        return 1
+
+    def scan(self, match: str) -> list[str]:
+        """Names of keys, for judges: nothing goes wrong here."""
+        return [key for key in list(self.data) if fnmatchcase(key, match) and self._live(key) is not None]
+
+
+class MemoryScript:
+    """A script as redis-py registers it."""
+
+    def __init__(self, redis: MemoryRedis, sha: str, name: str) -> None:
+        self._redis, self.sha, self._name = redis, sha, f"script {name}"
+
+    def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        after = self._redis.hook(self._name, keys[0], True)
+        answer = self._redis.play(self.sha, list(keys), list(args))
+        if after is not None:
+            after()
+        return answer
+
+
+class MemoryPipe:
+    """Commands gathered, then carried out one by one: a pipeline that is no transaction may break off in between."""
+
+    def __init__(self, redis: MemoryRedis) -> None:
+        self._redis = redis
+        self._queued: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., MemoryPipe]:
+        def queue(*args: Any, **kwargs: Any) -> MemoryPipe:
+            self._queued.append((name, args, kwargs))
+            return self
+
+        return queue
+
+    def execute(self) -> list[Any]:
+        queued, self._queued = self._queued, []
+        answers, refused = [], None
+        for name, args, kwargs in queued:
+            try:
+                answers.append(getattr(self._redis, name)(*args, **kwargs))
+            except ResponseError as error:  # the server goes on with the rest
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        return answers
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))

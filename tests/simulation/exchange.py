@@ -1,0 +1,421 @@
+"""The simulated exchange and the S4 in front of it: the truth that S6's books are held against.
+
+It knows nothing of S6's code but the wire's words. Whatever takes time is an event of the kernel; whatever goes wrong
+is drawn from the seed's profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+from s6.model.types import TERMINAL, ZERO, plain
+from s6.rules.exact import exactly, quotient, weighted_average
+from tests.simulation.faults import Faults
+from tests.simulation.kernel import Kernel
+from tests.simulation.profile import Profile
+
+FEE: Final = Decimal("0.0004")
+OPENING: Final = ("ENTRY", "ADD")
+STEP: Final = Decimal("0.001")
+MIN_NOTIONAL: Final = Decimal(5)
+MMR: Final = Decimal("0.004")
+
+
+@dataclass(slots=True)
+class XOrder:
+    """An order at the exchange. ``life`` is the position's when it came."""
+
+    client_order_id: str
+    intent_id: str
+    position_id: str
+    symbol: str
+    market: str
+    kind: str
+    side: str
+    type: str
+    qty: Decimal
+    reduce_only: bool
+    stop_px: Decimal | None
+    ts: int
+    life: int
+    ours: bool
+    status: str = "NEW"
+    reason: str = ""
+    filled: Decimal = ZERO
+    cost: Decimal = ZERO
+    fee: Decimal = ZERO
+    working: bool = False
+    cancelling: bool = False
+    ended_ts: int = 0
+    figures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        return self.status not in TERMINAL
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.qty - self.filled if self.live else ZERO
+
+    @property
+    def opens(self) -> bool:
+        return self.kind in OPENING
+
+
+@dataclass(slots=True)
+class XPosition:
+    """A position at the exchange; ``taken`` is the margin (SPOT: cost) that this life's opening fills took."""
+
+    position_id: str
+    symbol: str
+    market: str
+    side: str
+    leverage: Decimal
+    life: int = 0
+    qty: Decimal = ZERO
+    entry: Decimal = ZERO
+    margin: Decimal = ZERO
+    taken: Decimal = ZERO
+    realized: Decimal = ZERO
+    q0: Decimal = ZERO
+    added: Decimal = ZERO
+    adds: int = 0
+    changed_ts: int = 0
+    closed_ts: int = 0
+    trail: list[tuple[int, Decimal]] = field(default_factory=list)
+
+    @property
+    def dir(self) -> int:
+        return 1 if self.side == "LONG" else -1
+
+    @property
+    def closing_side(self) -> str:
+        return "SELL" if self.side == "LONG" else "BUY"
+
+    def most_held_since(self, ts: int) -> Decimal:
+        """The largest quantity held at any time from ``ts`` on."""
+        most = self.qty
+        for when, qty in reversed(self.trail):
+            most = max(most, qty)
+            if when < ts:
+                break
+        return most
+
+
+class Exchange:
+    """``publish`` gets each result as the stream's fields; ``entered`` what an ENTRY fill took, for the entry side."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        faults: Faults,
+        publish: Callable[[dict[str, str]], None],
+        entered: Callable[[XPosition, Decimal, bool], None],
+    ) -> None:
+        self._kernel, self._rng, self._faults = kernel, kernel.rng, faults
+        self._publish, self._entered = publish, entered
+        self.marks: dict[str, Decimal] = {}
+        self.orders: dict[str, XOrder] = {}
+        self.positions: dict[str, XPosition] = {}
+        self.bodies: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self.fills: list[tuple[XOrder, Decimal, Decimal, int]] = []
+        self.on_accept: Callable[[XOrder], None] = lambda order: None
+        self.disturb = faults.disturb
+
+    @property
+    def _profile(self) -> Profile:
+        return self._faults.profile
+
+    # -- the wire ----------------------------------------------------------------------------------------------
+
+    def place(self, body: Mapping[str, object], text: str) -> tuple[int, dict[str, object]]:
+        """``POST /orders``: status and answer."""
+        name = str(body["client_order_id"])
+        if name in self.bodies:
+            if self.bodies[name] != text:
+                return 409, {"reason": "DUPLICATE_CLIENT_ORDER_ID"}
+            if name in self.refused:
+                return 422, {"reason": self.refused[name]}
+            return 200, {"client_order_id": name, "order_id": f"X-{name}", "status": "NEW"}
+        self.bodies[name] = text
+        reason = self._refusal(body)
+        via_stream = False
+        if not reason and self._rng.random() < self._profile.refuse:
+            reason = self._rng.choice(["RISK_LIMIT", "RISK_LIMIT", "WOULD_TRIGGER", "PRICE_FILTER"])
+            via_stream = self._rng.random() < 0.5
+            self.disturb(1_500)
+        if reason and not via_stream:
+            self.refused[name] = reason
+            self._kernel.note(f"    S4 refuses {name}: {reason}")
+            self.disturb(1_500)
+            return 422, {"reason": reason}
+        stop_px = Decimal(str(body["stopPx"])) if "stopPx" in body else None
+        position = self.positions.get(str(body["position_id"]))
+        order = XOrder(
+            client_order_id=name,
+            intent_id=str(body["intent_id"]),
+            position_id=str(body["position_id"]),
+            symbol=str(body["symbol"]),
+            market=str(body["market"]),
+            kind=str(body["kind"]),
+            side=str(body["side"]),
+            type=str(body["type"]),
+            qty=Decimal(str(body["qty"])),
+            reduce_only=bool(body["reduceOnly"]),
+            stop_px=stop_px,
+            ts=self._kernel.now,
+            life=position.life if position else 0,
+            ours=True,
+        )
+        self._accept(order, reason)
+        return 200, {"client_order_id": name, "order_id": f"X-{name}", "status": "NEW"}
+
+    def cancel(self, body: Mapping[str, object]) -> tuple[int, dict[str, object]]:
+        """``POST /cancel``."""
+        order = self.orders.get(str(body["client_order_id"]))
+        if order is None:
+            return 404, {"reason": "UNKNOWN_ORDER"}
+        if not order.live:
+            return 409, {"client_order_id": order.client_order_id, "status": order.status}
+        if not order.cancelling:
+            order.cancelling = True
+            fate = self._profile.cancel_fate(self._rng)
+            delay = self._rng.randint(1, 60)
+            if fate != "CANCELED":
+                self.disturb(3_000)
+            self._kernel.at(delay, f"S4 cancel of {order.client_order_id}: {fate}", partial(self._settle, order, fate))
+        return 202, {"client_order_id": order.client_order_id, "status": "CANCEL_PENDING"}
+
+    def find(self, name: str) -> tuple[int, dict[str, object]]:
+        """``GET /orders/{client_order_id}``."""
+        order = self.orders.get(name)
+        return (200, dict(self._fields(order))) if order else (404, {"reason": "UNKNOWN_ORDER"})
+
+    def _refusal(self, body: Mapping[str, object]) -> str:
+        position = self.positions.get(str(body["position_id"]))
+        held = position.qty if position else ZERO
+        kind, qty = body["kind"], Decimal(str(body["qty"]))
+        mark = self.marks[str(body["symbol"])]
+        if qty % STEP:
+            return "LOT_SIZE"
+        if position is None or not held:
+            return "NO_POSITION" if kind == "ADD" else "NOTHING_LEFT"
+        if kind != "ADD" and body["side"] != position.closing_side:
+            return "SIDE_MISMATCH"
+        if "stopPx" in body:
+            stop_px = Decimal(str(body["stopPx"]))
+            if qty * stop_px < MIN_NOTIONAL:
+                return "MIN_NOTIONAL"
+            return "WOULD_TRIGGER" if (mark - stop_px) * position.dir <= 0 else ""
+        return "MIN_NOTIONAL" if kind == "ADD" and qty * mark < MIN_NOTIONAL else ""
+
+    # -- what others do at the exchange ------------------------------------------------------------------------
+
+    def enter(self, position: XPosition, name: str, qty: Decimal, parts: int, spread_ms: int) -> None:
+        """The entry side's order, filled in parts over time."""
+        self.positions.setdefault(position.position_id, position)
+        order = self._foreign(position, name, "ENTRY", qty)
+        order.side = "BUY" if position.side == "LONG" else "SELL"
+        self._accept(order, "", parts=parts, spread_ms=spread_ms)
+
+    def close_by_hand(self, position: XPosition, name: str, qty: Decimal) -> None:
+        """A market order that S6 knows nothing of."""
+        self._accept(self._foreign(position, name, "EXIT", qty), "")
+
+    def stop_entries(self, position_id: str) -> None:
+        """The entry side takes back what of its orders has not filled."""
+        for order in self.live_orders(position_id):
+            if order.kind == "ENTRY":
+                self._end(order, "CANCELED", "")
+
+    def _foreign(self, position: XPosition, name: str, kind: str, qty: Decimal) -> XOrder:
+        return XOrder(
+            client_order_id=name,
+            intent_id="",
+            position_id=position.position_id,
+            symbol=position.symbol,
+            market=position.market,
+            kind=kind,
+            side=position.closing_side,
+            type="MARKET",
+            qty=qty,
+            reduce_only=kind != "ENTRY",
+            stop_px=None,
+            ts=self._kernel.now,
+            life=position.life,
+            ours=False,
+        )
+
+    def tick(self, symbol: str, mark: Decimal) -> None:
+        """A new mark: stops that it reaches begin to fill."""
+        self.marks[symbol] = mark
+        for order in list(self.orders.values()):
+            if order.symbol == symbol and order.live and not order.working and order.stop_px is not None:
+                self._trigger(order)
+
+    def _trigger(self, order: XOrder) -> None:
+        direction = 1 if order.side == "SELL" else -1
+        assert order.stop_px is not None
+        if (self.marks[order.symbol] - order.stop_px) * direction <= 0:
+            self._kernel.note(f"stop {order.client_order_id} at {order.stop_px} is hit")
+            self._work(order, 1 + (self._rng.random() < self._profile.partial), 40)
+
+    def live_orders(self, position_id: str) -> list[XOrder]:
+        return [o for o in self.orders.values() if o.position_id == position_id and o.live]
+
+    # -- matching ----------------------------------------------------------------------------------------------
+
+    def _accept(self, order: XOrder, reject: str, parts: int = 0, spread_ms: int = 60) -> None:
+        self.orders[order.client_order_id] = order
+        at = f" at {order.stop_px}" if order.stop_px is not None else ""
+        self._kernel.note(f"    S4 takes {order.client_order_id} {order.kind} {order.side} {plain(order.qty)}{at}")
+        if order.ours:
+            self.on_accept(order)
+        if reject:
+            delay = self._rng.choice([0, 1, 20, 300])
+            self._kernel.at(delay, "", partial(self._end, order, "REJECTED", reject))
+        elif order.type == "MARKET":
+            parts = parts or 1 + sum(self._rng.random() < self._profile.partial for _ in range(2))
+            self._work(order, parts, spread_ms)
+        else:
+            self._tell(order)
+
+    def _work(self, order: XOrder, parts: int, spread_ms: int) -> None:
+        order.working = True
+        part = quotient(order.remaining, Decimal(parts)) // STEP * STEP
+        delay = 0
+        if order.type == "MARKET" and order.ours and self._rng.random() < self._profile.slow_fill:
+            delay = self._rng.randint(500, 4_000)
+            self.disturb(delay)
+        for number in range(parts):
+            delay += self._rng.randint(1, max(spread_ms, 2))
+            last = number == parts - 1
+            self._kernel.at(delay, "", partial(self._fill, order, None if last else part))
+
+    def _fill(self, order: XOrder, part: Decimal | None) -> None:
+        """``part`` None: all that remains."""
+        if not order.live:
+            return
+        position = self.positions[order.position_id]
+        qty = order.remaining if part is None else min(part, order.remaining)
+        if not order.opens:
+            qty = min(qty, position.qty)
+        if qty:
+            self._book(order, position, qty, self.marks[order.symbol])
+        if order.filled == order.qty:
+            self._end(order, "FILLED", "")
+        elif not order.opens and not position.qty:
+            self._end(order, self._rng.choice(["EXPIRED", "CANCELED"]), "NOTHING_LEFT")
+        elif qty:
+            order.status = "PARTIALLY_FILLED"
+            self._tell(order)
+
+    def _book(self, order: XOrder, position: XPosition, qty: Decimal, price: Decimal) -> None:
+        with exactly():
+            fee = qty * price * FEE
+            order.filled += qty
+            order.cost += qty * price
+            order.fee += fee
+        if order.opens:
+            self._enlarge(order, position, qty, price)
+        else:
+            with exactly():
+                position.realized += (price - position.entry) * qty * position.dir
+                left = position.qty - qty
+            position.margin = quotient(position.margin * left, position.qty)
+            position.qty = left
+        with exactly():
+            position.realized -= fee
+        self.fills.append((order, qty, price, position.life))
+        position.changed_ts = self._kernel.now
+        position.trail.append((self._kernel.now, position.qty))
+        self._kernel.note(f"    fill {order.client_order_id} {plain(qty)} @ {price}: holds {plain(position.qty)}")
+        if not position.qty:
+            position.closed_ts, position.margin = self._kernel.now, ZERO
+            self.stop_entries(position.position_id)
+
+    def _enlarge(self, order: XOrder, position: XPosition, qty: Decimal, price: Decimal) -> None:
+        born = not position.qty
+        if born:
+            position.life += 1
+            position.taken = position.realized = position.q0 = position.added = position.margin = ZERO
+            position.adds = 0
+        order.life = position.life
+        with exactly():
+            margin = quotient(qty * price, position.leverage)
+            position.entry = weighted_average(position.qty, position.entry, qty, price)
+            position.qty += qty
+            position.margin += margin
+            position.taken += margin
+            if order.kind == "ADD":
+                position.adds += order.filled == qty
+                position.added += qty
+            else:
+                position.q0 += qty
+        if order.kind == "ENTRY":
+            self._entered(position, margin, born)
+        order.figures = {"leverage": plain(position.leverage)} if position.market == "FUT" else {}
+        if position.market == "FUT" and self._profile.figures:
+            order.figures["isolated_margin_usdt"] = plain(position.margin)
+
+    def _settle(self, order: XOrder, fate: str) -> None:
+        order.cancelling = False
+        if not order.live:
+            return
+        if fate == "REJECTED":
+            self._publish({**self._fields(order), "status": "CANCEL_REJECTED", "reason": "CANCEL_REJECTED"})
+        elif fate == "FILL":
+            if not order.working:
+                self._work(order, 1, 20)
+        elif fate == "PART":
+            half = quotient(order.remaining, Decimal(2)) // STEP * STEP
+            position = self.positions[order.position_id]
+            qty = min(half, position.qty)
+            if qty:
+                self._book(order, position, qty, self.marks[order.symbol])
+            self._end(order, "CANCELED", "")
+        elif fate == "SILENT_GONE":
+            self._end(order, "CANCELED", "", tell=False)
+        elif fate == "LATE":
+            self._end(order, "CANCELED", "", tell=False)
+            self._kernel.at(self._rng.randint(1_500, 4_000), "", partial(self._tell, order))
+        elif fate == "CANCELED":
+            self._end(order, "CANCELED", "")
+
+    def _end(self, order: XOrder, status: str, reason: str, tell: bool = True) -> None:
+        if not order.live:
+            return
+        order.status, order.reason, order.ended_ts = status, reason, self._kernel.now
+        self._kernel.note(f"    {order.client_order_id} is {status} {reason}".rstrip())
+        if tell:
+            self._tell(order)
+
+    def _tell(self, order: XOrder) -> None:
+        self._publish(self._fields(order))
+
+    def _fields(self, order: XOrder) -> dict[str, str]:
+        fields = {
+            "ts": str(self._kernel.now),
+            "symbol": order.symbol,
+            "market": order.market,
+            "position_id": order.position_id,
+            "client_order_id": order.client_order_id,
+            "intent_id": order.intent_id,
+            "kind": order.kind,
+            "side": order.side,
+            "type": order.type,
+            "status": order.status,
+            "qty": plain(order.qty),
+            "filled_qty": plain(order.filled),
+        }
+        if order.filled:
+            fields["avg_price"] = plain(quotient(order.cost, order.filled))
+            fields["fee"] = plain(order.fee)
+        if order.reason:
+            fields["reason"] = order.reason
+        return fields | order.figures

@@ -1,0 +1,322 @@
+"""The independent judge: what the exchange, the wallets and the store show is held against CONTRACT §9 after each step.
+
+Where nothing has gone wrong it is strict to the second; where something has, it allows what the contract allows: an
+outage is waited out, a death costs at most one sweep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from s6 import keys
+from s6.model.codec import from_fields
+from s6.model.position import Position
+from s6.model.types import ZERO
+from s6.rules.exact import exactly
+from tests.simulation.exchange import MIN_NOTIONAL, XOrder, XPosition
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PROMPT_MS: Final = 1_000
+ONE_SWEEP_MS: Final = 12_500
+LEFTOVER_MS: Final = 5_000
+RACE_MS: Final = 1_000
+CAP: Final = 2
+ETA: Final = Decimal("0.8")
+ROUNDING: Final = Decimal("1e-20")
+CLOSING: Final = ("TP", "REDUCE", "EXIT", "GUARD")
+IN_FLIGHT: Final = ("PENDING", "APPROVED")
+
+
+class Violation(AssertionError):
+    """Something that must not be."""
+
+
+class Judge:
+    def __init__(self, world: World) -> None:
+        self._world, self._kernel, self._exchange = world, world.kernel, world.exchange
+        self._naked: dict[str, int] = {}
+        self._doubled: dict[str, int] = {}
+        self._intents: dict[str, str] = {}
+        self._signals: set[tuple[str, str]] = set()
+        self._stops: dict[tuple[str, int, str], list[XOrder]] = defaultdict(list)
+        self._looked_at_transfers: set[str] = set()
+        self.events: dict[str, dict[str, str]] = {}
+        self.longest_gap = 0
+        world.redis.appended = self._event
+
+    # -- after each step ---------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        live: dict[str, list[XOrder]] = defaultdict(list)
+        for order in self._exchange.orders.values():
+            if order.live:
+                live[order.position_id].append(order)
+        for name, position in self._exchange.positions.items():
+            if position.qty:
+                self._protected(position, live[name])
+            else:
+                self._naked.pop(name, None)
+                self._nothing_left(position, live[name])
+            self._one_stop(name, live[name])
+        self._transfers()
+
+    def _late(self, since: int, prompt_ms: int) -> bool:
+        """Whether what should have been done since then is overdue."""
+        now, disturbed = self._kernel.now, self._world.faults.disturbed
+        if disturbed + ONE_SWEEP_MS >= since:
+            return now > max(since + prompt_ms, disturbed + ONE_SWEEP_MS)
+        return now > since + prompt_ms
+
+    def _protected(self, position: XPosition, live: list[XOrder]) -> None:
+        """§9.1: a live reduceOnly stop for the whole quantity; orders that close it all at market will do as well."""
+        name, now = position.position_id, self._kernel.now
+        if position.market != "FUT":
+            return
+        need = position.qty
+        stops = [o for o in live if o.kind == "SL" and o.reduce_only and o.side == position.closing_side]
+        closing = sum((o.remaining for o in live if not o.opens and o.type == "MARKET"), ZERO)
+        mark = self._world.mark
+        covered = any(o.remaining >= need for o in stops) or closing >= need
+        if covered or need * mark < MIN_NOTIONAL * Decimal("1.05"):
+            since = self._naked.pop(name, now)
+            self.longest_gap = max(self.longest_gap, now - since)
+            return
+        since = self._naked.setdefault(name, now)
+        if self._late(since, PROMPT_MS):
+            raise Violation(f"{name} holds {need} without a stop for it since {since - self._start()}")
+
+    def _start(self) -> int:
+        from tests.simulation.kernel import START_MS
+
+        return START_MS
+
+    def _nothing_left(self, position: XPosition, live: list[XOrder]) -> None:
+        for order in live:
+            since = max(position.closed_ts, order.ts)
+            if order.ours and self._late(since, LEFTOVER_MS) and not self._lost_track(position.position_id):
+                raise Violation(f"{order.client_order_id} lives on after {position.position_id} was closed")
+
+    def _one_stop(self, name: str, live: list[XOrder]) -> None:
+        stops = [o.client_order_id for o in live if o.kind == "SL"]
+        if len(stops) < 2:
+            self._doubled.pop(name, None)
+        elif self._late(self._doubled.setdefault(name, self._kernel.now), PROMPT_MS):
+            raise Violation(f"{name} has two live stops: {stops}")
+
+    def _transfers(self) -> None:
+        wallets, records = self._world.wallets, self._world.store.moved
+        for name in wallets.moved.keys() - self._looked_at_transfers:
+            self._looked_at_transfers.add(name)
+            record = records.get(name)
+            if record is None or record["decision"] == "REJECTED":
+                raise Violation(f"transfer {name} was made but not allowed: {record}")
+        flying = [name for name, record in records.items() if record["status"] in IN_FLIGHT]
+        if len(flying) > 1:
+            raise Violation(f"transfers in flight together: {flying}")
+
+    # -- as orders come ----------------------------------------------------------------------------------------
+
+    def accepted(self, order: XOrder) -> None:
+        """S4 has just taken an order of S6's."""
+        name = order.client_order_id
+        if self._intents.setdefault(order.intent_id, name) != name:
+            raise Violation(f"{name} shares the intent {order.intent_id} with {self._intents[order.intent_id]}")
+        position = self._exchange.positions[order.position_id]
+        if order.kind == "SL":
+            self._stop(order, position)
+        elif order.kind in CLOSING:
+            self._closing(order, position)
+        elif order.kind == "ADD":
+            self._signal(order)
+        if order.kind == "TP":
+            self._rungs(order)
+        if order.market == "FUT" and order.kind != "ADD" and not order.reduce_only:
+            raise Violation(f"{name} is not reduceOnly")
+
+    def _stop(self, order: XOrder, position: XPosition) -> None:
+        # Where a death let a close overtake the opening fill it closed, S6 has begun a life more than the exchange has.
+        stops = self._stops[order.position_id, order.life, str(self._record(order)["life"])]
+        earlier = [o for o in stops if o.status != "REJECTED"]
+        beside = [o.client_order_id for o in earlier if o.live]
+        if beside:
+            raise Violation(f"{order.client_order_id} was placed beside {beside}")
+        assert order.stop_px is not None
+        for one in earlier:
+            assert one.stop_px is not None
+            if (order.stop_px - one.stop_px) * position.dir < 0:
+                raise Violation(f"{order.client_order_id} at {order.stop_px} is looser than {one.stop_px} was")
+        if order.qty > position.most_held_since(self._race()):
+            raise Violation(f"{order.client_order_id} is for {order.qty}, more than was held")
+        stops.append(order)
+
+    def _race(self) -> int:
+        """Since when what was held may be what S6 still believes is held."""
+        now, disturbed = self._kernel.now, self._world.faults.disturbed
+        return 0 if disturbed + ONE_SWEEP_MS >= now else now - RACE_MS
+
+    def _closing(self, order: XOrder, position: XPosition) -> None:
+        at_work = [o for o in self._exchange.live_orders(order.position_id) if o.ours and o.kind in CLOSING]
+        total = sum((o.remaining for o in at_work), ZERO)
+        if total > position.most_held_since(self._race()):
+            raise Violation(f"closing orders for {total}, more than was held: {[o.client_order_id for o in at_work]}")
+
+    def _record(self, order: XOrder) -> dict[str, object]:
+        text = self._world.redis.do_hget(keys.orders(order.position_id), order.client_order_id)
+        if text is None:
+            raise Violation(f"{order.client_order_id} was sent before it was written down")
+        record: dict[str, object] = json.loads(text)
+        return record
+
+    def _signal(self, order: XOrder) -> None:
+        signal = (order.position_id, str(self._record(order)["signal_id"]))
+        if signal in self._signals:
+            raise Violation(f"{order.client_order_id}: a second add for {signal}")
+        self._signals.add(signal)
+
+    def _rungs(self, order: XOrder) -> None:
+        """No second order for a rung, unless the first one came to nothing."""
+        mine = set(json.loads(str(self._record(order)["rungs"])))
+        for other in self._exchange.orders.values():
+            if other.position_id != order.position_id or other.kind != "TP" or other is order:
+                continue
+            same = self._record(other)["life"] == self._record(order)["life"]
+            if same and (other.live or other.filled):
+                both = mine & set(json.loads(str(self._record(other)["rungs"])))
+                if both:
+                    raise Violation(f"{order.client_order_id} is for rungs {both} that {other.client_order_id} took")
+
+    def _event(self, stream: str, fields: dict[str, str]) -> None:
+        known = self.events.setdefault(fields["event_id"], fields)
+        if known != fields:
+            raise Violation(f"two events bear one id: {known} {fields}")
+
+    # -- at rest -----------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> None:
+        """Calm for longer than a sweep: every position is in order, its books equal to the exchange's own."""
+        self._no_work_left()
+        for name, theirs in self._exchange.positions.items():
+            if self._lost_track(name):
+                continue
+            ours = self._position(name)
+            if ours is None:
+                raise Violation(f"{name} is not known")
+            if ours.qty != theirs.qty:
+                raise Violation(f"{name}: {ours.qty} in the books, {theirs.qty} at the exchange")
+            if theirs.qty and name not in self._world.tainted:
+                self._same(name, "entry price", ours.entry_price_avg, theirs.entry)
+                self._same(name, "realized PnL", ours.realized_pnl_usdt, theirs.realized)
+            if theirs.adds > CAP:
+                raise Violation(f"{name}: {theirs.adds} adds")
+            with exactly():
+                if theirs.q0 and theirs.added > ETA * theirs.q0:
+                    raise Violation(f"{name}: {theirs.added} added to {theirs.q0}")
+        self._history()
+
+    def _same(self, name: str, what: str, ours: Decimal, theirs: Decimal) -> None:
+        with exactly():
+            if abs(ours - theirs) > ROUNDING:
+                raise Violation(f"{name}: {what} {ours}, at the exchange {theirs}")
+
+    def _position(self, name: str) -> Position | None:
+        fields = self._world.redis.do_hgetall(keys.state(name))
+        return from_fields(Position, fields) if fields else None
+
+    def _no_work_left(self) -> None:
+        redis = self._world.redis
+        if self._world.waiting:
+            raise Violation(f"results were never applied: {self._world.waiting}")
+        for pattern in ("pos:op:*", "pos:outbox:*"):
+            left = redis.scan(pattern)
+            if left:
+                raise Violation(f"left behind: {left}")
+        if self._world.alerts.dead_letters:
+            raise Violation(f"dead letters: {self._world.alerts.dead_letters}")
+
+    def _history(self) -> None:
+        """§7.1: snapshots 1, 2, 3 … whose last one says what is."""
+        for name in self._exchange.positions:
+            docs = self._world.store.history.get(name, {})
+            position = self._position(name)
+            assert position is not None
+            if sorted(docs) != list(range(1, position.seq + 1)):
+                raise Violation(f"{name}: snapshots {sorted(docs)} of {position.seq}")
+            last = docs[position.seq]
+            for member in ("qty", "entry_price_avg", "realized_pnl_usdt", "sl_price", "sl_level", "status", "paused"):
+                said, live = last[member], getattr(position, member)
+                if said != live and Decimal(str(said)) != live:
+                    raise Violation(f"{name}: {member} is {live}, the last snapshot says {said}")
+
+    # -- at the end --------------------------------------------------------------------------------------------
+
+    def at_the_end(self) -> None:
+        """Everything is closed: nothing is left, nothing is lost, nothing counted twice."""
+        self._no_work_left()
+        self._history()
+        for name, theirs in self._exchange.positions.items():
+            if self._lost_track(name):
+                continue
+            ours = self._position(name)
+            assert ours is not None
+            if ours.is_open or theirs.qty:
+                raise Violation(f"{name} is still open: {ours.qty} in the books, {theirs.qty} at the exchange")
+            if ours.life == theirs.life:
+                self._same(name, "realized PnL", ours.realized_pnl_usdt, theirs.realized)
+            live = [o.client_order_id for o in self._exchange.live_orders(name)]
+            if live:
+                raise Violation(f"{live} live on")
+            self._told(name)
+        if not any(map(self._lost_track, self._exchange.positions)):
+            self._quotas()
+        flying = [name for name, record in self._world.store.moved.items() if record["status"] in IN_FLIGHT]
+        if flying and self._kernel.now - int(str(self._world.store.moved[flying[0]]["ts"])) > 40_000:
+            raise Violation(f"transfers never settled: {flying}")
+        for name, record in self._world.store.moved.items():
+            if (record["status"] == "EXECUTED") != (name in self._world.wallets.moved) and name not in flying:
+                raise Violation(f"transfer {name} is {record['status']}, the wallets say otherwise")
+
+    def _known_to_live(self, order: XOrder) -> bool:
+        """Whether S6 must have learnt that a stop was accepted, before it was of no more interest."""
+        troubled = self._world.faults.disturbed_at(order.ts) or order.ended_ts - order.ts < PROMPT_MS
+        return order.status != "REJECTED" and not troubled
+
+    def _lost_track(self, name: str) -> bool:
+        """Whether a death let closes overtake the opening fills that they closed: nobody could tell, S6 said so."""
+        return name in self._world.tainted and ("ERROR", "OVERSELL", name) in self._world.alerts.told
+
+    def _quotas(self) -> None:
+        for market in ("FUT", "SPOT"):
+            for key in (keys.concurrency(market), keys.budget(market)):
+                left = Decimal(self._world.redis.do_get(key) or "0")
+                if abs(left) > ROUNDING:
+                    raise Violation(f"{key} is left at {left}")
+
+    def _told(self, name: str) -> None:
+        """Events tell of each quantity that filled, each stop that was accepted, each close: once."""
+        told: dict[str, Decimal] = defaultdict(Decimal)
+        counted: dict[str, int] = defaultdict(int)
+        for fields in self.events.values():
+            if fields["position_id"] == name:
+                counted[fields["type"]] += 1
+                told[fields["type"]] += Decimal(fields["qty"])
+        filled: dict[str, Decimal] = defaultdict(Decimal)
+        for order in self._exchange.orders.values():
+            if order.position_id == name:
+                filled[order.kind] += order.filled
+        for type_, kind in (("ENTRY", "ENTRY"), ("ADD", "ADD"), ("TP_PARTIAL", "TP"), ("RISK_DOWNGRADE", "REDUCE")):
+            if told[type_] != filled[kind]:
+                raise Violation(f"{name}: events tell of {told[type_]} {type_}, {filled[kind]} filled")
+        stops = {o.client_order_id for o in self._exchange.orders.values() if o.position_id == name and o.kind == "SL"}
+        moves = {i.rpartition(".STOP_MOVE.")[2] for i in self.events if i.startswith(f"{name}.") and ".STOP_MOVE." in i}
+        missing = {s for s in stops if s not in moves and self._known_to_live(self._exchange.orders[s])}
+        if missing:
+            raise Violation(f"{name}: no STOP_MOVE tells of {missing}")
+        ours = self._position(name)
+        assert ours is not None
+        if counted["EXIT"] != ours.life:
+            raise Violation(f"{name}: {counted['EXIT']} EXIT events in {ours.life} lives")

@@ -1,0 +1,251 @@
+"""What happens in one seed: a stretch of trouble, a stretch of calm, then everything is closed and settled."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from random import Random
+from typing import Final
+
+from s6.rules.exact import exactly
+from tests.simulation.exchange import STEP, XPosition
+from tests.simulation.judge import Judge, Violation
+from tests.simulation.kernel import START_MS
+from tests.simulation.parts import BUNDLES
+from tests.simulation.profile import Profile, drawn
+from tests.simulation.world import SYMBOL, Task, World
+
+TROUBLE_MS: Final = 14_000
+CALM_MS: Final = 17_000
+CLOSING_MS: Final = 8_000
+STILL_MS: Final = 4_000
+SWEEP_MS: Final = 10_000
+QTYS: Final = tuple(map(Decimal, ("0.006", "0.012", "0.05", "0.3", "1.111", "2")))
+
+
+class Scenario:
+    def __init__(self, seed: int, profile: Profile | None = None) -> None:
+        self.seed = seed
+        rng = Random(seed)
+        self.profile = profile or drawn(rng)
+        self.world = World(rng, self.profile)
+        self.rng = rng
+        self.judge = Judge(self.world)
+        self._drift = rng.choice([-1, 0, 1])
+        self._signals = 0
+
+    def run(self) -> Scenario:
+        """Play it to its end. Raises ``Violation``, with the history, at the first thing that must not be."""
+        try:
+            self._play()
+        except Exception as error:
+            raise Violation(self._told(error)) from error
+        return self
+
+    def _told(self, error: Exception) -> str:
+        history = "\n".join(self.world.kernel.log)
+        return f"\n{history}\n\nseed {self.seed}: {type(error).__name__}: {error}\n{self.profile}"
+
+    def _play(self) -> None:
+        world, kernel = self.world, self.world.kernel
+        kernel.after_step = self.judge.look
+        world.exchange.on_accept = self.judge.accepted
+        self._lay_out()
+        kernel.run_until(START_MS + TROUBLE_MS)
+        world.faults.calm()
+        kernel.note("---- calm")
+        kernel.run_until(START_MS + TROUBLE_MS + CALM_MS)
+        self._relay()
+        self.judge.at_rest()
+        kernel.note("---- closing")
+        for position_id in list(world.exchange.positions):
+            world.exchange.stop_entries(position_id)
+            world.close_by_hand(position_id, Decimal(1))
+        kernel.run_until(START_MS + TROUBLE_MS + CALM_MS + CLOSING_MS)
+        self._relay()
+        self.judge.at_the_end()
+
+    def _relay(self) -> None:
+        """What the relay would do within its period, now."""
+        self.world.as_worker("", lambda: self.world.house.relay.run())
+        self.world.kernel.run_until(self.world.kernel.now + 1)
+
+    # -- who does what, when -----------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        world, rng = self.world, self.rng
+        world.exchange.tick(SYMBOL, world.mark)
+        self._every(400, self._tick)
+        self._every(rng.choice([1_500, 4_000]), self._features)
+        self._every(SWEEP_MS, lambda: world.as_worker("sweep", world.house.sweep_once))
+        self._every(SWEEP_MS, lambda: world.as_worker("treasury sweep", lambda: world.house.treasury.sweep()))
+        self._every(1_500, lambda: world.as_worker("", lambda: world.house.relay.run()))
+        self._every(1_000, self._listen)
+        self._every(5_000, lambda: world.as_listener("", lambda: world.listener.keeper._refresh()))
+        self._every(3_000, self._acknowledge)
+        for number in range(rng.choice([1, 1, 2, 3])):
+            self._entries(f"p{number + 1}")
+        self._operators()
+        self._treasury()
+        self._outages()
+
+    def _every(self, ms: int, act: object) -> None:
+        assert callable(act)
+
+        def again() -> None:
+            act()
+            self.world.kernel.at(ms, "", again)
+
+        self.world.kernel.at(self.rng.randint(1, ms), "", again)
+
+    def _listen(self) -> None:
+        world = self.world
+        world.as_listener("", lambda: world.listener.rest._look())
+        world.as_listener("", lambda: world.listener.reconciliation.look())
+        world.as_listener("", lambda: world.house.results.give_up_overdue())
+
+    def _tick(self) -> None:
+        rng, world = self.rng, self.world
+        if self._still() or (world.kernel.now > START_MS + TROUBLE_MS and rng.random() < 0.5):
+            world.tick(world.mark)  # so that what was begun comes to its end
+            return
+        if rng.random() < 0.05:
+            self._drift = rng.choice([-1, 0, 1])
+        move = Decimal(rng.randint(-15, 15) + 6 * self._drift) / 10
+        if rng.random() < 0.04:
+            move = Decimal(rng.choice([-180, -60, -30, 30, 60])) / 10
+        world.tick(max(world.mark + move, Decimal(100)))
+
+    def _still(self) -> bool:
+        return self.world.kernel.now > START_MS + TROUBLE_MS + CALM_MS - STILL_MS
+
+    def _features(self) -> None:
+        rng = self.rng
+        if self._still():
+            return
+        fields = {"atr": rng.choice(["2", "4", "9"]), "regime": rng.choice(["LOW", "NORMAL", "NORMAL", "HIGH"])}
+        if rng.random() < 0.6:
+            self._signals += 1
+            fields |= {"signal": rng.choice(["LONG", "SHORT"]), "signal_id": f"s{self._signals}"}
+        self.world.features(fields)
+
+    def _acknowledge(self) -> None:
+        self.world.alerts.standing = 0
+
+    def _entries(self, name: str) -> None:
+        rng, world = self.rng, self.world
+        market = "SPOT" if rng.random() < 0.2 else "FUT"
+        side = "LONG" if market == "SPOT" else rng.choice(["LONG", "SHORT"])
+        leverage = Decimal(1) if market == "SPOT" else rng.choice([Decimal(5), Decimal(10)])
+        position = XPosition(name, SYMBOL, market, side, leverage)
+        begin = rng.randint(0, 4_000)
+        world.kernel.at(begin, "", lambda: world.enter(position, rng.choice(QTYS), rng.choice([1, 1, 2, 3])))
+        if rng.random() < 0.4:
+            world.kernel.at(begin + rng.randint(300, 9_000), "", partial(self._enter_more, position))
+        if rng.random() < 0.5:
+            self._every(2_000, partial(self._enter_anew, position))
+        if rng.random() < 0.4:
+            share = rng.choice([Decimal("0.3"), Decimal("0.9"), Decimal(1)])
+            world.kernel.at(begin + rng.randint(500, 12_000), "", partial(world.close_by_hand, name, share))
+
+    def _enter_more(self, position: XPosition) -> None:
+        if position.qty:
+            with exactly():
+                qty = max(position.qty // (2 * STEP) * STEP, STEP)
+            self.world.enter(position, qty, self.rng.choice([1, 2]))
+
+    def _enter_anew(self, position: XPosition) -> None:
+        """The next life, as soon as S6 shows the last one closed."""
+        world = self.world
+        known = world.redis.do_hget(f"pos:state:{{{position.position_id}}}", "status")
+        waits = position.position_id in world.waiting.values()
+        idle = not world.exchange.live_orders(position.position_id)
+        over = world.kernel.now > START_MS + TROUBLE_MS + 4_000
+        if known == "CLOSED" and not position.qty and not waits and idle and not over and self.rng.random() < 0.5:
+            world.enter(position, self.rng.choice(QTYS), self.rng.choice([1, 2]))
+
+    def _operators(self) -> None:
+        rng, world = self.rng, self.world
+        if rng.random() < 0.5:
+            for _ in range(rng.randint(1, 4)):
+                word = rng.choice(["PAUSE", "RESUME", "EVAL", "PLAN", "EXIT"])
+                world.kernel.at(rng.randint(1_000, TROUBLE_MS), "", partial(self._say, word, "p1"))
+        if rng.random() < 0.3:
+            bundle = rng.choice(BUNDLES)
+            world.kernel.at(rng.randint(0, TROUBLE_MS), "", lambda: setattr(world.bundles, "bundle", bundle))
+
+    def _say(self, word: str, position_id: str) -> None:
+        world = self.world
+        position = world.exchange.positions.get(position_id)
+        market = position.market if position else "FUT"
+        manager = world.house.manager
+        world.as_worker(
+            f"operator: {word} {position_id}",
+            lambda: manager.manage(position_id, SYMBOL, market, word, "op", "test"),
+        )
+
+    def _treasury(self) -> None:
+        rng, world = self.rng, self.world
+        if rng.random() < 0.5:
+            return
+        treasury = world.house.treasury
+        self._every(6_000, lambda: world.as_worker("treasury check", lambda: treasury.check()))
+        for number in range(2):
+            name, amount = rng.choice([None, f"t{number}"]), rng.choice([None, Decimal(50)])
+            mode = rng.choice(["AUTO", "SEMI", None])
+            where = {"src": "SPOT", "dst": "FUT", "asset": "USDT"}
+            ask: Task = partial(treasury.trigger, transfer_id=name, amount=amount, mode=mode, **where)
+            for _ in range(rng.choice([1, 2])):
+                world.kernel.at(rng.randint(0, 9_000), "", partial(world.as_worker, "treasury trigger", ask))
+        self._every(2_500, self._decide)
+
+    def _decide(self) -> None:
+        world, rng = self.world, self.rng
+        for name in world.approvers.asked:
+            record = world.store.moved.get(name)
+            if record is not None and record["status"] == "PENDING" and rng.random() < 0.6:
+                verdict = world.house.treasury.approve if rng.random() < 0.7 else world.house.treasury.reject
+                world.as_worker(f"{verdict.__name__} {name}", partial(verdict, name, "ann"))
+
+    def _outages(self) -> None:
+        profile, rng = self.profile, self.rng
+        if profile.s4_down:
+            self._down("s4", rng.choice([800, 4_000]))
+        if profile.redis_down:
+            self._down("redis", rng.choice([300, 2_000]))
+        if profile.store_down:
+            self._down("store", rng.choice([2_000, 9_000]))
+        if profile.stale:
+            self._down("feed", 7_000)
+        if profile.wipe:
+            self._every(500, self._wipe)
+
+    def _down(self, name: str, ms: int) -> None:
+        world, rng = self.world, self.rng
+
+        def go() -> None:
+            world.kernel.note(f"---- {name} is away for {ms} ms")
+            world.faults.down[name] = world.kernel.now + ms
+            world.faults.retry_after[name] = rng.choice([None, 1_000])  # type: ignore[assignment]
+            world.faults.disturb(ms + 1_000)
+
+        world.kernel.at(rng.randint(1_000, TROUBLE_MS - 4_000), "", go)
+
+    def _wipe(self) -> None:
+        """Redis loses everything, at a moment when nothing is under way and the store has it all."""
+        world = self.world
+        if world.wiped or world.kernel.now < START_MS + 6_000 or world.waiting or world.faults.is_down("store"):
+            return
+        outboxes = world.redis.scan("pos:outbox:*")
+        working = any(o.live and o.type == "MARKET" for o in world.exchange.orders.values())
+        if outboxes or working or world.redis.scan("lock:*") or world.redis.scan("pos:op:*"):
+            return
+        world.wiped = True
+        world.kernel.note("---- Redis is wiped")
+        world.redis.flushall()
+        world.faults.disturb(2_000)
+
+
+def run(seed: int, profile: Profile | None = None) -> Scenario:
+    """Play one seed."""
+    return Scenario(seed, profile).run()

@@ -1,0 +1,223 @@
+"""The simulation judged: bugs planted one at a time must each be found, and soon.
+
+A mutation patches the running code. Each is looked for with a profile that suits it, so that few seeds are enough; the
+same seeds find nothing in the code as it is (``test_the_code_as_it_is_is_innocent``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from s6 import booking, messages, plan, results
+from s6.adapters import redis_outbox
+from s6.adapters.redis_state import RedisState
+from s6.model.position import Position
+from s6.model.wire import OrderResult
+from s6.operations import executor, transitions
+from s6.operations.executor import Executor
+from s6.ports import Commit
+from s6.relay import Relay
+from s6.results import Results
+from tests.doubles.memory_redis import MemoryRedis
+from tests.simulation.judge import Violation
+from tests.simulation.profile import Profile
+from tests.simulation.scenario import run
+
+SEEDS = 25
+CROWD = Profile(
+    every_gap=4, double_hint=0.4, double_result=0.5, late_result=0.2, double_call=0.2, copies=True, partial=0.7
+)
+TROUBLE = Profile(every_gap=8, every_crash=80, every_loss=120, lose_call=0.2, crash_call=0.1, partial=0.5, copies=True)
+ODD = Profile(every_gap=10, odd_cancel=0.5, refuse=0.15, partial=0.7, late_result=0.2)
+HELD_UP = Profile(every_gap=5, every_pause=60, partial=0.7, double_hint=0.3, copies=True)
+
+Patch = pytest.MonkeyPatch
+Mutation = Callable[[Patch], None]
+mutations: dict[str, tuple[Mutation, Profile]] = {}
+
+
+def planted(profile: Profile) -> Callable[[Mutation], Mutation]:
+    def note(mutation: Mutation) -> Mutation:
+        mutations[mutation.__name__] = (mutation, profile)
+        return mutation
+
+    return note
+
+
+def found(profile: Profile) -> int | None:
+    """The first seed that finds something."""
+    for seed in range(SEEDS):
+        try:
+            run(seed, profile)
+        except Violation:
+            return seed
+    return None
+
+
+@planted(CROWD)
+def writes_are_not_fenced_by_rev(patch: Patch) -> None:
+    commit = MemoryRedis._commit
+
+    def unfenced(self: MemoryRedis, keys: list[str], args: list[str]) -> int:
+        rev = self.do_hget(keys[1], "rev") or "0"
+        return commit(self, keys, [args[0], rev, args[2]])
+
+    patch.setattr(MemoryRedis, "_commit", unfenced)
+
+
+@planted(TROUBLE)
+def ids_are_not_deterministic(patch: Patch) -> None:
+    numbers = itertools.count()
+    place = executor.Executor._place
+
+    def fresh(self: Executor, position: Position, op: Any, token: str, now: int) -> object:
+        if op.order is not None and op.attempts:
+            op = replace(op, order=replace(op.order, client_order_id=f"Y-{next(numbers)}"))
+        return place(self, position, op, token, now)
+
+    patch.setattr(executor.Executor, "_place", fresh)
+
+
+@planted(CROWD)
+def resizing_is_forgotten(patch: Patch) -> None:
+    real = plan._why_move
+    patch.setattr(plan, "_why_move", lambda *args: "" if real(*args) == "RESIZE" else real(*args))
+
+
+@planted(ODD)
+def the_new_stop_is_placed_before_the_cancels_outcome(patch: Patch) -> None:
+    patch.setattr(transitions, "cancel_pending", lambda p, op, wait, now: transitions.old_one_gone(p, op, now))
+
+
+@planted(CROWD)
+def quotas_are_given_back_twice(patch: Patch) -> None:
+    numbers = itertools.count()
+    real = redis_outbox.RedisOutbox._count
+
+    def twice(self: Any, counter: str, move_id: str, delta: Any, ts: int) -> None:
+        for _ in range(2):
+            real(self, counter, f"{move_id}-{next(numbers)}", delta, ts)
+
+    patch.setattr(redis_outbox.RedisOutbox, "_count", twice)
+
+
+@planted(CROWD)
+def an_event_is_lost(patch: Patch) -> None:
+    real = messages.event
+
+    def some(position: Position, type_: str, *args: Any) -> dict[str, str]:
+        return real(position, "STAGNATED" if type_ == "TP_PARTIAL" else type_, *args)
+
+    patch.setattr(booking, "event", some)
+
+
+@planted(CROWD)
+def rungs_are_armed_again(patch: Patch) -> None:
+    real = booking.book
+
+    def forgetful(*args: Any, **kwargs: Any) -> object:
+        booked = real(*args, **kwargs)
+        return booked and replace(booked, position=replace(booked.position, tp_done=()))
+
+    patch.setattr(results, "book", forgetful)
+
+
+@planted(CROWD)
+def duplicates_are_booked_twice(patch: Patch) -> None:
+    patch.setattr(Results, "_known", lambda self, position, result: None)
+
+
+@planted(CROWD)
+def nothing_is_cleaned_up_after_a_close(patch: Patch) -> None:
+    patch.setattr(plan, "_cleanup", lambda p, now: plan.Plan(p))
+
+
+@planted(TROUBLE)
+def a_retry_bears_new_ids(patch: Patch) -> None:
+    real = transitions.postponed
+
+    def renamed(p: Position, op: Any, *args: Any) -> object:
+        step = real(p, op, *args)
+        if step.op is None or step.op.order is None:
+            return step
+        order = replace(step.op.order, client_order_id=step.op.order.client_order_id[:30] + f"r{step.op.attempts}")
+        return replace(step, op=replace(step.op, order=order, client_order_id=order.client_order_id))
+
+    patch.setattr(transitions, "postponed", renamed)
+
+
+@planted(CROWD)
+def stops_may_loosen(patch: Patch) -> None:
+    real = plan._decide
+
+    def loose(case: Any, k: Any, mark: Any) -> object:
+        return real(replace(case, p=replace(case.p, sl_price=None)), k, mark)
+
+    patch.setattr(plan, "_decide", loose)
+
+
+@planted(CROWD)
+def late_results_are_ignored(patch: Patch) -> None:
+    real = Results.apply
+
+    def only_new(self: Results, result: OrderResult, raw: Any, *, hint: bool = True) -> object:
+        late = self._clock.now_ms() - result.ts > 25
+        return "IGNORED" if late else real(self, result, raw, hint=hint)
+
+    patch.setattr(Results, "apply", only_new)
+
+
+@planted(CROWD)
+def one_signal_adds_twice(patch: Patch) -> None:
+    patch.setattr(Position, "with_signal", lambda self, signal_id: self)
+
+
+@planted(HELD_UP)
+def late_holders_of_a_lock_may_write(patch: Patch) -> None:
+    real = RedisState.commit
+    load = RedisState.load
+
+    def careless(self: RedisState, change: Commit) -> Position | None:
+        now = load(self, change.position.position_id)
+        rev = now.position.rev if now else 0
+        return real(self, replace(change, token="", position=replace(change.position, rev=rev)))
+
+    patch.setattr(RedisState, "commit", careless)
+
+
+@planted(TROUBLE)
+def a_snapshot_is_taken_off_that_the_store_never_got(patch: Patch) -> None:
+    real = Relay._write
+
+    def early(self: Relay, docs: Any) -> None:
+        real(self, docs[1:] if len(docs) > 3 else docs)
+
+    patch.setattr(Relay, "_write", early)
+
+
+@planted(CROWD)
+def closing_orders_in_flight_are_not_counted(patch: Patch) -> None:
+    patch.setattr(Position, "closing_in_flight", 0)
+
+
+@planted(ODD)
+def a_refused_cancel_counts_as_done(patch: Patch) -> None:
+    patch.setattr(transitions, "unclear", lambda p, op: transitions.old_one_gone(p, op, 1))
+
+
+@pytest.mark.parametrize("name", mutations)
+def test_a_planted_bug_is_found(name: str, monkeypatch: Patch) -> None:
+    mutation, profile = mutations[name]
+    mutation(monkeypatch)
+    assert found(profile) is not None, f"{SEEDS} seeds have not found it"
+
+
+@pytest.mark.parametrize("profile", [CROWD, TROUBLE, ODD, HELD_UP], ids=["crowd", "trouble", "odd", "held-up"])
+def test_the_code_as_it_is_is_innocent(profile: Profile) -> None:
+    for seed in range(SEEDS):
+        run(seed, profile)

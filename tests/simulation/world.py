@@ -1,0 +1,352 @@
+"""One simulated world: S6's real parts put together over simulated ones, and everybody who acts on them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import partial
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+from redis.exceptions import RedisError
+
+from s6 import keys
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_state import RedisState
+from s6.adapters.s1 import S1Wallets
+from s6.adapters.s4 import S4Orders
+from s6.adapters.s12 import S12Approvals
+from s6.bootstrap import House
+from s6.coldstart import ColdStart
+from s6.governor import Governor
+from s6.listener.index import TriggerIndex
+from s6.listener.market_reader import FeatureReader, MarketReader
+from s6.listener.reconciliation import Reconciliation
+from s6.listener.results_consumer import ResultsConsumer
+from s6.listener.streams import Entry
+from s6.listener.watch import IndexKeeper, RestWatch
+from s6.manage import Busy, Manager, Mismatch, NotFound
+from s6.model.types import plain
+from s6.model.wire import OrderResult
+from s6.operations.executor import Executor
+from s6.ports import StateUnavailable
+from s6.rebuild import Rebuilder
+from s6.reconcile import Reconciler
+from s6.recording import Recorder
+from s6.relay import Relay
+from s6.results import Contended, Results
+from s6.rules.exact import exactly
+from s6.store import StoreError
+from s6.sweep import Sweep
+from s6.treasury import Refusal, Treasury
+from tests.doubles.memory_redis import MemoryRedis
+from tests.simulation.exchange import STEP, Exchange, XPosition
+from tests.simulation.faults import Faults, SimNeighbour
+from tests.simulation.kernel import Kernel
+from tests.simulation.memory_store import MemoryStore
+from tests.simulation.parts import SimAlerts, SimBundles, SimGate, SimHints, SimMetrics
+from tests.simulation.profile import Profile
+from tests.simulation.wallets import SimApprovers, SimWallets
+
+SYMBOL: Final = "BTCUSDT"
+Task = Callable[[], object]
+
+
+class World:
+    """Who acts when is laid out in ``scenario.py``; here is who there is."""
+
+    def __init__(self, rng: Random, profile: Profile) -> None:
+        self.kernel = kernel = Kernel(rng)
+        self.rng = rng
+        self.faults = faults = Faults(kernel, profile)
+        self.redis = MemoryRedis(kernel, faults.redis)
+        self.store = MemoryStore(faults.store)
+        self.alerts = SimAlerts(kernel)
+        self.bundles = SimBundles()
+        self.hints = SimHints(kernel, faults)
+        self.exchange = Exchange(kernel, faults, self.publish, self.entered)
+        self.wallets = SimWallets(kernel)
+        self.approvers = SimApprovers(kernel)
+        self.mark = Decimal(1000)
+        self.waiting: dict[int, str] = {}
+        self.tainted: set[str] = set()
+        self._delivered: dict[str, int] = {}
+        self._opening_due: dict[str, int] = {}
+        self.wiped = False
+        self._number = 0
+        self.house = self._built()
+        self.hints.house = self.house
+        self.listener = Listener(self)
+        self.redis.published = self._changed
+
+    def _built(self) -> House:
+        kernel, faults = self.kernel, self.faults
+        s4 = SimNeighbour("s4", kernel, faults, self._s4)
+        s1 = SimNeighbour("s1", kernel, faults, self.wallets.handle)
+        s12 = SimNeighbour("s12", kernel, faults, self.approvers.handle)
+        bundles, alerts, hints, metrics = self.bundles, self.alerts, self.hints, SimMetrics()
+        gate = SimGate(faults, alerts, bundles)
+        state = RedisState(cast(RedisClient, self.redis), kernel)
+        orders = S4Orders(cast(Any, s4))
+        recorder = Recorder(state, alerts, metrics)
+        recover = Rebuilder(state, cast(Any, self.store), kernel).recover
+        results = Results(state, bundles, recorder, hints, kernel, alerts, recover)
+        governor = Governor(state, bundles, gate, recorder, hints, kernel, alerts)
+        reconciler = Reconciler(state, orders, results, recorder, kernel, alerts)
+        relay = Relay(state, cast(Any, self.store), alerts)
+        parts: dict[str, Any] = {
+            "settings": SimpleNamespace(manage_tick_s=10),
+            "clock": kernel,
+            "redis": self.redis,
+            "state": state,
+            "store": self.store,
+            "bundles": bundles,
+            "breaker": None,
+            "gate": gate,
+            "alerts": alerts,
+            "metrics": metrics,
+            "hints": hints,
+            "orders": orders,
+            "results": results,
+            "governor": governor,
+            "executor": Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, kernel, self.rng),
+            "manager": Manager(governor, state, bundles, recorder, hints, kernel),
+            "reconciler": reconciler,
+            "coldstart": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts),
+            "sweep": Sweep(state, bundles, gate, hints, metrics, kernel),
+            "relay": relay,
+            "treasury": Treasury(
+                store=self.store,
+                state=state,
+                wallets=S1Wallets(cast(Any, s1)),
+                approvals=S12Approvals(cast(Any, s12)),
+                bundles=bundles,
+                alerts=alerts,
+                metrics=metrics,
+                clock=kernel,
+                hints=hints,
+                approval_ttl_ms=20_000,
+                sleep=lambda seconds: kernel.wait(int(seconds * 1000)),
+                rng=self.rng,
+            ),
+            "reporter": None,
+        }
+        return House(**parts)
+
+    def _s4(self, method: str, path: str, body: Mapping[str, object], text: str) -> tuple[int, dict[str, object]]:
+        if method == "GET":
+            name = path.rsplit("/", 1)[1]
+            order = self.exchange.orders.get(name)
+            if order is not None:
+                self._taint(order.position_id)
+            return self.exchange.find(name)
+        return self.exchange.place(body, text) if path == "/orders" else self.exchange.cancel(body)
+
+    # -- the entry side ----------------------------------------------------------------------------------------
+
+    def entered(self, position: XPosition, margin: Decimal, born: bool) -> None:
+        """The entry side books what it has in use."""
+        if born:
+            self._count(keys.concurrency(position.market), Decimal(1))
+        self._count(keys.budget(position.market), margin)
+
+    def _count(self, key: str, delta: Decimal) -> None:
+        with exactly():
+            self.redis.do_set(key, plain(Decimal(self.redis.do_get(key) or "0") + delta))
+
+    def enter(self, position: XPosition, qty: Decimal, parts: int) -> None:
+        """A new ENTRY; none while S6 says that it isn't ready, which it does until what Redis lost is back."""
+        if self.wiped and not self.redis.do_exists(keys.RECONCILED):
+            return
+        self._number += 1
+        name = f"entry-{position.position_id}-{self._number}"
+        self.kernel.note(f"the entry side: {position.side} {plain(qty)} for {position.position_id}")
+        self.exchange.enter(position, name, qty, parts, self.rng.choice([20, 400]))
+
+    def close_by_hand(self, position_id: str, share: Decimal) -> None:
+        position = self.exchange.positions.get(position_id)
+        if position is None or not position.qty:
+            return
+        with exactly():
+            qty = position.qty * share
+        qty = qty // STEP * STEP if share != 1 else position.qty
+        if qty:
+            self._number += 1
+            self.kernel.note(f"somebody closes {plain(qty)} of {position_id} by hand")
+            self.exchange.close_by_hand(position, f"manual-{position_id}-{self._number}", qty)
+
+    # -- streams -----------------------------------------------------------------------------------------------
+
+    def publish(self, fields: dict[str, str]) -> None:
+        """An entry of ``ord:result:*``, handed to the consumer group."""
+        profile, rng = self.faults.profile, self.rng
+        for _ in range(1 + (rng.random() < profile.double_result)):
+            self._number += 1
+            self.waiting[self._number] = fields["position_id"]
+            delay = rng.randint(1, 5)
+            if rng.random() < profile.late_result:
+                delay = rng.choice([30, 300, 3_000])
+            delay = self._behind_openings(fields, delay)
+            self._offer(Entry(f"ord:result:{fields['symbol']}", str(self._number), fields), delay, 1)
+
+    def _behind_openings(self, fields: Mapping[str, str], delay: int) -> int:
+        """No close overtakes an opening fill that it may have closed: nobody could tell what it closed."""
+        name, due = fields["position_id"], self.kernel.now + delay
+        due = max(due, self._opening_due.get(name, 0) + 1)
+        if fields["kind"] in ("ENTRY", "ADD"):
+            self._opening_due[name] = due
+        return due - self.kernel.now
+
+    def _offer(self, entry: Entry, delay: int, deliveries: int) -> None:
+        if delay > 20:
+            self.faults.disturb(delay)
+        act = partial(self._deliver, entry, deliveries)
+        died = partial(self._died, entry, deliveries)
+        self.kernel.at(delay, "", act, "listener", died)
+
+    def _deliver(self, entry: Entry, deliveries: int) -> None:
+        kernel, listener = self.kernel, self.listener
+        if int(entry.entry_id) not in self.waiting:
+            return
+        if kernel.now < listener.up_at:
+            self._offer(entry, listener.up_at - kernel.now, deliveries)
+            return
+        if (listener.busy or listener.unhandled) and not self.faults.profile.copies:
+            listener.unhandled.append((entry, deliveries))
+            return
+        f = entry.fields
+        kernel.note(f"result {f['client_order_id']} {f['status']} {f['filled_qty']}/{f['qty']} {f.get('reason', '')}")
+        if int(entry.entry_id) < self._delivered.get(f["position_id"], 0):
+            self.tainted.add(f["position_id"])
+        self._delivered[f["position_id"]] = max(self._delivered.get(f["position_id"], 0), int(entry.entry_id))
+        listener.busy += 1
+        try:
+            listener.results._handle(entry, deliveries)
+        except (RedisError, StateUnavailable) as error:
+            kernel.note(f"    not applied: {error}")
+            listener.unhandled.appendleft((entry, deliveries))
+            if listener is not self.listener:
+                self._claimed(listener)
+            self.kernel.at(200, "", partial(self._go_on, listener), "listener", self.listener_died)
+            return
+        finally:
+            listener.busy -= 1
+        if int(entry.entry_id) in self.waiting:
+            self._offer(entry, self.rng.randint(2_000, 3_000), deliveries + 1)
+        if listener is not self.listener:  # it died meanwhile, elsewhere
+            self._claimed(listener)
+        if listener.unhandled and not listener.busy:
+            self.kernel.at(1, "", partial(self._go_on, listener), "listener", self.listener_died)
+
+    def _go_on(self, listener: Listener) -> None:
+        """The consumer takes up what it has read and not handled, in its order."""
+        if listener is self.listener and listener.unhandled and not listener.busy:
+            rest = list(listener.unhandled)
+            listener.unhandled.clear()
+            for number, (entry, deliveries) in enumerate(rest):
+                self._offer(entry, number, deliveries)
+
+    def _died(self, entry: Entry, deliveries: int) -> None:
+        self.listener_died()
+        self._offer(entry, self.rng.randint(2_000, 3_000), deliveries + 1)
+
+    def _taint(self, position_id: str) -> None:
+        """Asked about an order while results wait: they will come in another order than they happened."""
+        if position_id in self.waiting.values():
+            self.tainted.add(position_id)
+
+    def xack(self, stream: str, group: str, entry_id: str) -> None:
+        """The consumer group's acknowledgement."""
+        self.waiting.pop(int(entry_id), None)
+
+    def listener_died(self) -> None:
+        """Another one is started soon; it knows nothing of what the first one knew."""
+        down = self.rng.choice([100, 1_000])
+        self.faults.disturb(down)
+        former, self.listener = self.listener, Listener(self, self.kernel.now + down)
+        self._claimed(former)
+
+    def _claimed(self, former: Listener) -> None:
+        """What a dead consumer had read and not acknowledged is claimed by the next one, after a while."""
+        while former.unhandled:
+            entry, deliveries = former.unhandled.popleft()
+            self._offer(entry, self.rng.randint(2_000, 3_000), deliveries + 1)
+
+    def as_listener(self, label: str, act: Task, delay_ms: int = 0) -> None:
+        """Have the listener do something, unless it is down then."""
+
+        def run() -> None:
+            if self.kernel.now >= self.listener.up_at:
+                try:
+                    act()
+                except (RedisError, StateUnavailable, StoreError) as error:
+                    self.kernel.note(f"    {error}")
+
+        self.kernel.at(delay_ms, label, run, "listener", self.listener_died)
+
+    def as_worker(self, label: str, act: Task, delay_ms: int = 0) -> None:
+        """A task of beat's, or a request to the web process: what fails is simply not done."""
+
+        def run() -> None:
+            try:
+                act()
+            except (RedisError, StateUnavailable, StoreError, Refusal, NotFound, Busy, Mismatch) as error:
+                self.kernel.note(f"    {type(error).__name__}: {error}")
+
+        self.kernel.at(delay_ms, label, run, "worker")
+
+    def _changed(self, channel: str, text: str) -> None:
+        name = text.partition(" ")[2]
+        self.as_listener("", lambda: self.listener.keeper._put([name]), self.rng.randint(1, 30))
+
+    def tick(self, mark: Decimal) -> None:
+        """The market moves; the exchange knows at once, S6 a little later, if at all."""
+        self.mark = mark
+        self.exchange.tick(SYMBOL, mark)
+        profile, rng = self.faults.profile, self.rng
+        if self.faults.is_down("feed") or rng.random() < profile.lose_tick:
+            return
+        fields = {"ts": str(self.kernel.now), "mark": str(mark), "bid": str(mark), "ask": str(mark)}
+        delay = rng.choice([50, 700]) if rng.random() < profile.late_tick else rng.randint(1, 10)
+        self.as_listener("", lambda: self.listener.market.take(SYMBOL, [Entry(f"mkt:{SYMBOL}", "0-0", fields)]), delay)
+
+    def features(self, fields: dict[str, str]) -> None:
+        entry = Entry(f"feat:events:{SYMBOL}", "0-0", {"ts": str(self.kernel.now), **fields})
+        self.as_listener(f"features {fields}", lambda: self.listener.features.take(SYMBOL, [entry]))
+
+
+class _Watched:
+    """Results whose failures are seen: the consumer would put what it can't apply among the dead letters."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def apply(self, result: OrderResult, raw: Mapping[str, str]) -> object:
+        try:
+            return self._world.house.results.apply(result, raw)
+        except (RedisError, StateUnavailable, Contended):
+            raise
+        except Exception as error:
+            self._world.kernel.broken = self._world.kernel.broken or error
+            raise
+
+
+class Listener:
+    """The listener process: everything it keeps in memory dies with it."""
+
+    def __init__(self, world: World, up_at: int = 0) -> None:
+        house, nobody, ending = world.house, cast(Any, None), threading.Event()
+        state, hints, bundles, alerts = house.state, house.hints, world.bundles, world.alerts
+        self.up_at = up_at
+        self.busy = 0
+        self.unhandled: deque[tuple[Entry, int]] = deque()
+        self.index = TriggerIndex()
+        self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints, ending)
+        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel, ending)
+        self.features = FeatureReader(nobody, state, house.sweep, bundles, alerts, ending)
+        self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts, ending)
+        self.rest = RestWatch(state, hints, world.kernel, ending, self.index)
+        self.reconciliation = Reconciliation(house, ending)
