@@ -15,6 +15,16 @@ FATAL: Final = "{s6:alerts}:fatal"
 OUT: Final = "{s6:alerts}:out"
 NOTIFY: Final = "{s6:alerts}:notify"
 
+LETTERS: Final = "s6:deadletter"
+LETTER_SEEN: Final = "{s6:deadletter}:seen:"
+
+# An entry is put aside once, however many processes read it. KEYS: stream, seen · ARGV: keep ms, max, field, value ...
+PUT_ASIDE: Final = """
+if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 0 end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
+return 1
+"""
+
 # KEYS: stream, quiet, told, fatal, out, notify, the new document
 # ARGV: document prefix, alert_id, ts, severity, code, position_id, detail, topic, quiet ms, keep ms, max, people ('1')
 # Returns the alert's id, and 1 when it is new, 0 when it repeats one that was told already.

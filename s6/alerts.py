@@ -27,7 +27,7 @@ QUIET_MS: Final = 300_000
 KEEP_MS: Final = 30 * 24 * 3_600_000
 STREAM_KEPT: Final = 100_000
 BATCH: Final = 200
-DEADLETTERS: Final = "s6:deadletter"
+DEADLETTERS: Final = lua.LETTERS
 _LEVELS: Final = {"WARN": logging.WARNING, "ERROR": logging.ERROR, "FATAL": logging.CRITICAL}
 
 
@@ -57,6 +57,7 @@ class AlertBook:
         self._redis, self._clock, self._metrics, self._store = text(redis), clock, metrics, store
         self._people, self._quiet_ms = people, quiet_ms
         self._raise = self._redis.register_script(lua.RAISE)
+        self._put_aside = self._redis.register_script(lua.PUT_ASIDE)
         self._ack = self._redis.register_script(lua.ACK)
         self._relayed = self._redis.register_script(lua.RELAYED)
         self._restore = self._redis.register_script(lua.RESTORE)
@@ -92,15 +93,22 @@ class AlertBook:
         self.raise_alert("WARN", f"{code}_OVER", detail, scope=scope)
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
-        """Put a malformed message aside, and raise a WARN. ``StateUnavailable`` when it may not have been put aside."""
+        """Put a malformed message aside, once whoever reads it, and raise a WARN.
+
+        ``StateUnavailable`` when it may not have been put aside.
+        """
         shown = payload if isinstance(payload, str) else jsonx.dumps(payload)
-        letter = {"source": source, "entry_id": entry_id, "error": error, "payload": shown}
+        which = entry_id or hashlib.sha256(shown.encode()).hexdigest()[:16]
+        letter = ["source", source, "entry_id", entry_id, "error", error, "payload", shown]
         try:
-            self._redis.xadd(DEADLETTERS, letter, maxlen=STREAM_KEPT, approximate=True)
+            new = self._put_aside(
+                keys=[DEADLETTERS, f"{lua.LETTER_SEEN}{source}:{which}"], args=[KEEP_MS, STREAM_KEPT, *letter]
+            )
         except RedisError as fault:
             raise StateUnavailable(f"Redis: {fault}") from fault
+        if not int(new):
+            return
         self._metrics.inc("s6_deadletter_total", source=source)
-        which = entry_id or hashlib.sha256(shown.encode()).hexdigest()[:16]
         self.raise_alert("WARN", "DEADLETTER", f"{source} {entry_id}: {error}", scope=f"{source}:{which}")
 
     def _flush(self) -> None:
