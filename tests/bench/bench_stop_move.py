@@ -1,4 +1,4 @@
-"""What a STOP_MOVE costs by itself, with many at once: decision to acceptance, less S4's latency and its cancel's delay.
+"""What a STOP_MOVE costs by itself, many at once: decision to acceptance, less S4's latency and its cancel's delay.
 
     python tests/bench/bench_stop_move.py [--positions 20] [--rounds 5] [--workers 1]
 
@@ -46,7 +46,8 @@ def main() -> None:
             bare = bare_chains(s6, server.url(0), options.positions, options.rounds)
     print(f"{options.positions} at once, {options.rounds} rounds, {options.workers} worker process(es), ms")
     print(f"{'':34}{'p50':>8}{'p95':>8}{'max':>8}")
-    for name, values in (("STOP_MOVE, decision to acceptance", whole), ("  of that S6's own", own), ("bare chain", bare)):
+    rows = (("STOP_MOVE, decision to acceptance", whole), ("  of that S6's own", own), ("bare chain", bare))
+    for name, values in rows:
         print(f"{name:34}{at(values, 0.5):8.0f}{at(values, 0.95):8.0f}{max(values):8.0f}")
     print(f"S6's own p95 is {at(own, 0.95) / at(bare, 0.95):.2f} times that of the bare chain")
 
