@@ -32,6 +32,7 @@ result_backend = None
 task_acks_late = True
 task_reject_on_worker_lost = True  # safe: poison is counted in the operation's record, not in the message
 task_publish_retry = False  # a hint that cannot be sent is dropped; the sweep makes another
+task_default_priority = 6  # what protects a position goes before, with 0 (tasks.hints)
 task_default_queue = "manage"
 task_queues = [Queue(name) for name in ("execution", "manage", "treasury", "snapshots", "upkeep")]
 task_routes = {

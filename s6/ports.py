@@ -319,6 +319,9 @@ class Hints(Protocol):
     def evaluate_many(self, position_ids: Sequence[str]) -> None:
         """Ask for many evaluations in one batch."""
 
+    def protect(self, position_id: str) -> None:
+        """Evaluate a position that may be without its stop, before all else."""
+
     def execute(self, position_id: str, op: Operation) -> None:
         """Drive an operation from its first stage (STOP_MOVE: cancel → await → place)."""
 

@@ -128,7 +128,9 @@ class Results:
         return live or self._state.seen_order(result.position_id, result.client_order_id)
 
     def _hint(self, position: Position, before: Operation | None, op: Operation | None) -> None:
-        if op is None:
+        if op is None and position.is_open and position.live_stop is None:
+            self._hints.protect(position.position_id)
+        elif op is None:
             self._hints.evaluate(position.position_id)
         elif before is None or before.stage != op.stage or before.client_order_id != op.client_order_id:
             self._hints.resume(position.position_id, op)

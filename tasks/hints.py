@@ -13,10 +13,13 @@ from s6.model.operation import Operation
 
 log = logging.getLogger(__name__)
 LONGEST_COUNTDOWN_S = 30.0  # well inside the broker's visibility timeout
+URGENT = 0  # Redis's transport takes the smallest number first, over all queues
 AWAIT_S = 0.5  # the result from the stream normally wakes the operation long before
 
 
 class CeleryHints:
+    """What protects a position overtakes everything that waits: a backlog must not keep one without its stop."""
+
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
         from tasks.manage import evaluate
 
@@ -36,6 +39,11 @@ class CeleryHints:
         if position_ids:
             _send(send)
 
+    def protect(self, position_id: str) -> None:
+        from tasks.manage import evaluate
+
+        _send(lambda: evaluate.apply_async((position_id,), priority=URGENT))
+
     def execute(self, position_id: str, op: Operation) -> None:
         from tasks.execution import await_cancel, cancel_stop, place_order, place_stop
 
@@ -44,19 +52,25 @@ class CeleryHints:
             waiting = await_cancel.si(*at).set(countdown=AWAIT_S)
             _send(lambda: chain(cancel_stop.si(*at), waiting, place_stop.si(*at)).apply_async())
         else:
-            _send(lambda: place_order.apply_async(at))
+            _send(lambda: place_order.apply_async(at, **_urgency(op)))
 
     def resume(self, position_id: str, op: Operation) -> None:
         from tasks.execution import place_order, place_stop
 
         task = place_stop if op.kind == "STOP_MOVE" else place_order
-        _send(lambda: task.apply_async((position_id, op.op_id)))
+        _send(lambda: task.apply_async((position_id, op.op_id), **_urgency(op)))
 
     def advance_transfer(self, transfer_id: str, *, delay_ms: int = 0) -> None:
         from tasks.treasury import advance
 
         countdown = min(delay_ms / 1000, LONGEST_COUNTDOWN_S) if delay_ms else None
         _send(lambda: advance.apply_async((transfer_id,), countdown=countdown))
+
+
+def _urgency(op: Operation) -> dict[str, int]:
+    """Urgent: a stop where there is none (any more), and a way out."""
+    bare = op.kind == "STOP_MOVE" and (op.stage == "PLACE" or not op.target)
+    return {"priority": URGENT} if bare or op.kind == "EXIT" else {}
 
 
 def _send(publish: Callable[[], object]) -> None:

@@ -150,5 +150,6 @@ class RestWatch(threading.Thread):
                 self._hints.resume(name, op)
         self._standing = standing
         bare = self._index.bare() if self._index is not None else set()
-        self._hints.evaluate_many(sorted((bare & self._bare) - standing.keys()))
+        for name in sorted((bare & self._bare) - standing.keys()):
+            self._hints.protect(name)
         self._bare = bare
