@@ -107,6 +107,9 @@ class Queue:
         for position_id in position_ids:
             self.evaluate(position_id)
 
+    def protect(self, position_id: str) -> None:
+        self.evaluate(position_id)
+
     def execute(self, position_id: str, op: Operation) -> None:
         self.post(lambda: self.core.advance(position_id, op.op_id))
 
