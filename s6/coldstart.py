@@ -11,7 +11,7 @@ from typing import Final
 
 from s6 import keys
 from s6.model.types import ZERO, Market
-from s6.ports import Alerts, Hints, State
+from s6.ports import Alerts, Hints, Rebuilt, State
 from s6.rebuild import AHEAD, Rebuilder
 from s6.reconcile import Reconciler
 from s6.relay import Relay
@@ -54,8 +54,8 @@ class ColdStart:
         self._rebuild_lost(report)
         rebuilt = self._really_rebuilt()
         self._restore_quotas(rebuilt)
-        for position_id, op_count in rebuilt.items():
-            report.asked += self._reconciler.unrecorded(position_id, op_count)
+        for position_id, was in rebuilt.items():
+            report.asked += self._reconciler.unrecorded(position_id, was.op_count)
             self._state.rebuilt_done(position_id)
         for position_id in self._state.open_ids():
             self._rebuilder.mend(position_id)
@@ -65,13 +65,13 @@ class ColdStart:
         log.info("cold start: %s", report)
         return report
 
-    def _really_rebuilt(self) -> dict[str, int]:
+    def _really_rebuilt(self) -> dict[str, Rebuilt]:
         """A note of a rebuild is made before it: should the position have been there all along, it means nothing."""
         noted = self._state.rebuilt()
         really = {}
-        for (position_id, op_count), loaded in zip(noted.items(), self._state.load_many(list(noted)), strict=True):
-            if loaded is not None and loaded.position.op_count >= op_count + AHEAD:
-                really[position_id] = op_count
+        for (position_id, was), loaded in zip(noted.items(), self._state.load_many(list(noted)), strict=True):
+            if loaded is not None and loaded.position.op_count >= was.op_count + AHEAD:
+                really[position_id] = was
             elif loaded is not None:
                 self._state.rebuilt_done(position_id)
         return really
@@ -86,12 +86,12 @@ class ColdStart:
             text = f"{report.rebuilt} positions were not in Redis and have been rebuilt from the store"
             self._alerts.raise_alert("WARN", "REBUILT", text)
 
-    def _restore_quotas(self, rebuilt: dict[str, int]) -> None:
-        """Counters that were lost with the positions get back what those had taken."""
+    def _restore_quotas(self, rebuilt: dict[str, Rebuilt]) -> None:
+        """Counters that were lost with the positions get back what those had taken until then."""
         found = self._state.load_many(list(rebuilt))
         held = [loaded.position for loaded in found if loaded is not None and loaded.position.is_open]
         for market in MARKETS:
-            taken = [p.taken for p in held if p.market == market]
+            taken = [rebuilt[p.position_id].taken for p in held if p.market == market]
             with exactly():
                 self._state.restore_quota(keys.budget(market), sum(taken, ZERO))
                 self._state.restore_quota(keys.concurrency(market), ZERO + len(taken))

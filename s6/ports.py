@@ -86,6 +86,14 @@ class Commit:
     quotas: tuple[QuotaMove, ...] = ()
 
 
+class Rebuilt(NamedTuple):
+    """Of a position put back from the store, as its last snapshot had it: its last known operation, and what it had
+    taken of the quotas (what it takes afterwards is counted as it comes)."""
+
+    op_count: int
+    taken: Decimal
+
+
 class State(Protocol):
     """The live state of positions (CONTRACT §7). Every method may raise ``StateUnavailable``."""
 
@@ -186,10 +194,10 @@ class State(Protocol):
     def torn(self, position_id: str) -> bool:
         """Whether some of an existing position's keys are gone."""
 
-    def note_rebuilt(self, position_id: str, op_count: int) -> None:
-        """Remember a position that is put back from the store, until ``rebuilt_done``, and its last known operation."""
+    def note_rebuilt(self, position_id: str, was: Rebuilt) -> None:
+        """Remember a position that is put back from the store, until ``rebuilt_done``."""
 
-    def rebuilt(self) -> dict[str, int]:
+    def rebuilt(self) -> dict[str, Rebuilt]:
         """Positions put back from the store that have not been looked after yet, with what was noted."""
 
     def rebuilt_done(self, position_id: str) -> None: ...

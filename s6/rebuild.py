@@ -14,7 +14,7 @@ from typing import Any, Final
 from s6.model.codec import from_fields
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.ports import Cleared, Clock, Commit, State
+from s6.ports import Cleared, Clock, Commit, Rebuilt, State
 from s6.store import Store
 
 PAGE: Final = 500
@@ -46,7 +46,7 @@ class Rebuilder:
         latest: Mapping[str, Any] = newest[0]
         position = from_fields(Position, latest["state"])
         op = from_fields(Operation, latest["op"]) if latest.get("op") else None
-        self._state.note_rebuilt(position_id, position.op_count)
+        self._state.note_rebuilt(position_id, Rebuilt(position.op_count, position.taken))
         later = self._clock.now_ms() + PATIENCE_MS
         count = position.op_count + AHEAD
         position = replace(position, rev=0, op_count=count, sl_not_before=later, hold_until=later)

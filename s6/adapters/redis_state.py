@@ -21,7 +21,7 @@ from s6.model.codec import from_fields, to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.position import Order, Position
 from s6.model.types import plain
-from s6.ports import Cleared, Clock, Commit, Doc, Loaded, LockLost, StateUnavailable, Waiting
+from s6.ports import Cleared, Clock, Commit, Doc, Loaded, LockLost, Rebuilt, StateUnavailable, Waiting
 
 CHUNK: Final = 500
 AT_WORK: Final = "id:"  # tells positions from the hash's own counter
@@ -306,14 +306,15 @@ class RedisState:
                 pipe.exists(name(position_id))
             return not all(pipe.execute())
 
-    def note_rebuilt(self, position_id: str, op_count: int) -> None:
+    def note_rebuilt(self, position_id: str, was: Rebuilt) -> None:
         with _asking():
             if self._redis.hget(keys.REBUILT, position_id) is None:
-                self._redis.hset(keys.REBUILT, mapping={position_id: op_count})
+                self._redis.hset(keys.REBUILT, mapping={position_id: f"{was.op_count} {plain(was.taken)}"})
 
-    def rebuilt(self) -> dict[str, int]:
+    def rebuilt(self) -> dict[str, Rebuilt]:
         with _asking():
-            return {str(name): int(count) for name, count in self._redis.hgetall(keys.REBUILT).items()}
+            noted = {str(name): str(text).split() for name, text in self._redis.hgetall(keys.REBUILT).items()}
+        return {name: Rebuilt(int(op_count), Decimal(taken)) for name, (op_count, taken) in noted.items()}
 
     def rebuilt_done(self, position_id: str) -> None:
         with _asking():
