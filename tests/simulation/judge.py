@@ -150,7 +150,7 @@ class Judge:
             assert one.stop_px is not None
             if (order.stop_px - one.stop_px) * position.dir < 0:
                 raise Violation(f"{order.client_order_id} at {order.stop_px} is looser than {one.stop_px} was")
-        if order.qty > position.most_held_since(self._race()):
+        if order.qty > position.most_held_since(self._race()) and not self._news_waits(position):
             raise Violation(f"{order.client_order_id} is for {order.qty}, more than was held")
         stops.append(order)
 
@@ -159,10 +159,14 @@ class Judge:
         now, disturbed = self._kernel.now, self._world.faults.disturbed
         return 0 if disturbed + ONE_SWEEP_MS >= now else now - RACE_MS
 
+    def _news_waits(self, position: XPosition) -> bool:
+        """Whether results are under way that the books can't know yet."""
+        return position.position_id in self._world.waiting.values()
+
     def _closing(self, order: XOrder, position: XPosition) -> None:
         at_work = [o for o in self._exchange.live_orders(order.position_id) if o.ours and o.kind in CLOSING]
         total = sum((o.remaining for o in at_work), ZERO)
-        if total > position.most_held_since(self._race()):
+        if total > position.most_held_since(self._race()) and not self._news_waits(position):
             raise Violation(f"closing orders for {total}, more than was held: {[o.client_order_id for o in at_work]}")
 
     def _record(self, order: XOrder) -> dict[str, object]:
@@ -217,6 +221,21 @@ class Judge:
                 if theirs.q0 and theirs.added > ETA * theirs.q0:
                     raise Violation(f"{name}: {theirs.added} added to {theirs.q0}")
         self._history()
+        self._in_use()
+
+    def _in_use(self) -> None:
+        """What the quotas say is in use is in use (a wiped Redis begins to count anew, a lost track never ends)."""
+        positions = self._exchange.positions
+        if self._world.wiped or any(map(self._lost_track, positions)) or self._world.tainted:
+            return
+        for market in ("FUT", "SPOT"):
+            held = [p for p in positions.values() if p.market == market and p.qty]
+            count = Decimal(self._world.redis.do_get(keys.concurrency(market)) or "0")
+            budget = Decimal(self._world.redis.do_get(keys.budget(market)) or "0")
+            with exactly():
+                taken = sum((p.taken for p in held), ZERO)
+                if count != len(held) or abs(budget - taken) > ROUNDING:
+                    raise Violation(f"quotas of {market}: {count}, {budget}; in use {len(held)}, {taken}")
 
     def _same(self, name: str, what: str, ours: Decimal, theirs: Decimal) -> None:
         with exactly():

@@ -154,6 +154,9 @@ class SimHints:
         for position_id in position_ids:
             self.evaluate(position_id)
 
+    def protect(self, position_id: str) -> None:
+        self.evaluate(position_id)
+
     def execute(self, position_id: str, op: Operation) -> None:
         links = ("cancel", "await", "place") if op.stage == "CANCEL" else ("place",)
         self._link(position_id, op.op_id, links)

@@ -33,6 +33,7 @@ class Scenario:
         self.judge = Judge(self.world)
         self._drift = rng.choice([-1, 0, 1])
         self._signals = 0
+        self._calm_from = START_MS + 10 * TROUBLE_MS
 
     def run(self) -> Scenario:
         """Play it to its end. Raises ``Violation``, with the history, at the first thing that must not be."""
@@ -54,14 +55,15 @@ class Scenario:
         kernel.run_until(START_MS + TROUBLE_MS)
         world.faults.calm()
         kernel.note("---- calm")
-        kernel.run_until(START_MS + TROUBLE_MS + CALM_MS)
+        self._calm_from = kernel.now  # later than planned, when somebody was held up for long
+        kernel.run_until(self._calm_from + CALM_MS)
         self._relay()
         self.judge.at_rest()
         kernel.note("---- closing")
         for position_id in list(world.exchange.positions):
             world.exchange.stop_entries(position_id)
             world.close_by_hand(position_id, Decimal(1))
-        kernel.run_until(START_MS + TROUBLE_MS + CALM_MS + CLOSING_MS)
+        kernel.run_until(kernel.now + CLOSING_MS)
         self._relay()
         self.judge.at_the_end()
 
@@ -106,7 +108,7 @@ class Scenario:
 
     def _tick(self) -> None:
         rng, world = self.rng, self.world
-        if self._still() or (world.kernel.now > START_MS + TROUBLE_MS and rng.random() < 0.5):
+        if self._still() or (world.kernel.now > self._calm_from and rng.random() < 0.5):
             world.tick(world.mark)  # so that what was begun comes to its end
             return
         if rng.random() < 0.05:
@@ -117,7 +119,7 @@ class Scenario:
         world.tick(max(world.mark + move, Decimal(100)))
 
     def _still(self) -> bool:
-        return self.world.kernel.now > START_MS + TROUBLE_MS + CALM_MS - STILL_MS
+        return self.world.kernel.now > self._calm_from + CALM_MS - STILL_MS
 
     def _features(self) -> None:
         rng = self.rng
@@ -160,7 +162,7 @@ class Scenario:
         known = world.redis.do_hget(f"pos:state:{{{position.position_id}}}", "status")
         waits = position.position_id in world.waiting.values()
         idle = not world.exchange.live_orders(position.position_id)
-        over = world.kernel.now > START_MS + TROUBLE_MS + 4_000
+        over = world.kernel.now > self._calm_from + 4_000
         if known == "CLOSED" and not position.qty and not waits and idle and not over and self.rng.random() < 0.5:
             world.enter(position, self.rng.choice(QTYS), self.rng.choice([1, 2]))
 

@@ -34,7 +34,7 @@ CROWD = Profile(
 )
 TROUBLE = Profile(every_gap=8, every_crash=80, every_loss=120, lose_call=0.2, crash_call=0.1, partial=0.5, copies=True)
 ODD = Profile(every_gap=10, odd_cancel=0.5, refuse=0.15, partial=0.7, late_result=0.2)
-HELD_UP = Profile(every_gap=5, every_pause=60, partial=0.7, double_hint=0.3, copies=True)
+HELD_UP = Profile(every_gap=5, every_pause=150, partial=0.7, double_hint=0.3, copies=True)
 
 Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]

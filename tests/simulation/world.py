@@ -73,7 +73,7 @@ class World:
         self.mark = Decimal(1000)
         self.waiting: dict[int, str] = {}
         self.tainted: set[str] = set()
-        self._delivered: dict[str, int] = {}
+        self._handled: dict[str, int] = {}
         self._opening_due: dict[str, int] = {}
         self.wiped = False
         self._number = 0
@@ -219,9 +219,6 @@ class World:
             return
         f = entry.fields
         kernel.note(f"result {f['client_order_id']} {f['status']} {f['filled_qty']}/{f['qty']} {f.get('reason', '')}")
-        if int(entry.entry_id) < self._delivered.get(f["position_id"], 0):
-            self.tainted.add(f["position_id"])
-        self._delivered[f["position_id"]] = max(self._delivered.get(f["position_id"], 0), int(entry.entry_id))
         listener.busy += 1
         try:
             listener.results._handle(entry, deliveries)
@@ -260,7 +257,11 @@ class World:
 
     def xack(self, stream: str, group: str, entry_id: str) -> None:
         """The consumer group's acknowledgement."""
-        self.waiting.pop(int(entry_id), None)
+        position_id = self.waiting.pop(int(entry_id), None)
+        if position_id is not None:
+            if int(entry_id) < self._handled.get(position_id, 0):
+                self.tainted.add(position_id)
+            self._handled[position_id] = max(self._handled.get(position_id, 0), int(entry_id))
 
     def listener_died(self) -> None:
         """Another one is started soon; it knows nothing of what the first one knew."""
