@@ -305,8 +305,15 @@ class Judge:
         return order.status != "REJECTED" and not troubled
 
     def _lost_track(self, name: str) -> bool:
-        """Whether a death let closes overtake the opening fills that they closed: nobody could tell, S6 said so."""
-        return name in self._world.tainted and ("ERROR", "OVERSELL", name) in self._world.alerts.told
+        """Whether a death let closes overtake the opening fills that they closed: nobody could tell what they closed.
+
+        S6 says so (unless it died over that, too), and counts more lives than there were.
+        """
+        if name not in self._world.tainted:
+            return False
+        ours = self._position(name)
+        more = ours is not None and ours.life != self._exchange.positions[name].life
+        return more or ("ERROR", "OVERSELL", name) in self._world.alerts.told
 
     def _quotas(self) -> None:
         for market in ("FUT", "SPOT"):
