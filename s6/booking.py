@@ -203,7 +203,9 @@ def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> 
         own = rules.initial_margin(qty=increment, price=price, leverage=leverage)
         with exactly():
             margin = result.isolated_margin_usdt or p.isolated_margin_usdt + own
-            taken = max(margin - p.isolated_margin_usdt, ZERO) if result.isolated_margin_usdt else own
+            # A later fill with S4's leverage goes by that: the figures may know of a close that is yet to be heard of.
+            by_figures = result.isolated_margin_usdt and not (p.qty and result.leverage)
+            taken = max(margin - p.isolated_margin_usdt, ZERO) if by_figures else own
     liq = _liquidation(result, p, entry, qty, margin, terms)
     with exactly():
         p = replace(

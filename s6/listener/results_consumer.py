@@ -42,6 +42,7 @@ class ResultsConsumer(threading.Thread):
         self._ending = ending
         self._unhandled: deque[Entry] = deque()
         self._claimed_at = 0.0
+        self._behind = False
         self.last_round = time.monotonic()
 
     def run(self) -> None:
@@ -50,22 +51,26 @@ class ResultsConsumer(threading.Thread):
                 self._round()
             except (RedisError, StateUnavailable, OSError) as error:
                 log.warning("results wait for Redis: %s", error)
+                self._behind = True
+                self._reader.forget()
                 self._ending.wait(0.2)
             self.last_round = time.monotonic()
 
     def _round(self) -> None:
+        """What was left behind goes before what is new: a close booked before the add that came first is no close."""
         bundle = self._bundles.current()
         names = self._streams.names(bundle.symbols if bundle else ())
-        if not self._unhandled:
-            self._unhandled.extend(self._reader.read(names))
-        while self._unhandled:  # in their order: where Redis fails, the very same entry is next
-            self._handle(self._unhandled[0], 1)
-            self._unhandled.popleft()
+        if self._behind:
+            for entry in self._reader.unfinished(names):
+                self._handle(entry, 1)
+            self._behind = False
         if time.monotonic() - self._claimed_at > CLAIM_EVERY_S:
             self._claimed_at = time.monotonic()
             for entry, deliveries in self._reader.left_behind(names, IDLE_MS):
                 self._handle(entry, deliveries)
             self._results.give_up_overdue()
+        for entry in self._reader.read(names):
+            self._handle(entry, 1)
 
     def _handle(self, entry: Entry, deliveries: int) -> None:
         """Apply, then acknowledge; what fails for a passing reason stays pending and is claimed again."""

@@ -78,6 +78,14 @@ class GroupReader:
             self._grouped.clear()  # Redis came back without its groups
             return []
 
+    def unfinished(self, names: list[str]) -> list[Entry]:
+        """Entries that were given to us and not acknowledged, in their order. Raises ``RedisError``."""
+        self._ensure(names)
+        found = []
+        for name in names:
+            found += _entries(self._redis.xreadgroup(self.GROUP, self._consumer, {name: "0"}, count=COUNT))
+        return found
+
     def _new(self, names: list[str]) -> list[Entry]:
         if not isinstance(self._redis, RedisCluster):
             last = dict.fromkeys(names, ">")
@@ -93,6 +101,7 @@ class GroupReader:
 
     def left_behind(self, names: list[str], idle_ms: int) -> list[tuple[Entry, int]]:
         """Entries delivered to somebody long ago and not acknowledged, now ours, with how often each was delivered."""
+        self._ensure(names)
         claimed = []
         for name in names:
             _, entries, *_ = self._redis.xautoclaim(
@@ -105,6 +114,10 @@ class GroupReader:
                 times = {p["message_id"]: int(p["times_delivered"]) for p in pending}
             claimed += [(Entry(name, i, f), times.get(i, 1)) for i, f in entries if f is not None]
         return claimed
+
+    def forget(self) -> None:
+        """Take no group for granted: Redis may have come back without them."""
+        self._grouped.clear()
 
     def done(self, entry: Entry) -> None:
         self._redis.xack(entry.stream, self.GROUP, entry.entry_id)

@@ -50,8 +50,8 @@ def test_emptied_redis_is_filled_again_from_the_store_and_checked_against_s4(
         assert world.faults(emptied=True) == []
 
         world.tick(30_000)
-        wait_for(lambda: not world.live(names[2]), 10, "its stop triggered")
-        wait_for(lambda: world.state(names[2])["status"] == "CLOSED", 10, "closed")
+        for name in names[1:] + spot:
+            wait_for(lambda name=name: world.state(name)["status"] == "CLOSED", 20, "closed")  # type: ignore[misc]
         world.settled()
         assert world.faults(emptied=True) == []
 
