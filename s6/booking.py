@@ -203,9 +203,7 @@ def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> 
         own = rules.initial_margin(qty=increment, price=price, leverage=leverage)
         with exactly():
             margin = result.isolated_margin_usdt or p.isolated_margin_usdt + own
-            # A later fill with S4's leverage goes by that: the figures may know of a close that is yet to be heard of.
-            by_figures = result.isolated_margin_usdt and not (p.qty and result.leverage)
-            taken = max(margin - p.isolated_margin_usdt, ZERO) if by_figures else own
+            taken = _taken(own, margin - p.isolated_margin_usdt)
     liq = _liquidation(result, p, entry, qty, margin, terms)
     with exactly():
         p = replace(
@@ -229,6 +227,13 @@ def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> 
         if booking.opened:  # an add that came after the close begins a life of which the entry side knows nothing
             quotas += (QuotaMove(move, concurrency(p.market), Decimal(1)),)
     return replace(booking, position=p, quotas=quotas, warnings=warnings)
+
+
+def _taken(own: Decimal, by_figures: Decimal) -> Decimal:
+    """The margin a fill took: by S4's figures where they differ, unless they differ by rounding alone, or by so much
+    that they must know of a close which is yet to be heard of. Call it inside ``exactly``."""
+    apart = abs(by_figures - own)
+    return by_figures if own < apart * 1_000_000 and apart * 10 <= own else own
 
 
 def _leverage(
