@@ -50,7 +50,7 @@ class CeleryHints:
         at = (position_id, op.op_id)
         if op.stage == "CANCEL":
             waiting = await_cancel.si(*at).set(countdown=AWAIT_S)
-            _send(lambda: chain(cancel_stop.si(*at), waiting, place_stop.si(*at)).apply_async())
+            _send(lambda: chain(cancel_stop.si(*at).set(**_urgency(op)), waiting, place_stop.si(*at)).apply_async())
         else:
             _send(lambda: place_order.apply_async(at, **_urgency(op)))
 
@@ -68,8 +68,8 @@ class CeleryHints:
 
 
 def _urgency(op: Operation) -> dict[str, int]:
-    """Urgent: a stop where there is none (any more), and a way out."""
-    bare = op.kind == "STOP_MOVE" and (op.stage == "PLACE" or not op.target)
+    """Urgent: a stop where there is none (any more) or one of another quantity, and a way out."""
+    bare = op.kind == "STOP_MOVE" and (op.stage == "PLACE" or not op.target or op.reason == "RESIZE")
     return {"priority": URGENT} if bare or op.kind == "EXIT" else {}
 
 
