@@ -118,6 +118,7 @@ class Exchange:
     ) -> None:
         self._kernel, self._rng, self._faults = kernel, kernel.rng, faults
         self._publish, self._entered = publish, entered
+        self.changes = 0
         self.marks: dict[str, Decimal] = {}
         self.orders: dict[str, XOrder] = {}
         self.positions: dict[str, XPosition] = {}
@@ -272,6 +273,7 @@ class Exchange:
 
     def _accept(self, order: XOrder, reject: str, parts: int = 0, spread_ms: int = 60) -> None:
         self.orders[order.client_order_id] = order
+        self.changes += 1
         at = f" at {order.stop_px}" if order.stop_px is not None else ""
         self._kernel.note(f"    S4 takes {order.client_order_id} {order.kind} {order.side} {plain(order.qty)}{at}")
         if order.ours:
@@ -333,6 +335,7 @@ class Exchange:
             position.realized -= fee
         self.fills.append((order, qty, price, position.life))
         position.changed_ts = self._kernel.now
+        self.changes += 1
         position.trail.append((self._kernel.now, position.qty))
         self._kernel.note(f"    fill {order.client_order_id} {plain(qty)} @ {price}: holds {plain(position.qty)}")
         if not position.qty:
@@ -391,6 +394,7 @@ class Exchange:
         if not order.live:
             return
         order.status, order.reason, order.ended_ts = status, reason, self._kernel.now
+        self.changes += 1
         self._kernel.note(f"    {order.client_order_id} is {status} {reason}".rstrip())
         if tell:
             self._tell(order)

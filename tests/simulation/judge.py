@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PROMPT_MS: Final = 1_000
+LOOK_MS: Final = 50
 ONE_SWEEP_MS: Final = 12_500
 LEFTOVER_MS: Final = 5_000
 RACE_MS: Final = 1_000
@@ -47,11 +48,17 @@ class Judge:
         self._looked_at_transfers: set[str] = set()
         self.events: dict[str, dict[str, str]] = {}
         self.longest_gap = 0
+        self._seen, self._look_again = -1, 0
         world.redis.appended = self._event
 
     # -- after each step ---------------------------------------------------------------------------------------
 
     def look(self) -> None:
+        """Judge what stands at the exchange: whenever that has changed, and as time goes by."""
+        exchange, now = self._exchange, self._kernel.now
+        if exchange.changes == self._seen and now < self._look_again:
+            return
+        self._seen, self._look_again = exchange.changes, now + LOOK_MS
         live: dict[str, list[XOrder]] = defaultdict(list)
         for order in self._exchange.orders.values():
             if order.live:
