@@ -32,6 +32,7 @@ SEEDS = 25
 CROWD = Profile(
     every_gap=4, double_hint=0.4, double_result=0.5, late_result=0.2, double_call=0.2, copies=True, partial=0.7
 )
+PLAIN = Profile(every_gap=10, partial=0.7)
 TROUBLE = Profile(every_gap=8, every_crash=80, every_loss=120, lose_call=0.2, crash_call=0.1, partial=0.5, copies=True)
 ODD = Profile(every_gap=10, odd_cancel=0.5, refuse=0.15, partial=0.7, late_result=0.2)
 HELD_UP = Profile(every_gap=5, every_pause=150, partial=0.7, double_hint=0.3, copies=True)
@@ -94,7 +95,7 @@ def the_new_stop_is_placed_before_the_cancels_outcome(patch: Patch) -> None:
     patch.setattr(transitions, "cancel_pending", lambda p, op, wait, now: transitions.old_one_gone(p, op, now))
 
 
-@planted(CROWD)
+@planted(PLAIN)
 def quotas_are_given_back_twice(patch: Patch) -> None:
     numbers = itertools.count()
     real = redis_outbox.RedisOutbox._count
