@@ -14,6 +14,7 @@ from s6.model.operation import Operation
 log = logging.getLogger(__name__)
 LONGEST_COUNTDOWN_S = 30.0  # well inside the broker's visibility timeout
 URGENT = 0  # Redis's transport takes the smallest number first, over all queues
+BEGUN = 3  # what is decided is carried out before more is decided
 AWAIT_S = 0.5  # the result from the stream normally wakes the operation long before
 
 
@@ -70,7 +71,7 @@ class CeleryHints:
 def _urgency(op: Operation) -> dict[str, int]:
     """Urgent: a stop where there is none (any more) or one of another quantity, and a way out."""
     bare = op.kind == "STOP_MOVE" and (op.stage == "PLACE" or not op.target or op.reason == "RESIZE")
-    return {"priority": URGENT} if bare or op.kind == "EXIT" else {}
+    return {"priority": URGENT if bare or op.kind == "EXIT" else BEGUN}
 
 
 def _send(publish: Callable[[], object]) -> None:
