@@ -36,8 +36,8 @@ def store(s6_processes: S6Processes) -> Iterator[Store]:
 def _commit(state: RedisState, position_id: str) -> None:
     """A position whose first snapshot waits for its way to the store."""
     position = Position(position_id, "BTCUSDT", "FUT", "LONG", seq=1, qty=Decimal(1))
-    snapshot = {"_key": f"{position_id}.1", "position_id": position_id, "seq": 1, "phase": "RESULT", "symbol": "BTCUSDT"}
-    doc = {**snapshot, "ts": 1, "status": "OPEN", "qty": Decimal(1)}
+    snapshot = {"_key": f"{position_id}.1", "position_id": position_id, "seq": 1, "phase": "RESULT"}
+    doc = {**snapshot, "symbol": "BTCUSDT", "ts": 1, "status": "OPEN", "qty": Decimal(1)}
     assert state.commit(Commit(position=position, op=None, snapshots=(doc,))) is not None
 
 
