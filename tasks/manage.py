@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from typing import Any
 
 from s6.ports import NeighbourUnavailable, StateUnavailable
@@ -10,6 +11,9 @@ from tasks.base import house, task
 
 BUSY_S = 0.03
 RETRIES = 10
+
+# Deciding is work for the processor: two at once only make each other slower, and what is decided wait.
+_deciding = threading.Lock()
 
 
 def _again(self: Any) -> Exception:
@@ -22,7 +26,8 @@ def _again(self: Any) -> Exception:
 def evaluate(self: Any, position_id: str) -> None:
     """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
     try:
-        outcome = house().governor.evaluate(position_id)
+        with _deciding:
+            outcome = house().governor.evaluate(position_id)
         if outcome.silent:
             house().reconciler.position(position_id)
     except (StateUnavailable, NeighbourUnavailable) as error:
