@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from s6.model.codec import from_fields
 from s6.model.position import Position
-from s6.paper.history import PositionTrace, Record, rebuild
+from s6.paper.history import Record, rebuild
 from s6.paper.judge import Bounds, exposure, judge
 from s6.replay.fold import fold
 from s6.store import Store
@@ -46,7 +46,7 @@ def verdict(
         about = [
             *_state(position, trace.held[-1].qty, trace.held[-1].life, fills[name]),
             *_stops(position, [o for o in trace.orders if o.gone is None]),
-            *(_told(events.get(name, []), trace, fills[name], position) if streams else ()),
+            *(_told(events.get(name, []), trace.orders, fills[name], position) if streams else ()),
             *_snapshots(position, store),
         ]
         faults += [f"{name}: {fault}" for fault in about]
@@ -96,10 +96,8 @@ def _stops(p: Position, live: list[Any]) -> Iterator[str]:
         yield f"live at S4: {names}, by S6's word: {due}"
 
 
-def _told(events: list[dict[str, str]], trace: PositionTrace, fills: list[Record], p: Position) -> Iterator[str]:
-    """Fill by fill and stop by stop: nothing missing, nothing twice. A stop that came too late, when all was closed,
-    need not be told of."""
-    orders = trace.orders
+def _told(events: list[dict[str, str]], orders: list[Any], fills: list[Record], p: Position) -> Iterator[str]:
+    """Fill by fill and stop by stop: nothing missing, nothing twice."""
     for kind, name in EVENT_OF.items():
         told = sum((D(e["qty"]) for e in events if e["type"] == name), D(0))
         if told != _sum(fills, kind):
@@ -112,8 +110,7 @@ def _told(events: list[dict[str, str]], trace: PositionTrace, fills: list[Record
     placed = Counter(o.client_order_id for o in orders if o.kind == "SL" and o.status != "REJECTED")
     moved = Counter(e["event_id"].rpartition(".")[2] for e in events if e["type"] == "STOP_MOVE")
     moved = Counter({name: count for name, count in moved.items() if not name.startswith("guard-")})
-    late = Counter(o.client_order_id for o in orders if not ((held := trace.at(o.born)) and held.qty))
-    if missing := placed - moved - late:
+    if missing := placed - moved:
         yield f"stops that no event tells of: {sorted(missing)}"
     if extra := moved - placed - Counter(o.client_order_id for o in orders if o.status == "REJECTED"):
         yield f"events of stops that never were: {sorted(extra)}"
