@@ -19,7 +19,7 @@ EVENT_OF: Final = {"ENTRY": "ENTRY", "ADD": "ADD", "TP": "TP_PARTIAL", "REDUCE":
 SAME: Final = ("qty", "entry_price_avg", "realized_pnl_usdt", "isolated_margin_usdt", "status", "sl_price", "sl_order")
 #: What must be mended may take as long as the dead process's successor, or S4's silence, makes it take.
 #: A stop that is too large closes nothing too much (it is reduceOnly), so it may wait behind those that are missing.
-BOUNDS: Final = Bounds(gap=4_000, disturbed=15_000, resize=45_000, race=20_000, leftover=20_000)
+BOUNDS: Final = Bounds(gap=4_000, disturbed=15_000, resize=20_000, race=20_000, leftover=20_000)
 
 Events = dict[str, list[dict[str, str]]]
 

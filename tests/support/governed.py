@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import requests
@@ -17,7 +16,7 @@ from s6.paper.client import Number, PaperClient
 from s6.paper.history import Record
 from s6.store import Store, open_store
 from tests.chaos.campaign import quiet
-from tests.chaos.verdict import BOUNDS, verdict
+from tests.chaos.verdict import verdict
 from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
 
@@ -101,15 +100,9 @@ class Governed:
             raise AssertionError(f"{error}: {last}") from None
 
     def faults(self, *, emptied: bool = False) -> list[str]:
-        """Everything that is not as it must be, each once.
-
-        ``emptied``: Redis has lost what its streams told, and with it the newest orders' ids: until S4 has been asked
-        for them, a stop that it holds may stand beside the one S6 places anew.
-        """
+        """Everything that is not as it must be, each once. ``emptied``: Redis has lost what its streams told."""
         records: list[Record] = list(self.paper.ledger())
-        bounds = replace(BOUNDS, stops=2_000) if emptied else BOUNDS
-        found = verdict(records, self.redis, self.store, bounds, streams=not emptied)
-        found = [fault for fault in found if fault not in self._told]
+        found = [f for f in verdict(records, self.redis, self.store, streams=not emptied) if f not in self._told]
         self._told.update(found)
         return found
 

@@ -44,7 +44,7 @@ def current() -> Caller | None:
 
 
 def csrf_token() -> str:
-    """What a form of this session must bring back."""
+    """What a form must bring back to be taken for one of this sign-in."""
     return cast(str, session.get("csrf", ""))
 
 
