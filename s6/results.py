@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, Literal
+from functools import partial
+from typing import Final, Literal, NamedTuple
 
 from s6.booking import Terms, book
 from s6.model.bundle import ActiveBundle
@@ -26,6 +27,17 @@ log = logging.getLogger(__name__)
 PARK_MS: Final = 60_000
 ONCE: Final = 64
 Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
+
+
+class _Done(NamedTuple):
+    """A result that was taken, and how to wake what waits for it."""
+
+    applied: Applied
+    wake: Callable[[], object]
+
+
+def _let_be() -> None:
+    """Nothing waits."""
 
 
 class Contended(Exception):
@@ -61,16 +73,18 @@ class Results:
         """
         for _ in range(ONCE):
             try:
-                applied = self._once(result, hint)
+                done = self._once(result)
             except LookupError:
                 return self._park(result, raw)
-            if applied is not None:
+            if done is not None:
                 if result.kind == "ENTRY":  # one that says nothing new too: whoever booked it may have died over this
                     self.unpark(result.position_id)
-                return applied
+                if hint:  # only now: a stop is sized by all that is known
+                    done.wake()
+                return done.applied
         raise Contended(result.position_id)
 
-    def _once(self, result: OrderResult, hint: bool) -> Applied | None:
+    def _once(self, result: OrderResult) -> _Done | None:
         """One attempt; None when somebody else wrote first."""
         now = self._clock.now_ms()
         loaded = self._state.load(result.position_id)
@@ -84,9 +98,8 @@ class Results:
         terms = _terms(bundle, result.symbol)
         booking = book(position, known, result, mark=mark, terms=terms, now=now)
         if booking is None:
-            if hint and result.status != "NEW":  # told again: whoever booked it may have died before it could hint
-                self._hints.evaluate(result.position_id)
-            return "NOTHING_NEW"
+            again = result.status != "NEW"  # told again: whoever booked it may have died before it could hint
+            return _Done("NOTHING_NEW", partial(self._hints.evaluate, result.position_id) if again else _let_be)
         delay = bundle.execution.retry.base_ms * 5 if bundle else 500
         step = after_result(booking.position, op, booking.order, result, delay, now)
         told = booking.warnings
@@ -109,9 +122,8 @@ class Results:
             return None
         warned: tuple[tuple[Severity, str, str], ...] = tuple((_severity(code), code, text) for code, text in told)
         self._recorder.tell(position.position_id, (*warned, *step.alerts), step.samples)
-        if hint and not (result.status == "NEW" and op is None and not booking.increment):
-            self._hint(written, op, step.op)
-        return "APPLIED"
+        idle = result.status == "NEW" and op is None and not booking.increment
+        return _Done("APPLIED", _let_be if idle else partial(self._hint, written, op, step.op))
 
     def _recovered(self, position_id: str) -> bool:
         """Whether the store gave it back. A store that is away holds up nothing: a new position is to be protected."""

@@ -134,11 +134,12 @@ def test_would_trigger_means_one_market_exit(s6: Running, symbol: str, pid: str,
 
 
 def test_would_trigger_for_real(s6: Running, symbol: str, pid: str) -> None:
-    """The market falls back through the new price between the cancel and the place."""
-    s6.paper.script("cancel:SL", "CANCELED", ms=400)
+    """The market falls back through the new price between the cancel and the place, which S4 answers only then."""
+    s6.paper.fault(http={"s4.orders": {"down": "error"}})
     s6.paper.tick(symbol, 42_000)
-    wait_for(lambda: s6.requests(pid, "s4.cancel"), 5, "a cancel")
+    wait_for(lambda: len(s6.requests(pid, "s4.orders")) > 1, 10, "the new stop on its way")
     s6.paper.tick(symbol, 40_500)
+    s6.paper.clear_faults()
     s6.closed(pid)
     assert len(s6.orders(pid, kind="EXIT")) == 1
     agrees(s6, pid, symbol)
