@@ -14,6 +14,7 @@ DOC: Final = "{s6:alerts}:doc:"
 FATAL: Final = "{s6:alerts}:fatal"
 OUT: Final = "{s6:alerts}:out"
 NOTIFY: Final = "{s6:alerts}:notify"
+COUNTED: Final = "{s6:alerts}:counted:"
 
 LETTERS: Final = "s6:deadletter"
 LETTER_SEEN: Final = "{s6:deadletter}:seen:"
@@ -25,17 +26,22 @@ redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
 return 1
 """
 
-# KEYS: stream, quiet, told, fatal, out, notify, the new document
-# ARGV: document prefix, alert_id, ts, severity, code, position_id, detail, topic, quiet ms, keep ms, max, people ('1')
+# An alert that comes again under its id changes nothing. Its document shows that it was told; that it was counted as a
+# repeat, a note of its own, kept for ARGV[13] ms (0: none, its id won't come again).
+# KEYS: stream, quiet, told, fatal, out, notify, the new document, counted
+# ARGV: document prefix, alert_id, ts, severity, code, position_id, detail, topic, quiet ms, keep ms, max, people ('1'),
+#   counted ms
 # Returns the alert's id, and 1 when it is new, 0 when it repeats one that was told already.
 RAISE: Final = """
 local prefix, id, ts, severity, code, position, detail, topic = unpack(ARGV, 1, 8)
 local quiet_ms, keep_ms, most = ARGV[9], ARGV[10], ARGV[11]
+if redis.call('EXISTS', KEYS[7], KEYS[8]) > 0 then return {id, 0} end
 local known = redis.call('GET', KEYS[2])
 if known and redis.call('EXISTS', prefix .. known) == 1 then
   redis.call('HINCRBY', prefix .. known, 'repeats', 1)
   redis.call('HSET', prefix .. known, 'last_ts', ts)
   redis.call('ZINCRBY', KEYS[5], 1, known)
+  if ARGV[13] ~= '0' then redis.call('SET', KEYS[8], known, 'PX', ARGV[13]) end
   return {known, 0}
 end
 redis.call('HSET', KEYS[7], 'alert_id', id, 'ts', ts, 'severity', severity, 'code', code, 'position_id', position,

@@ -18,13 +18,14 @@ from s6 import jsonx
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.model.types import Severity
-from s6.ports import Clock, Metrics, StateUnavailable
+from s6.ports import Alert, Clock, Metrics, StateUnavailable
 from s6.store import Page, Store, StoreError
 
 log = logging.getLogger(__name__)
 
 QUIET_MS: Final = 300_000
 KEEP_MS: Final = 30 * 24 * 3_600_000
+COUNTED_MS: Final = 24 * 3_600_000
 STREAM_KEPT: Final = 100_000
 BATCH: Final = 200
 DEADLETTERS: Final = lua.LETTERS
@@ -82,6 +83,19 @@ class AlertBook:
             self._waiting.append(raised)
         self._flush()
 
+    def deliver(self, alert: Alert) -> None:
+        """Tell people what a commit has to tell them, by the same rules; once, however often it is delivered.
+
+        Told when this returns. Raises ``StateUnavailable``: then deliver it again.
+        """
+        a = alert
+        topic = f"{a.severity}:{a.code}:{a.position_id}:"
+        raised = _Raised(a.alert_id, a.ts, a.severity, a.code, a.position_id, a.detail[:4000], topic)
+        try:
+            self._write(raised, COUNTED_MS)
+        except RedisError as error:
+            raise StateUnavailable(f"Redis: {error}") from error
+
     def over(self, code: str, detail: str, *, scope: str = "") -> None:
         """Note that what ``code`` told of is over (WARN ``{code}_OVER``); should it begin anew, that is told anew."""
         try:
@@ -125,7 +139,7 @@ class AlertBook:
                     self._waiting.appendleft(raised)
                 self._retry_at = time.monotonic() + 1
 
-    def _write(self, raised: _Raised) -> None:
+    def _write(self, raised: _Raised, counted_ms: int = 0) -> None:
         answer = self._raise(
             keys=[
                 lua.STREAM,
@@ -135,8 +149,9 @@ class AlertBook:
                 lua.OUT,
                 lua.NOTIFY,
                 lua.DOC + raised.alert_id,
+                lua.COUNTED + raised.alert_id,
             ],
-            args=[lua.DOC, *raised, self._quiet_ms, KEEP_MS, STREAM_KEPT, "1" if self._people else "0"],
+            args=[lua.DOC, *raised, self._quiet_ms, KEEP_MS, STREAM_KEPT, "1" if self._people else "0", counted_ms],
         )
         if int(answer[1]):
             where = f" [{raised.position_id}]" if raised.position_id else ""

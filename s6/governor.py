@@ -155,13 +155,18 @@ class Governor:
                 return Outcome("NOTHING", plan)
             after, op, orders = replace(after, orders=after.with_order(order)), replace(op, order=order), (order,)
         written = self._recorder.write(
-            after, op, now, token=token, phase="BEFORE", cause=f"{reason}: {action.type} {action.reason}", orders=orders
+            after,
+            op,
+            now,
+            token=token,
+            phase="BEFORE",
+            cause=f"{reason}: {action.type} {action.reason}",
+            orders=orders,
+            alerts=(("FATAL", "STOP_MOVE_FAILED", action.reason),) if action.fatal else (),
         )
         if written is None:
             return None
         self._used(position.position_id, view)
-        if action.fatal:
-            self._alerts.raise_alert("FATAL", "STOP_MOVE_FAILED", action.reason, position_id=position.position_id)
         return Outcome("STARTED", plan, op)
 
     def _may_begin(self, action: Action, position: Position, bundle: ActiveBundle) -> bool:

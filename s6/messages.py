@@ -1,7 +1,9 @@
-"""What S6 tells others about a position: events for the streams, snapshots for the history. Built in one place."""
+"""What S6 tells others about a position: events for the streams, snapshots for the history, alerts for people. Built
+in one place."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -9,7 +11,8 @@ from s6 import jsonx
 from s6.model.codec import to_fields
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import Phase, plain
+from s6.model.types import Phase, Severity, plain
+from s6.ports import Alert
 
 
 def event(
@@ -37,6 +40,15 @@ def event(
         "reason": reason,
         "data": jsonx.dumps(dict(data)),
     }
+
+
+def alert(position: Position, number: int, severity: Severity, code: str, detail: str, ts: int) -> Alert:
+    """The ``number``-th alert of the commit that takes the position beyond its ``rev``.
+
+    ``ts`` is part of the id, for revisions begin anew when Redis is emptied.
+    """
+    place = hashlib.sha256(f"{position.position_id}:{position.rev}:{number}".encode()).hexdigest()[:12]
+    return Alert(f"al-{ts}-{place}", ts, severity, code, position.position_id, detail)
 
 
 def snapshot(

@@ -5,7 +5,7 @@ The history store's port stands with its adapters in ``s6.store.port``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
@@ -41,7 +41,7 @@ class Loaded(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """What one position's outbox holds: how many events and quota moves, and its oldest snapshots."""
+    """What one position's outbox holds: how many events, quota moves and alerts, and its oldest snapshots."""
 
     events: int
     snapshots: list[Doc]
@@ -69,12 +69,25 @@ class QuotaMove:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """What a commit has to tell people, told exactly once per ``alert_id``."""
+
+    alert_id: str
+    ts: int
+    severity: Severity
+    code: str
+    position_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Everything one decision or one result changes, written as a whole or not at all.
 
     ``position`` carries the ``rev`` it was read with; the write fails when Redis has another (or, with ``token``, when
     ``lock:pos:{ID}`` isn't held with it). ``op`` is the operation in flight afterwards, None for none. ``orders`` are
-    the orders that changed; ``events``, ``snapshots`` and ``quotas`` join the position's outbox in the same write.
+    the orders that changed; ``events``, ``snapshots``, ``quotas`` and ``alerts`` join the position's outbox in the same
+    write.
     """
 
     position: Position
@@ -84,6 +97,7 @@ class Commit:
     events: tuple[Mapping[str, str], ...] = ()
     snapshots: tuple[Doc, ...] = ()
     quotas: tuple[QuotaMove, ...] = ()
+    alerts: tuple[Alert, ...] = ()
 
 
 class Rebuilt(NamedTuple):
@@ -167,8 +181,12 @@ class State(Protocol):
     def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]: ...
 
     # outbox
-    def relay_events(self, position_id: str) -> int:
-        """Move the position's waiting events to ``pos:events:SYMBOL`` and its quota moves to their counters."""
+    def relay_events(self, position_id: str, tell: Callable[[Alert], object]) -> int:
+        """Have the position's waiting alerts told, and move its events to ``pos:events:SYMBOL`` and its quota moves to
+        their counters; how many were handed on, 0 when another relay is at it.
+
+        What ``tell`` has raised waits on, and all that stands behind it. A relay that was broken off is repeated.
+        """
 
     def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
         """Positions with something in the outbox, with a mark that changes whenever more is put in."""
@@ -296,6 +314,12 @@ class Alerts(Protocol):
     ) -> None:
         """Tell people. The same code for the same position and ``scope`` (what else it is about: a transfer, a
         stream's entry) within its quiet time is told once. Never raises."""
+
+    def deliver(self, alert: Alert) -> None:
+        """Tell people what a commit has to tell them, by the same rules; once, however often it is delivered.
+
+        Told when this returns. Raises ``StateUnavailable``: then deliver it again.
+        """
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str]) -> None:
         """Keep a message that can't be handled (``s6:deadletter``) and raise a WARN."""

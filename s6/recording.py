@@ -1,15 +1,15 @@
-"""Steps made durable: snapshots numbered, events and quota moves put beside them, alerts and metrics told after."""
+"""Steps made durable: snapshots numbered, events, quota moves and alerts put beside them, metrics told after."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
 
-from s6.messages import snapshot
+from s6.messages import alert, snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import Phase
-from s6.ports import Alerts, Commit, Metrics, QuotaMove, Sample, State, StateUnavailable
+from s6.model.types import Phase, Severity
+from s6.ports import Alert, Alerts, Commit, Metrics, QuotaMove, Sample, State, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,12 @@ class Recorder:
         orders: tuple[Order, ...] = (),
         events: tuple[dict[str, str], ...] = (),
         quotas: tuple[QuotaMove, ...] = (),
+        alerts: tuple[tuple[Severity, str, str], ...] = (),
     ) -> Position | None:
-        """Commit with a snapshot of ``phase`` (none: no snapshot), and hand events on at once.
+        """Commit with a snapshot of ``phase`` (none: no snapshot), and hand events and alerts on at once.
 
-        ``before`` adds a BEFORE snapshot of that position in the same commit. None: somebody else wrote first.
+        ``before`` adds a BEFORE snapshot of that position in the same commit. ``alerts``: severity, code and detail
+        each. None: somebody else wrote first.
         """
         snapshots = []
         position = replace(position, ts=now, cause=cause or position.cause)
@@ -51,26 +53,30 @@ class Recorder:
             position = replace(position, seq=position.seq + 1)
             shown = replace(position, rev=position.rev + 1)
             snapshots.append(snapshot(shown, phase, cause, now, op=op, order=about))
+        noted = tuple(alert(position, number, *told, now) for number, told in enumerate(alerts))
         written = self._state.commit(
-            Commit(position, op, token, orders, tuple(events), tuple(snapshots), tuple(quotas))
+            Commit(position, op, token, orders, tuple(events), tuple(snapshots), tuple(quotas), noted)
         )
-        if written is not None and (events or quotas):
-            self._hand_on(position.position_id)
+        if written is not None and (events or quotas or noted):
+            self._hand_on(position.position_id, noted)
         return written
 
-    def _hand_on(self, position_id: str) -> None:
+    def _hand_on(self, position_id: str, alerts: tuple[Alert, ...]) -> None:
         """What can't be handed on now stays in the outbox for the relay: the step itself is written and must go on."""
         try:
-            self._state.relay_events(position_id)
+            if self._state.relay_events(position_id, self._alerts.deliver):
+                return
+            for one in alerts:  # another relay is at it or has died over it; a FATAL must stand before we go on
+                self._alerts.deliver(one)
         except StateUnavailable as error:
-            log.warning("%s: events wait for the relay: %s", position_id, error)
+            log.warning("%s: events and alerts wait for the relay: %s", position_id, error)
 
     def tell(
-        self, position_id: str, alerts: tuple[tuple[str, str, str], ...], samples: tuple[Sample, ...] = ()
+        self, position_id: str, alerts: tuple[tuple[Severity, str, str], ...], samples: tuple[Sample, ...] = ()
     ) -> None:
-        """Alerts and metrics of a step that has been written."""
+        """Metrics of a step that has been written, and alerts that belong to no commit."""
         for severity, code, detail in alerts:
-            self._alerts.raise_alert(severity, code, detail, position_id=position_id)  # type: ignore[arg-type]
+            self._alerts.raise_alert(severity, code, detail, position_id=position_id)
         for sample in samples:
             if sample.verb == "inc":
                 self._metrics.inc(sample.name, sample.value, **sample.labels)

@@ -51,7 +51,7 @@ class Relay:
         cleared: list[Cleared] = []
         for (position_id, seen), (events, batch) in zip(listed, waiting, strict=True):
             if events:  # left by a committer that died before it could hand them on
-                self._state.relay_events(position_id)
+                self._state.relay_events(position_id, self._alerts.deliver)
             docs += batch
             last_key = str(batch[-1]["_key"]) if batch else ""
             cleared.append(Cleared(position_id, len(batch), last_key, seen if len(batch) < EACH else None))

@@ -117,11 +117,11 @@ class Results:
             orders=(booking.order, *step.orders),
             events=(*step.events, *booking.events),  # a stop is accepted before it fills
             quotas=booking.quotas,
+            alerts=(*((_severity(code), code, text) for code, text in told), *step.alerts),
         )
         if written is None:
             return None
-        warned: tuple[tuple[Severity, str, str], ...] = tuple((_severity(code), code, text) for code, text in told)
-        self._recorder.tell(position.position_id, (*warned, *step.alerts), step.samples)
+        self._recorder.tell(position.position_id, (), step.samples)
         idle = result.status == "NEW" and op is None and not booking.increment
         return _Done("APPLIED", _let_be if idle else partial(self._hint, written, op, step.op))
 

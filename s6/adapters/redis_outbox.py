@@ -1,4 +1,4 @@
-"""The outboxes of positions in Redis: events and quota moves on their way to others, snapshots on theirs to the store.
+"""The outboxes of positions in Redis: events, quota moves and alerts on their way to others, snapshots to the store.
 
 Events are relayed by whoever committed, at once; a claim keeps two relays of one position apart, so that order holds
 and nothing is written twice short of a crash (and then under the same ``event_id``).
@@ -7,7 +7,7 @@ and nothing is written twice short of a crash (and then under the same ``event_i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from redis.exceptions import NoScriptError
 from s6 import jsonx, keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
+from s6.model.codec import from_fields
 from s6.model.types import ZERO, plain
-from s6.ports import Cleared, Clock, Doc, Waiting
+from s6.ports import Alert, Cleared, Clock, Doc, Waiting
 
 CLAIM_MS: Final = 5_000
 EVENTS_KEPT: Final = 100_000
@@ -37,8 +38,11 @@ class RedisOutbox:
         self._drop = redis.register_script(lua.DROP_TO)
         self._quota = redis.register_script(lua.QUOTA)
 
-    def relay_events(self, position_id: str) -> int:
-        """Hand on what waits, in order; the number handed on. 0 as well when another relay is at it: it takes ours."""
+    def relay_events(self, position_id: str, tell: Callable[[Alert], object]) -> int:
+        """Hand on what waits, in order; the number handed on. 0 as well when another relay is at it: it takes ours.
+
+        Alerts go first: should they fail, no event has been written that the next relay would write again.
+        """
         claim, waiting = keys.relay_claim(position_id), keys.events_outbox(position_id)
         token, total = secrets.token_hex(8), 0
         pipe = self._redis.pipeline(transaction=False)
@@ -49,6 +53,9 @@ class RedisOutbox:
             return 0
         while True:
             entries = [jsonx.loads(text) for text in texts]
+            for entry in entries:
+                if "alert" in entry:
+                    tell(from_fields(Alert, entry["alert"]))
             self._publish([e["event"] for e in entries if "event" in e])
             for entry in entries:
                 if "quota" in entry:

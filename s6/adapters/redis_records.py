@@ -44,6 +44,7 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
     orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
     events = [jsonx.dumps({"event": e}) for e in change.events]
     quotas = [jsonx.dumps({"quota": {"id": q.move_id, "key": q.key, "delta": plain(q.delta)}}) for q in change.quotas]
+    alerts = [jsonx.dumps({"alert": to_fields(a)}) for a in change.alerts]
     return {
         "state": flat(to_fields(position) | _as_last_told(change)),
         "sl": flat(stop_fields(position)),
@@ -51,7 +52,7 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
         "adds": flat(adds_fields(position)),
         "op": flat(to_fields(change.op)) if change.op is not None else [],
         "orders": orders,
-        "events": events + quotas,
+        "events": events + quotas + alerts,
         "snaps": [jsonx.dumps(s) for s in change.snapshots],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -21,7 +21,7 @@ from s6.model.codec import from_fields, to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.position import Order, Position
 from s6.model.types import plain
-from s6.ports import Cleared, Clock, Commit, Doc, Loaded, LockLost, Rebuilt, StateUnavailable, Waiting
+from s6.ports import Alert, Cleared, Clock, Commit, Doc, Loaded, LockLost, Rebuilt, StateUnavailable, Waiting
 
 CHUNK: Final = 500
 AT_WORK: Final = "id:"  # tells positions from the hash's own counter
@@ -118,7 +118,7 @@ class RedisState:
 
     @staticmethod
     def _mark_outbox(redis: Any, change: Commit) -> bool:
-        if not (change.snapshots or change.events or change.quotas):
+        if not (change.snapshots or change.events or change.quotas or change.alerts):
             return False
         redis.zincrby(keys.OUTBOX, 1, change.position.position_id)
         return True
@@ -259,9 +259,9 @@ class RedisState:
 
     # -- outbox ------------------------------------------------------------------------------------------------
 
-    def relay_events(self, position_id: str) -> int:
+    def relay_events(self, position_id: str, tell: Callable[[Alert], object]) -> int:
         with _asking():
-            return self._outbox.relay_events(position_id)
+            return self._outbox.relay_events(position_id, tell)
 
     def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
         with _asking():

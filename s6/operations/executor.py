@@ -231,9 +231,10 @@ class Executor:
                 cause=f"{op.kind} {step.outcome}".strip(),
                 orders=step.orders,
                 events=step.events,
+                alerts=step.alerts,
             )
             if written is not None:
-                self._recorder.tell(op.position_id, step.alerts, step.samples)
+                self._recorder.tell(op.position_id, (), step.samples)
                 return Loaded(written, step.op)
             loaded = self._state.load(op.position_id)
             if loaded is None or loaded.op != op:

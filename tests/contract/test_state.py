@@ -15,7 +15,7 @@ from s6.adapters.redis_state import RedisState
 from s6.model.market import Extremes, Features, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.ports import Cleared, Commit, LockLost, QuotaMove
+from s6.ports import Alert, Cleared, Commit, LockLost, QuotaMove, StateUnavailable
 from tests.doubles.memory_redis import MemoryRedis
 
 
@@ -33,6 +33,7 @@ class Kit:
         self.clock = Clock()
         self.redis = redis if redis is not None else MemoryRedis(self.clock)
         self.state = RedisState(cast(RedisClient, self.redis), self.clock)
+        self.told: list[Alert] = []
 
     def born(self, name: str = "p1", **also: Any) -> Position:
         written = self.state.commit(Commit(position(name), None, **also))
@@ -113,16 +114,36 @@ def test_events_and_quotas_are_handed_on_once(kit: Kit) -> None:
     move = QuotaMove("p1:1:close", keys.concurrency("FUT"), Decimal(-1))
     kit.redis.set(keys.concurrency("FUT"), "2")
     first = kit.born(events=(event(1), event(2)), quotas=(move,))
-    assert kit.state.relay_events("p1") == 3
-    assert kit.state.relay_events("p1") == 0
+    assert kit.state.relay_events("p1", kit.told.append) == 3
+    assert kit.state.relay_events("p1", kit.told.append) == 0
     kit.state.commit(Commit(first, None, quotas=(move,)))
-    assert kit.state.relay_events("p1") == 1
+    assert kit.state.relay_events("p1", kit.told.append) == 1
     assert kit.state.quota(keys.concurrency("FUT")) == 1
+
+
+def test_alerts_are_told_before_the_rest_is_handed_on(kit: Kit) -> None:
+    alert = Alert("al-1", 1, "FATAL", "STOP_MOVE_FAILED", "p1", "both refused")
+    kit.redis.set(keys.budget("FUT"), "2")
+    kit.born(quotas=(QuotaMove("a", keys.budget("FUT"), Decimal(-1)),), alerts=(alert,))
+    assert [name for name, _ in kit.state.outbox_ids(9)] == ["p1"]
+    assert kit.state.outbox_read(["p1"], 9)[0].events == 2
+
+    def away(told: Alert) -> None:
+        raise StateUnavailable("away")
+
+    with pytest.raises(StateUnavailable):
+        kit.state.relay_events("p1", away)
+    assert kit.state.quota(keys.budget("FUT")) == 2
+    assert kit.state.relay_events("p1", kit.told.append) == 0  # the claim stays for a while
+    kit.redis.delete(keys.relay_claim("p1"))
+    assert kit.state.relay_events("p1", kit.told.append) == 2
+    assert kit.told == [alert]
+    assert kit.state.quota(keys.budget("FUT")) == 1
 
 
 def test_quotas_never_fall_below_zero(kit: Kit) -> None:
     kit.born(quotas=(QuotaMove("a", keys.budget("FUT"), Decimal("-0.5")),))
-    kit.state.relay_events("p1")
+    kit.state.relay_events("p1", kit.told.append)
     assert kit.state.quota(keys.budget("FUT")) == 0
 
 

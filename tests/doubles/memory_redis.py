@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha1
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -33,8 +33,17 @@ def no_hook(name: str, key: str, writes: bool) -> After:
     return None
 
 
+class Written(NamedTuple):
+    """What stood under a position's keys before a commit, or stands after it."""
+
+    state: dict[str, str]
+    op: dict[str, str]
+    orders: dict[str, str]
+
+
 class MemoryRedis:
-    """Answers are text, as with ``decode_responses``. ``published`` and ``appended`` are told of PUBLISH and XADD."""
+    """Answers are text, as with ``decode_responses``. ``published`` and ``appended`` are told of PUBLISH and XADD,
+    ``committed`` of a position before and after each commit."""
 
     def __init__(self, clock: Clock, hook: Hook = no_hook) -> None:
         self._clock = clock
@@ -43,6 +52,7 @@ class MemoryRedis:
         self._expires: dict[str, int] = {}
         self.published: Callable[[str, str], None] = lambda channel, text: None
         self.appended: Callable[[str, dict[str, str]], None] = lambda stream, fields: None
+        self.committed: Callable[[Written, Written], None] = lambda before, after: None
         self._scripts = {
             lua.COMMIT: self._commit,
             lua.RELEASE: self._release,
@@ -258,7 +268,7 @@ class MemoryRedis:
             if not self.data[keys[1]]:
                 del self.data[keys[1]]
             return 0
-        change = json.loads(payload)
+        before, change = self._written(keys), json.loads(payload)
         self.data[keys[1]].update(_pairs(change["state"]))
         for key, name in zip(keys[2:6], ("sl", "tp", "adds", "op"), strict=True):
             self.do_delete(key)
@@ -268,7 +278,11 @@ class MemoryRedis:
             self._hash(keys[6]).update(_pairs(change["orders"]))
         self._push(keys[7], change["events"])
         self._push(keys[8], change["snaps"])
+        self.committed(before, self._written(keys))
         return 1
+
+    def _written(self, keys: list[str]) -> Written:
+        return Written(*(self.do_hgetall(keys[i]) for i in (1, 5, 6)))
 
     def _release(self, keys: list[str], args: list[str]) -> int:
         return self.do_delete(keys[0]) if self._live(keys[0]) == args[0] else 0

@@ -24,7 +24,7 @@ from s6.model.operation import Operation
 from s6.model.types import ZERO, Market, plain
 from s6.model.wire import OrderResult
 from s6.operations.executor import Executor
-from s6.ports import StateUnavailable
+from s6.ports import Alert, StateUnavailable
 from s6.recording import Recorder
 from s6.relay import Relay
 from s6.results import Results
@@ -65,11 +65,11 @@ class Forgetful(RedisState):
     rng = Random(0)
     reliable = False
 
-    def relay_events(self, position_id: str) -> int:
+    def relay_events(self, position_id: str, tell: Callable[[Alert], object]) -> int:
         chance = 1.0 if self.reliable else self.rng.random()
         if chance < 0.1:
             raise StateUnavailable("the process died before it told")
-        handed_on = super().relay_events(position_id)
+        handed_on = super().relay_events(position_id, tell)
         if chance < 0.2:
             raise StateUnavailable("the process died after it told")
         return handed_on

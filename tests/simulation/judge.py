@@ -7,7 +7,7 @@ outage is waited out, a death costs at most one sweep.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,8 @@ from s6.model.codec import from_fields
 from s6.model.position import Position
 from s6.model.types import ZERO
 from s6.rules.exact import exactly
+from tests.doubles.memory_redis import Written
+from tests.simulation.alarming import alarming
 from tests.simulation.exchange import MIN_NOTIONAL, XOrder, XPosition
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Judge:
         self.longest_gap = 0
         self._seen, self._look_again = -1, 0
         world.redis.appended = self._event
+        self._owed: Counter[tuple[str, str, str]] = Counter()
+        world.redis.committed = self._committed
 
     # -- after each step ---------------------------------------------------------------------------------------
 
@@ -206,11 +210,23 @@ class Judge:
         if known != fields:
             raise Violation(f"two events bear one id: {known} {fields}")
 
+    def _committed(self, before: Written, after: Written) -> None:
+        """What a position has just come to shows what people must be told, whatever becomes of who wrote it."""
+        if before.state:  # else a rebuild, of what was told before
+            name = after.state["position_id"]
+            self._owed.update((severity, code, name) for severity, code in alarming(before, after))
+
+    def _people_know(self) -> None:
+        missing = self._owed - Counter(self._world.alerts.told)
+        if missing:
+            raise Violation(f"people were never told: {dict(missing)}")
+
     # -- at rest -----------------------------------------------------------------------------------------------
 
     def at_rest(self) -> None:
         """Calm for longer than a sweep: every position is in order, its books equal to the exchange's own."""
         self._no_work_left()
+        self._people_know()
         for name, theirs in self._exchange.positions.items():
             if self._lost_track(name):
                 continue
@@ -283,6 +299,7 @@ class Judge:
     def at_the_end(self) -> None:
         """Everything is closed: nothing is left, nothing is lost, nothing counted twice."""
         self._no_work_left()
+        self._people_know()
         self._history()
         for name, theirs in self._exchange.positions.items():
             if self._lost_track(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 from s6 import jsonx
 from s6.bootstrap import House
@@ -12,10 +13,12 @@ from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.types import Market, Severity
 from s6.operations.executor import Progress
-from s6.ports import NeighbourUnavailable, StateUnavailable
+from s6.ports import Alert, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 from tests.simulation.faults import Faults
 from tests.simulation.kernel import Kernel
+
+RETRIES: Final = 4
 
 
 def _bundle(version: str, anchor: str, move_bps: int, interval_s: int) -> ActiveBundle:
@@ -47,7 +50,7 @@ def _bundle(version: str, anchor: str, move_bps: int, interval_s: int) -> Active
         "symbols": {"BTCUSDT": spec, "ETHUSDT": spec},
         "limits": {"adds_in_flight": 2},
         "treasury": {"mode": "SEMI", "cooldown_s": 5},
-        "execution": {"cancel_wait_ms": 1000, "breach_grace_ms": 1000, "retry": {"attempts": 4, "cap_ms": 2000}},
+        "execution": {"cancel_wait_ms": 1000, "breach_grace_ms": 1000, "retry": {"attempts": RETRIES, "cap_ms": 2000}},
     }
     return parse_bundle(jsonx.dumps(document))
 
@@ -73,6 +76,7 @@ class SimAlerts:
         self.told: list[tuple[str, str, str]] = []
         self.dead_letters: list[str] = []
         self.standing = 0
+        self._delivered: dict[str, Alert] = {}
 
     def raise_alert(
         self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
@@ -80,6 +84,12 @@ class SimAlerts:
         self._kernel.note(f"    alert {severity} {code} {position_id}: {detail}")
         self.told.append((severity, code, position_id))
         self.standing += severity == "FATAL"
+
+    def deliver(self, alert: Alert) -> None:
+        known = self._delivered.setdefault(alert.alert_id, alert)
+        assert known == alert, f"two alerts bear one id: {known} {alert}"
+        if known is alert:
+            self.raise_alert(alert.severity, alert.code, alert.detail, position_id=alert.position_id)
 
     def restore_standing(self) -> int:
         """The book itself survives here."""

@@ -21,6 +21,7 @@ from s6.model.wire import OrderResult
 from s6.operations import executor, transitions
 from s6.operations.executor import Executor
 from s6.ports import Commit
+from s6.recording import Recorder
 from s6.relay import Relay
 from s6.results import Results
 from tests.doubles.memory_redis import MemoryRedis
@@ -36,9 +37,11 @@ PLAIN = Profile(every_gap=10, partial=0.7)
 TROUBLE = Profile(every_gap=8, every_crash=80, every_loss=120, lose_call=0.2, crash_call=0.1, partial=0.5, copies=True)
 ODD = Profile(every_gap=10, odd_cancel=0.5, refuse=0.15, partial=0.7, late_result=0.2)
 HELD_UP = Profile(every_gap=5, every_pause=150, partial=0.7, double_hint=0.3, copies=True)
+REFUSED = Profile(every_gap=10, every_crash=30, refuse=0.9, partial=0.7, double_result=0.2)
 
 Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]
+PROFILES = {"crowd": CROWD, "trouble": TROUBLE, "odd": ODD, "held-up": HELD_UP, "refused": REFUSED}
 mutations: dict[str, tuple[Mutation, Profile]] = {}
 
 
@@ -211,6 +214,19 @@ def a_refused_cancel_counts_as_done(patch: Patch) -> None:
     patch.setattr(transitions, "unclear", lambda p, op: transitions.old_one_gone(p, op, 1))
 
 
+@planted(REFUSED)
+def alerts_are_told_after_the_commit(patch: Patch) -> None:
+    real = Recorder.write
+
+    def late(self: Recorder, position: Position, *args: Any, alerts: Any = (), **members: Any) -> Position | None:
+        written = real(self, position, *args, **members)
+        if written is not None:
+            self.tell(position.position_id, alerts)
+        return written
+
+    patch.setattr(Recorder, "write", late)
+
+
 @pytest.mark.parametrize("name", mutations)
 def test_a_planted_bug_is_found(name: str, monkeypatch: Patch) -> None:
     mutation, profile = mutations[name]
@@ -218,7 +234,7 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: Patch) -> None:
     assert found(profile) is not None, f"{SEEDS} seeds have not found it"
 
 
-@pytest.mark.parametrize("profile", [CROWD, TROUBLE, ODD, HELD_UP], ids=["crowd", "trouble", "odd", "held-up"])
+@pytest.mark.parametrize("profile", list(PROFILES.values()), ids=list(PROFILES))
 def test_the_code_as_it_is_is_innocent(profile: Profile) -> None:
     for seed in range(SEEDS):
         run(seed, profile)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from s6.model.types import Severity
+from s6.ports import Alert
 
 
 @dataclass
@@ -58,11 +59,16 @@ class MemoryAlerts:
 
     raised: list[tuple[Severity, str, str, str]] = field(default_factory=list)
     letters: list[tuple[str, str, str, object]] = field(default_factory=list)
+    delivered: dict[str, Alert] = field(default_factory=dict)
 
     def raise_alert(
         self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
     ) -> None:
         self.raised.append((severity, code, detail, position_id))
+
+    def deliver(self, alert: Alert) -> None:
+        if self.delivered.setdefault(alert.alert_id, alert) is alert:
+            self.raised.append((alert.severity, alert.code, alert.detail, alert.position_id))
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
         self.letters.append((source, entry_id, error, payload))

@@ -15,8 +15,9 @@ from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import TextRedis, text
 from s6.alerts import AlertBook
 from s6.embedded import EmbeddedRedis
+from s6.model.types import Severity
 from s6.notify import notify_pending
-from s6.ports import StateUnavailable
+from s6.ports import Alert, StateUnavailable
 from s6.store import Store, StoreUnavailable, open_store
 from tests.support.doubles import ManualClock, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply
@@ -114,6 +115,38 @@ def test_a_fatal_stands_until_acknowledged(book: AlertBook, redis: TextRedis, cl
     book.raise_alert("FATAL", "RETRIES_EXHAUSTED", "anew", position_id="p-1")
     assert len(book.standing_fatal()) == 1
     assert len(told(redis)) == 2
+
+
+def of_a_commit(number: int, severity: Severity = "ERROR") -> Alert:
+    return Alert(f"al-5-{number}", 5, severity, "STOP_MOVE_FAILED", "p-1", f"failure {number}")
+
+
+def test_a_commit_s_alert_is_told_once_however_often_it_is_delivered(
+    book: AlertBook, redis: TextRedis, metrics: MemoryMetrics
+) -> None:
+    for _ in range(3):
+        book.deliver(of_a_commit(1, "FATAL"))
+    [entry] = told(redis)
+    assert (entry["alert_id"], entry["ts"], entry["position_id"]) == ("al-5-1", "5", "p-1")
+    assert book.standing_fatal() == ["al-5-1"]
+    assert book.ack("al-5-1", by="ann") is not None
+    book.deliver(of_a_commit(1, "FATAL"))
+    assert book.standing_fatal() == []
+    assert len(told(redis)) == 1
+    assert [sample[1] for sample in metrics.samples] == ["s6_alerts_total"]
+
+
+def test_a_commit_s_alert_that_repeats_another_is_counted_once(book: AlertBook, redis: TextRedis) -> None:
+    book.deliver(of_a_commit(1))
+    for _ in range(2):
+        book.deliver(of_a_commit(2))
+        book.deliver(of_a_commit(3))
+    redis.delete("{s6:alerts}:quiet:ERROR:STOP_MOVE_FAILED:p-1:")
+    book.deliver(of_a_commit(2))  # a relay that comes late, when all that is quiet again
+    assert [entry["alert_id"] for entry in told(redis)] == ["al-5-1"]
+    doc = book.get("al-5-1")
+    assert doc is not None
+    assert doc["repeats"] == 2
 
 
 def test_over_lets_it_be_told_anew(book: AlertBook, redis: TextRedis) -> None:
@@ -223,6 +256,8 @@ def test_redis_away_delays_alerts_and_raises_nothing(own_redis: EmbeddedRedis, c
         book.raise_alert("FATAL", "X", "while away")
         with pytest.raises(StateUnavailable):
             book.dead_letter("mkt:A", "1-0", "bad", {})
+        with pytest.raises(StateUnavailable):
+            book.deliver(of_a_commit(1))
         own_redis.start()
 
         def arrived() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from s6 import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.types import Severity
-from s6.ports import Balances, NeighbourUnavailable, TransferAnswer
+from s6.ports import Alert, Balances, NeighbourUnavailable, TransferAnswer
 from s6.store import Document, Page, StoreError, StoreUnavailable
 from s6.treasury import Treasury
 from s6.treasury.parts import Locks, Transfers
@@ -216,6 +216,9 @@ class Book:
         self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
     ) -> None:
         self.alerts.append((severity, code))
+
+    def deliver(self, alert: Alert) -> None:
+        raise AssertionError(alert)
 
     def dead_letter(self, *args: object, **kwargs: object) -> None:
         raise AssertionError((args, kwargs))
