@@ -64,9 +64,15 @@ class Governor:
         self._alerts = alerts
 
     def evaluate(self, position_id: str, *, reason: str = "hint") -> Outcome:
-        """Govern once, now. At most one operation is begun; what S6 holds itself (guards) is moved at once.
+        """Govern once, now, and hand on what was begun. Raises ``StateUnavailable``."""
+        outcome = self.decide(position_id, reason=reason)
+        self.follow(position_id, outcome)
+        return outcome
 
-        Raises ``StateUnavailable``.
+    def decide(self, position_id: str, *, reason: str = "hint") -> Outcome:
+        """Govern once, now; what was begun is the caller's to carry out, or to ``follow``.
+
+        At most one operation is begun; what S6 holds itself (guards) is moved at once. Raises ``StateUnavailable``.
         """
         token, loaded = self._state.lock_and_load(position_id, LOCK_MS)
         if token is None:
@@ -82,7 +88,6 @@ class Governor:
             raise
         if not self._state.unlock(keys.lock(position_id), token):
             self._overrun(position_id)
-        self.follow(position_id, outcome)
         return outcome
 
     def evaluate_soon(self, position_id: str) -> None:

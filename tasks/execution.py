@@ -1,5 +1,7 @@
 """Drive operations. STOP_MOVE is ``cancel_stop -> await_cancel -> place_stop``; each link takes the operation as far
 as it goes and does nothing where another has been: the record's stage decides, not the message.
+
+The task that decided is itself the first link (``begin``): a way through the broker is much of what a move costs.
 """
 
 from __future__ import annotations
@@ -7,9 +9,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from s6.model.operation import Operation
 from s6.operations.executor import Progress
 from s6.ports import StateUnavailable
 from tasks.base import house, task
+from tasks.hints import carry_on
 
 NUDGE_S = 0.02
 LONGEST_S = 5.0
@@ -27,6 +31,17 @@ def _advance(self: Any, position_id: str, op_id: str) -> Progress:
         return house().executor.advance(position_id, op_id)
     except StateUnavailable as error:
         raise _again(self, 500) from error
+
+
+def begin(position_id: str, op: Operation) -> None:
+    """Take a new operation as far as it goes here and now; the rest of its chain goes on from there."""
+    try:
+        progress = house().executor.advance(position_id, op.op_id)
+    except StateUnavailable:
+        house().hints.execute(position_id, op)
+        return
+    if progress.kind != "DONE":
+        carry_on(position_id, op, progress)
 
 
 @task(bind=True)

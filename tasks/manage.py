@@ -8,6 +8,7 @@ from typing import Any
 
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from tasks.base import house, task
+from tasks.execution import begin
 
 BUSY_S = 0.03
 RETRIES = 10
@@ -27,7 +28,11 @@ def evaluate(self: Any, position_id: str) -> None:
     """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
     try:
         with _deciding:
-            outcome = house().governor.evaluate(position_id)
+            outcome = house().governor.decide(position_id)
+        if outcome.op is not None and outcome.kind == "STARTED":
+            begin(position_id, outcome.op)
+        else:
+            house().governor.follow(position_id, outcome)
         if outcome.silent:
             house().reconciler.position(position_id)
     except (StateUnavailable, NeighbourUnavailable) as error:

@@ -1,40 +1,25 @@
-"""Kombu's Redis transport, mended: a worker must outlive its broker.
-
-A connection that was lost while tasks were at work is taken apart at once; what those tasks then still acknowledge, and
-the clean-up that wants to put messages back, fail with an ``AttributeError`` that ends the worker. Here they fail with
-what it is, a lost connection, and that Celery bears. Nothing is lost by it: the messages stand in the broker's
-``unacked`` hash, come back after the visibility timeout, and the sweep is quicker.
-"""
+"""Kombu's Redis transport, mended: one client a channel, not one a message."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kombu.transport import redis
-from redis.exceptions import ConnectionError
 
 
-class PatientQoS(redis.QoS):
-    """Acknowledgements that know whether their connection is still there."""
-
-    def ack(self, delivery_tag: str) -> None:
-        self._connected()
-        super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        self._connected()
-        super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
-
-    def restore_unacked(self, client: Any = None) -> None:
-        self._connected()
-        super().restore_unacked(client)  # type: ignore[no-untyped-call]
-
-    def _connected(self) -> None:
-        transport = self.channel.connection
-        if transport is None or transport.client is None:
-            raise ConnectionError("the broker's connection was lost meanwhile")
+@contextmanager
+def _conn_or_acquire(channel: Any, client: Any = None) -> Iterator[Any]:
+    """The channel's own client. Kombu makes a new one for every message, which costs more than the message's way."""
+    if client is None:
+        pool, client = channel.__dict__.get("s6_client", (None, None))
+        if pool is not channel.pool:
+            client = channel._create_client()
+            channel.s6_client = (channel.pool, client)
+    yield client
 
 
 def mend() -> None:
-    """For every connection made from now on (Sentinel's are of the same kind)."""
-    redis.Channel.QoS = PatientQoS
+    """For every channel opened from now on (Sentinel's are of the same kind)."""
+    redis.Channel.conn_or_acquire = _conn_or_acquire  # type: ignore[method-assign, assignment]

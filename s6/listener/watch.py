@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 REFRESH_S: Final = 5.0
 AT_REST_EVERY_S: Final = 1.0
 SHARD: Final = 500
+GATHER_S: Final = 0.1  # changes come in bunches; a crossing missed meanwhile is found when they are put in
 
 
 class IndexKeeper(threading.Thread):
@@ -64,9 +65,10 @@ class IndexKeeper(threading.Thread):
                     due = time.monotonic() + max(REFRESH_S, 5 * (time.monotonic() - began))
                 changed = set()
                 message = pubsub.get_message(timeout=0.2)
+                until = time.monotonic() + GATHER_S
                 while message is not None:
                     changed.add(str(message["data"]).partition(" ")[2])
-                    message = pubsub.get_message(timeout=0)
+                    message = pubsub.get_message(timeout=max(0.0, until - time.monotonic()))
                 if changed:
                     self._put(sorted(changed))
         finally:
