@@ -91,7 +91,7 @@ def test_entries_left_pending_by_a_dead_consumer(s6: Running) -> None:
     s6.s6.start("listener")
     wait_for(lambda: s6.state(pid), 60, "the entry claimed")
     s6.protected(pid)
-    assert s6.redis.xpending(stream, "s6")["pending"] == 0
+    wait_for(lambda: s6.redis.xpending(stream, "s6")["pending"] == 0, 10, "nothing left pending")
     agrees(s6, pid, symbol)
 
 
