@@ -13,7 +13,6 @@ settings = settings_or_exit()
 
 broker_url = settings.broker.url
 broker_transport_options = {
-    "ack_emulation": False,  # what a killed worker held is asked for again within a second; noting it costs a third
     "socket_timeout": 10,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
@@ -28,8 +27,7 @@ broker_pool_limit = 10
 
 task_ignore_result = True
 result_backend = None
-task_acks_late = True
-task_reject_on_worker_lost = True  # safe: poison is counted in the operation's record, not in the message
+task_acks_late = True  # a worker takes no more than it has threads for
 task_publish_retry = False  # a hint that cannot be sent is dropped; the sweep makes another
 task_default_priority = 6  # what protects a position goes before, with 0 (tasks.hints)
 task_default_queue = "manage"

@@ -1,12 +1,47 @@
-"""Kombu's Redis transport, mended: one client a channel, not one a message."""
+"""Kombu's Redis transport, mended: one client a channel, and no notes in the broker of what was handed out.
+
+Why: docs/decisions/0010-the-broker-keeps-no-notes.md.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kombu.transport import redis
+from kombu.exceptions import KombuError
+from kombu.transport import redis, virtual
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+
+class Held(virtual.QoS):
+    """What this worker holds, known to itself alone; what it has not begun goes back when it ends.
+
+    With the broker out of reach there is nowhere to put it back: whatever was to be done is asked for again.
+    """
+
+    restore_at_shutdown = True
+
+    def restore_unacked(self) -> list[Any]:
+        self._flush()  # type: ignore[no-untyped-call]
+        transport = self.channel.connection
+        reachable = transport is not None and transport.client is not None
+        while reachable and self._delivered:
+            _, message = self._delivered.popitem()
+            try:
+                self.channel._restore(message)
+            except (KombuError, RedisError, OSError) as error:
+                reachable = False
+                log.warning("%d tasks are not put back: %s", len(self._delivered) + 1, error)
+        self._delivered.clear()
+        return []
+
+
+def _restore(channel: Any, message: Any, leftmost: bool = False) -> None:
+    virtual.Channel._restore(channel, message)
 
 
 @contextmanager
@@ -22,4 +57,6 @@ def _conn_or_acquire(channel: Any, client: Any = None) -> Iterator[Any]:
 
 def mend() -> None:
     """For every channel opened from now on (Sentinel's are of the same kind)."""
+    redis.Channel.QoS = Held  # type: ignore[assignment]
+    redis.Channel._restore = _restore  # type: ignore[method-assign]
     redis.Channel.conn_or_acquire = _conn_or_acquire  # type: ignore[method-assign, assignment]

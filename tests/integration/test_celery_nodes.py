@@ -44,3 +44,17 @@ def test_a_broker_killed_keeps_its_tasks(celery_setup: CeleryTestSetup, own_redi
     celery_setup.broker.container.server.start()
     celery_setup.worker.restart()
     _wait_counted(own_redis, "kept")
+
+
+def test_a_worker_that_ends_puts_back_what_it_has_not_begun(
+    celery_setup: CeleryTestSetup, own_redis: EmbeddedRedis
+) -> None:
+    worker = celery_setup.worker
+    with celery_setup.app.connection_for_write() as connection:
+        celery_setup.app.send_task("count", ["later"], connection=connection, countdown=600)
+        wait_for(lambda: "received" in worker.logs(), 20, "the task in the worker's hands")
+        worker.kill("SIGTERM")
+        with connect(own_redis.url()) as client:
+            assert client.get("later") is None
+        waiting = wait_for(lambda: connection.SimpleQueue("celery").get_nowait(), 10, "the task back in the queue")
+        assert waiting.headers["task"] == "count"
