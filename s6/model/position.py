@@ -127,6 +127,10 @@ class Position:
     def is_open(self) -> bool:
         return self.status == "OPEN"
 
+    def lives(self, order: Order) -> bool:
+        """Whether the life this order belongs to goes on."""
+        return self.is_open and order.life == self.life
+
     @property
     def dir(self) -> int:
         """+1 for LONG, -1 for SHORT."""

@@ -174,10 +174,10 @@ class Executor:
         if order is None:
             return self._write(position, op, token, lambda p, t: _freeze(p, op, t))
         known = self._known(position, order)
+        if not position.lives(order):
+            return self._place_no_more(position, op, known, token)
         if known.status not in ("PENDING", "REJECTED"):
             return self._accepted(position, op, token)
-        if not position.is_open:
-            return self._write(position, op, token, lambda p, _: to.nothing_left(p, op))
         if _too_late(op, now):
             if self._orders.query(order.client_order_id) is not None:
                 return self._accepted(position, op, token)
@@ -190,6 +190,13 @@ class Executor:
         delay = self.backoff(3) + REFUSED_AGAIN_MS
         return self._write(position, op, token, lambda p, t: to.refused(p, op, answer.reason, delay, t))
 
+    def _place_no_more(self, position: Position, op: Operation, known: Order, token: str) -> Loaded | None:
+        """The life it was meant for is over. It may have been sent all the same: only S4 knows."""
+        taken = known.status not in ("PENDING", "REJECTED")
+        if op.kind == "STOP_MOVE" and (taken or self._orders.query(known.client_order_id) is not None):
+            return self._accepted(position, op, token)
+        return self._write(position, op, token, lambda p, _: to.nothing_left(p, op))
+
     def _have_it(self, reason: str, order: Order) -> bool:
         """After ID_CONFLICT: whether S4 has an order under our id (its results then say what it is)."""
         return reason == "ID_CONFLICT" and self._orders.query(order.client_order_id) is not None
@@ -198,7 +205,14 @@ class Executor:
         order = op.order
         assert order is not None
         delay = self.backoff(position.sl_failures + 3)
-        return self._write(position, op, token, lambda p, t: to.accepted(p, op, self._known(p, order), delay, t))
+
+        def taken(p: Position, now: int) -> Step:
+            known = self._known(p, order)
+            if op.kind == "STOP_MOVE" and not p.lives(order):
+                return to.accepted_in_vain(p, op, known, now)
+            return to.accepted(p, op, known, delay, now)
+
+        return self._write(position, op, token, taken)
 
     def _known(self, position: Position, order: Order) -> Order:
         """The order as the results have left it by now."""

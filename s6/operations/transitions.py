@@ -73,16 +73,28 @@ def _failing(failures: int) -> tuple[tuple[Severity, str, str], ...]:
 
 
 def closed_meanwhile(p: Position, op: Operation, known: Order | None, now: int) -> Step:
-    """The position is flat: nothing is left to do. What was sent and may rest is the clean-up's.
+    """The position is flat: nothing is left to do, and what rests of it is the clean-up's.
 
     ``known`` is the operation's order as the results have left it: they may tell of an acceptance before S4's answer.
+    A stop that may have been sent and of which nothing was heard is seen through: S4 may have taken it.
     """
+    if op.kind == "STOP_MOVE" and known is not None and known.status == "PENDING":
+        return Step(p, op)
+    if op.kind == "STOP_MOVE" and known is not None and known.status != "REJECTED":
+        return accepted_in_vain(p, op, known, now)
+    return Step(p, None, "closed", samples=_ended(op, "filled_instead") if op.target else ())
+
+
+def accepted_in_vain(p: Position, op: Operation, known: Order, now: int) -> Step:
+    """S4 took a stop for a life that is over: it is told of like any other, and left to the clean-up."""
+    order = replace(known, status="NEW") if known.status == "PENDING" else known
+    shown = replace(p, sl_price=order.stop_px, sl_level=max(p.sl_level, op.level), sl_qty=order.qty)
+    moved = stop_event(shown, op, order.client_order_id, now)
+    if not p.is_open:
+        p = replace(p, sl_price=shown.sl_price, sl_level=shown.sl_level)
+    p = replace(p, orders=p.with_order(order))
     samples = _ended(op, "filled_instead") if op.target else ()
-    if op.kind != "STOP_MOVE" or known is None or known.status in ("PENDING", "REJECTED"):
-        return Step(p, None, "closed", samples=samples)
-    p = replace(p, sl_price=known.stop_px, sl_level=max(p.sl_level, op.level))
-    moved = stop_event(replace(p, sl_qty=known.qty), op, known.client_order_id, now)
-    return Step(p, None, "closed", events=(moved,), samples=samples)
+    return Step(p, None, "closed", True, (order,), events=(moved,), samples=samples)
 
 
 def nothing_left(p: Position, op: Operation) -> Step:
@@ -163,6 +175,8 @@ def refused(p: Position, op: Operation, reason: str, delay_ms: int, now: int) ->
         dead = replace(op.order, status="REJECTED")
         orders = (dead,)
         p = replace(p, orders=p.with_order(dead))
+    if op.kind == "STOP_MOVE" and op.order is not None and not p.lives(op.order):
+        return Step(p, None, "closed", orders=orders, samples=_ended(op, "refused"))
     if op.kind == "STOP_MOVE":
         return replace(_stop_refused(p, op, reason, now), orders=orders)
     samples = _ended(op, "refused")

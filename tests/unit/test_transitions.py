@@ -80,6 +80,28 @@ def test_a_refusal_by_422_and_one_by_the_stream_are_two() -> None:
     assert [(severity, code) for severity, code, _ in step.alerts] == [("FATAL", "STOP_MOVE_FAILED")]
 
 
+def test_a_stop_that_may_have_been_sent_is_seen_through_when_its_position_closes() -> None:
+    op = a_move()
+    assert op.order is not None
+    flat = stopped(39000, status="CLOSED", qty=D(0), sl_order="", orders=(op.order,))
+    assert to.closed_meanwhile(flat, op, op.order, NOW).op == op
+    told = to.closed_meanwhile(flat, op, replace(op.order, status="NEW"), NOW)
+    assert (told.op, [e["type"] for e in told.events]) == (None, ["STOP_MOVE"])
+    assert to.closed_meanwhile(flat, a_move(order=None), None, NOW).op is None
+
+
+def test_a_stop_of_a_life_that_is_over_changes_nothing_of_the_next() -> None:
+    op = a_move()
+    assert op.order is not None
+    reborn = stopped(42000, life=2)
+    taken = to.accepted_in_vain(reborn, op, op.order, NOW)
+    assert (taken.op, [e["type"] for e in taken.events]) == (None, ["STOP_MOVE"])
+    assert (taken.position.sl_price, taken.position.sl_order) == (D(42000), "SL-1")
+    assert [o.client_order_id for o in taken.position.orders if o.status == "NEW"] == ["SL-1", "SL-2"]
+    refused = to.refused(reborn, op, "PRICE_FILTER", 500, NOW)
+    assert (refused.op, refused.position.sl_order) == (None, "SL-1")
+
+
 def test_a_refusal_is_over_once_a_stop_rests() -> None:
     p = stopped(39000, sl_refusals=1)
     new = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1", status="NEW", filled_qty="0",
