@@ -1,17 +1,19 @@
-"""``ord:result:*``: each result applied exactly once, a dead consumer's leftovers claimed, malformed ones put aside."""
+"""``ord:result:*``: each result applied once and in its turn, a dead consumer's leftovers claimed, malformed ones put
+aside."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import RedisClient
-from s6.listener.streams import Entry, GroupReader, Streams
+from s6.listener.group import GroupReader
+from s6.listener.order import InOrder
+from s6.listener.streams import Entry, Streams
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import Alerts, BundleSource, StateUnavailable
 from s6.results import Contended, Results
@@ -21,6 +23,8 @@ PREFIX: Final = "ord:result:"
 CLAIM_EVERY_S: Final = 0.5
 IDLE_MS: Final = 1_000
 DELIVERIES: Final = 10
+TIDY_EVERY_S: Final = 60.0
+GONE_MS: Final = 3_600_000
 
 
 class ResultsConsumer(threading.Thread):
@@ -40,8 +44,9 @@ class ResultsConsumer(threading.Thread):
         self._bundles = bundles
         self._alerts = alerts
         self._ending = ending
-        self._unhandled: deque[Entry] = deque()
+        self._order = InOrder(self._reader, self._handle)
         self._claimed_at = 0.0
+        self._tidied_at = 0.0
         self._behind = False
         self.last_round = time.monotonic()
 
@@ -53,6 +58,7 @@ class ResultsConsumer(threading.Thread):
                 log.warning("results wait for Redis: %s", error)
                 self._behind = True
                 self._reader.forget()
+                self._order.drop()
                 self._ending.wait(0.2)
             self.last_round = time.monotonic()
 
@@ -61,19 +67,23 @@ class ResultsConsumer(threading.Thread):
         bundle = self._bundles.current()
         names = self._streams.names(bundle.symbols if bundle else ())
         if self._behind:
-            for entry in self._reader.unfinished(names):
-                self._handle(entry, 1)
+            self._order.hold(self._reader.unfinished(names))
             self._behind = False
-        if time.monotonic() - self._claimed_at > CLAIM_EVERY_S:
+        claiming = _is_due(self._claimed_at, CLAIM_EVERY_S)
+        if claiming:
             self._claimed_at = time.monotonic()
-            for entry, deliveries in self._reader.left_behind(names, IDLE_MS):
-                self._handle(entry, deliveries)
+            self._order.hold(self._reader.left_behind(names, IDLE_MS))
+        self._order.work_off()
+        if claiming:
             self._results.give_up_overdue()
-        for entry in self._reader.read(names):
-            self._handle(entry, 1)
+        fresh = self._reader.read(self._order.room(names), hurried=self._order.waiting)
+        self._order.work_off(self._order.hold(fresh))
+        if _is_due(self._tidied_at, TIDY_EVERY_S):
+            self._tidied_at = time.monotonic()
+            self._reader.tidy(names, GONE_MS)
 
-    def _handle(self, entry: Entry, deliveries: int) -> None:
-        """Apply, then acknowledge; what fails for a passing reason stays pending and is claimed again."""
+    def _handle(self, entry: Entry, deliveries: int) -> bool:
+        """Apply, then acknowledge; what fails for a passing reason stays pending (false) and is claimed again."""
         try:
             result = OrderResult.read(entry.fields)
             if entry.stream != PREFIX + result.symbol:
@@ -83,15 +93,20 @@ class ResultsConsumer(threading.Thread):
             self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
         except Contended:
             log.warning("%s %s left for later: its position kept changing", entry.stream, entry.entry_id)
-            return
+            return False
         except (RedisError, StateUnavailable):
             raise
         except Exception as error:
             log.exception("%s %s could not be applied", entry.stream, entry.entry_id)
             if deliveries < DELIVERIES:
-                return
+                return False
             text = f"{type(error).__name__}: {error} (after {deliveries} deliveries)"
             self._alerts.dead_letter(entry.stream, entry.entry_id, text, entry.fields)
             where = f"{entry.stream} {entry.entry_id}"
             self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{where}: {text}", scope=where)
         self._reader.done(entry)
+        return True
+
+
+def _is_due(last: float, every_s: float) -> bool:
+    return time.monotonic() - last > every_s

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from redis.cluster import RedisCluster
-from redis.exceptions import ResponseError
 
 from s6.adapters.redis_client import RedisClient
 from s6.keys import SYMBOLS
@@ -31,6 +30,19 @@ class Entry(NamedTuple):
     stream: str
     entry_id: str
     fields: dict[str, str]
+
+
+def entries_of(answer: Any) -> list[Entry]:
+    """Those in an answer of redis-py: a list of pairs or, with RESP3, a mapping. Deleted ones are left out."""
+    if not answer:
+        return []
+    pairs = answer.items() if isinstance(answer, dict) else answer
+    found = []
+    for name, entries in pairs:
+        if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
+            entries = entries[0]
+        found += [Entry(name, i, f) for i, f in entries if f is not None]
+    return found
 
 
 class Streams:
@@ -52,86 +64,6 @@ class Streams:
         known = {f"{self._prefix}{symbol}" for symbol in symbols}
         known.update(f"{self._prefix}{symbol}" for symbol in self._redis.smembers(SYMBOLS))
         return sorted(self._found | known)
-
-
-class GroupReader:
-    """A consumer of the group ``s6`` over many streams."""
-
-    GROUP: Final = "s6"
-
-    def __init__(self, redis: RedisClient, consumer: str) -> None:
-        self._redis: Any = redis
-        self._consumer = consumer
-        self._grouped: set[str] = set()
-
-    def read(self, names: list[str]) -> list[Entry]:
-        """New entries, waiting a little for some. Raises ``RedisError``."""
-        self._ensure(names)
-        if not names:
-            time.sleep(REST_S)
-            return []
-        try:
-            return self._new(names)
-        except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            self._grouped.clear()  # Redis came back without its groups
-            return []
-
-    def unfinished(self, names: list[str]) -> list[Entry]:
-        """Entries that were given to us and not acknowledged, in their order. Raises ``RedisError``."""
-        self._ensure(names)
-        found = []
-        for name in names:
-            found += _entries(self._redis.xreadgroup(self.GROUP, self._consumer, {name: "0"}, count=COUNT))
-        return found
-
-    def _new(self, names: list[str]) -> list[Entry]:
-        if not isinstance(self._redis, RedisCluster):
-            last = dict.fromkeys(names, ">")
-            answer = self._redis.xreadgroup(self.GROUP, self._consumer, last, count=COUNT, block=BLOCK_MS)
-            return _entries(answer)
-        pipe = self._redis.pipeline(transaction=False)
-        for name in names:
-            pipe.xreadgroup(self.GROUP, self._consumer, {name: ">"}, count=COUNT)
-        found = [entry for answer in pipe.execute() for entry in _entries(answer)]
-        if not found:
-            time.sleep(REST_S)
-        return found
-
-    def left_behind(self, names: list[str], idle_ms: int) -> list[tuple[Entry, int]]:
-        """Entries delivered to somebody long ago and not acknowledged, now ours, with how often each was delivered."""
-        self._ensure(names)
-        claimed = []
-        for name in names:
-            _, entries, *_ = self._redis.xautoclaim(
-                name, self.GROUP, self._consumer, min_idle_time=idle_ms, start_id="0-0", count=COUNT
-            )
-            times = {}
-            if entries:
-                low, high = entries[0][0], entries[-1][0]
-                pending = self._redis.xpending_range(name, self.GROUP, low, high, COUNT, self._consumer)
-                times = {p["message_id"]: int(p["times_delivered"]) for p in pending}
-            claimed += [(Entry(name, i, f), times.get(i, 1)) for i, f in entries if f is not None]
-        return claimed
-
-    def forget(self) -> None:
-        """Take no group for granted: Redis may have come back without them."""
-        self._grouped.clear()
-
-    def done(self, entry: Entry) -> None:
-        self._redis.xack(entry.stream, self.GROUP, entry.entry_id)
-
-    def _ensure(self, names: list[str]) -> None:
-        for name in names:
-            if name in self._grouped:
-                continue
-            try:
-                self._redis.xgroup_create(name, self.GROUP, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-            self._grouped.add(name)
 
 
 class TailReader:
@@ -177,24 +109,11 @@ class TailReader:
     def _newer(self, names: list[str], ending: threading.Event) -> list[Entry]:
         if not isinstance(self._redis, RedisCluster):
             last = {name: self._last[name] for name in names}
-            return _entries(self._redis.xread(last, count=1000, block=BLOCK_MS))
+            return entries_of(self._redis.xread(last, count=1000, block=BLOCK_MS))
         pipe = self._redis.pipeline(transaction=False)
         for name in names:
             pipe.xread({name: self._last[name]}, count=1000)
-        found = [entry for answer in pipe.execute() for entry in _entries(answer)]
+        found = [entry for answer in pipe.execute() for entry in entries_of(answer)]
         if not found:
             ending.wait(REST_S)
         return found
-
-
-def _entries(answer: Any) -> list[Entry]:
-    """redis-py gives a list of pairs or, with RESP3, a mapping."""
-    if not answer:
-        return []
-    pairs = answer.items() if isinstance(answer, dict) else answer
-    found = []
-    for name, entries in pairs:
-        if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple):
-            entries = entries[0]
-        found += [Entry(name, i, f) for i, f in entries if f is not None]
-    return found

@@ -1,0 +1,125 @@
+"""Nothing overtakes: a result is booked when no older one of its position is unbooked, whichever listener has that.
+
+All results of one position are on one stream, and Redis hands a stream's entries out in order. So when an entry is
+here, every older one was handed to somebody before, and is either acknowledged, which means booked, or pending. What
+is pending can only become less: one look at it is enough to know that an entry's turn has come, and stays true.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from s6.listener.group import LOOK, GroupReader, Pending
+from s6.listener.streams import COUNT, Entry
+
+KEEP_S: Final = 0.25
+
+
+class InOrder:
+    """Entries that were delivered to us and are to be handled, each in its turn.
+
+    Parameters
+    ----------
+    reader
+        Who they came from.
+    handle
+        Gets an entry and how often it was delivered; false when it was left for later, and is still pending.
+    """
+
+    def __init__(self, reader: GroupReader, handle: Callable[[Entry, int], bool]) -> None:
+        self._reader = reader
+        self._handle = handle
+        self._held: dict[str, dict[str, Entry]] = {}
+        self._elsewhere: dict[str, dict[str, str]] = {}
+        self._kept_at = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is held."""
+        return bool(self._held)
+
+    def room(self, names: Iterable[str]) -> list[str]:
+        """The streams of which more may be read: not those with many entries waiting."""
+        return [name for name in names if len(self._held.get(name, ())) < COUNT]
+
+    def hold(self, entries: Iterable[Entry]) -> set[str]:
+        """Take these in, some of them again maybe; their streams."""
+        if not self._held:
+            self._kept_at = time.monotonic()
+        streams = set()
+        for entry in entries:
+            self._held.setdefault(entry.stream, {})[entry.entry_id] = entry
+            streams.add(entry.stream)
+        return streams
+
+    def drop(self) -> None:
+        """Forget all: what is pending comes back."""
+        self._held.clear()
+        self._elsewhere.clear()
+
+    def work_off(self, streams: Iterable[str] | None = None) -> None:
+        """Handle what may be handled, of all streams or of these; one round trip to find out. Raises ``RedisError``."""
+        names = sorted(self._held if streams is None else self._held.keys() & set(streams))
+        if not names:
+            return
+        pending = self._reader.pending({name: max(self._held[name], key=_place) for name in names})
+        self._look_up(pending)
+        for name, rows in pending.items():
+            self._forget_handled(name, rows)
+            self._go_through(name, rows)
+            if not self._held[name]:
+                del self._held[name], self._elsewhere[name]
+
+    def _go_through(self, name: str, rows: list[Pending]) -> None:
+        """From the oldest on. What another has, or was left for later, stops all that follows of its position."""
+        held, elsewhere = self._held[name], self._elsewhere[name]
+        stopped: set[str] = set()
+        for row in rows:
+            entry = held.get(row.entry_id)
+            position_id = _position(entry.fields) if entry else elsewhere[row.entry_id]
+            if entry is None or row.consumer != self._reader.consumer:
+                held.pop(row.entry_id, None)  # another has claimed it while we stood still
+                stopped.add(position_id)
+            elif not position_id or position_id not in stopped:
+                self._keep()
+                handled = self._handle(entry, row.deliveries)
+                del held[row.entry_id]
+                if not handled:
+                    stopped.add(position_id)
+        self._keep()
+
+    def _forget_handled(self, name: str, rows: list[Pending]) -> None:
+        """What is no longer pending was handled by another. Of what lies beyond a look nothing is known."""
+        gone = self._held[name].keys() - {row.entry_id for row in rows}
+        for entry_id in gone:
+            if len(rows) < LOOK or _place(entry_id) < _place(rows[-1].entry_id):
+                del self._held[name][entry_id]
+
+    def _look_up(self, pending: dict[str, list[Pending]]) -> None:
+        """Learn whose results are pending elsewhere. A trimmed one is nobody's: no one can get it again."""
+        asked = []
+        for name, rows in pending.items():
+            known, held = self._elsewhere.get(name, {}), self._held[name]
+            ids = [row.entry_id for row in rows if row.entry_id not in held]
+            self._elsewhere[name] = {entry_id: known[entry_id] for entry_id in ids if entry_id in known}
+            asked += [(name, entry_id) for entry_id in ids if entry_id not in known]
+        for (name, entry_id), fields in self._reader.fields(asked).items():
+            self._elsewhere[name][entry_id] = _position(fields)
+
+    def _keep(self) -> None:
+        """Show now and then that what is held is not left behind."""
+        if self._held and time.monotonic() - self._kept_at >= KEEP_S:
+            self._kept_at = time.monotonic()
+            self._reader.keep({name: held for name, held in self._held.items() if held})
+
+
+def _position(fields: dict[str, str]) -> str:
+    return fields.get("position_id", "")
+
+
+def _place(entry_id: str) -> tuple[int, int]:
+    """Where in its stream."""
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number or 0)
