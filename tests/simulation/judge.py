@@ -323,11 +323,6 @@ class Judge:
             if (record["status"] == "EXECUTED") != (name in self._world.wallets.moved) and name not in flying:
                 raise Violation(f"transfer {name} is {record['status']}, the wallets say otherwise")
 
-    def _known_to_live(self, order: XOrder) -> bool:
-        """Whether S6 must have learnt that a stop was accepted, before it was of no more interest."""
-        troubled = self._world.faults.disturbed_at(order.ts) or order.ended_ts - order.ts < PROMPT_MS
-        return order.status != "REJECTED" and not troubled
-
     def _lost_track(self, name: str) -> bool:
         """Whether a death let closes overtake the opening fills that they closed: nobody could tell what they closed.
 
@@ -361,10 +356,10 @@ class Judge:
         for type_, kind in (("ENTRY", "ENTRY"), ("ADD", "ADD"), ("TP_PARTIAL", "TP"), ("RISK_DOWNGRADE", "REDUCE")):
             if told[type_] != filled[kind]:
                 raise Violation(f"{name}: events tell of {told[type_]} {type_}, {filled[kind]} filled")
-        stops = {o.client_order_id for o in self._exchange.orders.values() if o.position_id == name and o.kind == "SL"}
+        mine = (o for o in self._exchange.orders.values() if o.position_id == name)
+        stops = {o.client_order_id for o in mine if o.kind == "SL" and o.status != "REJECTED"}
         moves = {i.rpartition(".STOP_MOVE.")[2] for i in self.events if i.startswith(f"{name}.") and ".STOP_MOVE." in i}
-        missing = {s for s in stops if s not in moves and self._known_to_live(self._exchange.orders[s])}
-        if missing:
+        if missing := stops - moves:
             raise Violation(f"{name}: no STOP_MOVE tells of {missing}")
         ours = self._position(name)
         assert ours is not None
