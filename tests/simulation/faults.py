@@ -29,7 +29,6 @@ class Faults:
         self._kernel, self._rng = kernel, kernel.rng
         self.profile = profile
         self.disturbed = 0
-        self._troubles: list[tuple[int, int]] = []
         self.down: dict[str, int] = {}
         self.retry_after: dict[str, int] = {}
         self._left = {kind: self._next(kind) for kind in ("crash", "loss", "pause", "gap")}
@@ -45,11 +44,6 @@ class Faults:
     def disturb(self, ms: int) -> None:
         """Something has gone wrong that lasts that long by itself."""
         self.disturbed = max(self.disturbed, self._kernel.now + ms)
-        self._troubles.append((self._kernel.now, self._kernel.now + ms))
-
-    def disturbed_at(self, ts: int) -> bool:
-        """Whether anything was wrong within a sweep of that moment."""
-        return any(begin - 5_000 <= ts <= end + 12_500 for begin, end in self._troubles)
 
     def is_down(self, name: str) -> bool:
         return self._kernel.now < self.down.get(name, 0)
