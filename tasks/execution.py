@@ -14,6 +14,7 @@ from s6.operations.executor import Progress
 from s6.ports import StateUnavailable
 from tasks.base import house, task
 from tasks.hints import carry_on
+from tasks.turns import turns
 
 NUDGE_S = 0.02
 LONGEST_S = 5.0
@@ -26,9 +27,14 @@ def _again(self: Any, wait_ms: int) -> Exception:
     return self.retry(countdown=countdown, max_retries=RETRIES)  # type: ignore[no-any-return]
 
 
+def _step(position_id: str, op_id: str) -> Progress:
+    with turns.step():
+        return house().executor.advance(position_id, op_id)
+
+
 def _advance(self: Any, position_id: str, op_id: str) -> Progress:
     try:
-        return house().executor.advance(position_id, op_id)
+        return _step(position_id, op_id)
     except StateUnavailable as error:
         raise _again(self, 500) from error
 
@@ -36,7 +42,7 @@ def _advance(self: Any, position_id: str, op_id: str) -> Progress:
 def begin(position_id: str, op: Operation) -> None:
     """Take a new operation as far as it goes here and now; the rest of its chain goes on from there."""
     try:
-        progress = house().executor.advance(position_id, op.op_id)
+        progress = _step(position_id, op.op_id)
     except StateUnavailable:
         house().hints.execute(position_id, op)
         return

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-import threading
 from typing import Any
 
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from tasks.base import house, task
 from tasks.execution import begin
+from tasks.turns import turns
 
 BUSY_S = 0.03
 RETRIES = 10
-
-# Deciding is work for the processor: two at once only make each other slower, and what is decided wait.
-_deciding = threading.Lock()
 
 
 def _again(self: Any) -> Exception:
@@ -27,7 +24,7 @@ def _again(self: Any) -> Exception:
 def evaluate(self: Any, position_id: str) -> None:
     """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
     try:
-        with _deciding:
+        with turns.decision():
             outcome = house().governor.decide(position_id)
         if outcome.op is not None and outcome.kind == "STARTED":
             begin(position_id, outcome.op)
