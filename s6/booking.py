@@ -75,7 +75,7 @@ def book(
     position = booking.position
     with exactly():
         realized = position.realized_pnl_usdt - fee
-    position = replace(position, realized_pnl_usdt=realized, orders=position.with_order(order), ts=now)
+    position = replace(position, realized_pnl_usdt=realized, orders=position.with_order(order))
     position = _stop_of(position, order)
     booking = replace(booking, position=revalue(position, mark))
     return _told(booking, result, now)
@@ -179,6 +179,7 @@ def _born(former: Position | None, result: OrderResult, price: Decimal, now: int
         life=former.life + 1,
         rev=former.rev,
         seq=former.seq,
+        ts=former.ts,
         op_count=former.op_count,
         add_signal_id=former.add_signal_id,
         used_signals=former.used_signals,

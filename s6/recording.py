@@ -44,6 +44,7 @@ class Recorder:
         each. None: somebody else wrote first.
         """
         snapshots = []
+        now = max(now, position.ts)  # processes' clocks differ, and one may have looked before another wrote
         position = replace(position, ts=now, cause=cause or position.cause)
         if before is not None:
             position = replace(position, seq=position.seq + 1)

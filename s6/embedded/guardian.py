@@ -7,6 +7,7 @@ included. Terminal signals (Ctrl-C) reach neither it nor the children: their own
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -54,7 +55,14 @@ def guardian() -> Guardian:
         found = _shared.get(os.getpid())
         if found is None or not found.alive:
             found = _shared[os.getpid()] = Guardian()
+            atexit.register(_end, os.getpid())
         return found
+
+
+def _end(owner: int) -> None:
+    found = _shared.pop(owner, None) if owner == os.getpid() else None
+    if found is not None and found.alive:
+        found.close()
 
 
 def _watch() -> None:

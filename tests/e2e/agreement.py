@@ -75,6 +75,8 @@ def events_agree(s6: Running, position_id: str, symbol: str) -> None:
     wait_for(
         lambda: len(s6.events(symbol, "EXIT", position_id=position_id)) == closes, 5, f"{closes} EXIT of {position_id}"
     )
+    waiting = f"pos:outbox:{{{position_id}}}:events"
+    wait_for(lambda: not s6.redis.llen(waiting), 5, "no event on its way")  # they are handed on right after the commit
     events = s6.events(symbol, position_id=position_id)
     assert len({e["event_id"] for e in events}) == len(events)
     for kind, name in EVENT_OF.items():
