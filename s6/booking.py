@@ -183,6 +183,8 @@ def _born(former: Position | None, result: OrderResult, price: Decimal, now: int
         op_count=former.op_count,
         add_signal_id=former.add_signal_id,
         used_signals=former.used_signals,
+        unverified=former.unverified,
+        rebuilt_ts=former.rebuilt_ts,
         orders=former.orders,
         exiting=late_add,
     )

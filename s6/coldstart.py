@@ -10,12 +10,11 @@ from itertools import islice
 from typing import Final
 
 from s6 import keys
-from s6.model.types import ZERO, Market
-from s6.ports import Alerts, Hints, Rebuilt, State
-from s6.rebuild import AHEAD, Rebuilder
+from s6.model.types import Market
+from s6.ports import Alerts, Hints, State, StateUnavailable
+from s6.rebuild import Rebuilder, is_behind
 from s6.reconcile import Reconciler
 from s6.relay import Relay
-from s6.rules.exact import exactly
 from s6.store import Store
 
 log = logging.getLogger(__name__)
@@ -33,8 +32,8 @@ class Report:
 
 
 class ColdStart:
-    """Safe to repeat and to run twice at once: a rebuild writes only where Redis has nothing, a check books by
-    cumulative figures."""
+    """Safe to repeat and to run twice at once: a rebuild writes only over what is older than the store, a check books
+    by cumulative figures."""
 
     def __init__(
         self, state: State, store: Store, relay: Relay, reconciler: Reconciler, hints: Hints, alerts: Alerts
@@ -52,46 +51,44 @@ class ColdStart:
         report = Report()
         self._relay.run()
         self._rebuild_lost(report)
-        rebuilt = self._really_rebuilt()
-        self._restore_quotas(rebuilt)
-        for position_id, was in rebuilt.items():
-            report.asked += self._reconciler.unrecorded(position_id, was.op_count)
-            self._state.rebuilt_done(position_id)
+        self._restore_quotas()
         for position_id in self._state.open_ids():
             self._rebuilder.mend(position_id)
-            report.asked += self._reconciler.position(position_id)
+            report.asked += self._reconciler.verify(position_id) or self._reconciler.position(position_id)
             report.checked += 1
             self._hints.evaluate(position_id)
         log.info("cold start: %s", report)
         return report
 
-    def _really_rebuilt(self) -> dict[str, Rebuilt]:
-        """A note of a rebuild is made before it: should the position have been there all along, it means nothing."""
-        noted = self._state.rebuilt()
-        really = {}
-        for (position_id, was), loaded in zip(noted.items(), self._state.load_many(list(noted)), strict=True):
-            if loaded is not None and loaded.position.op_count >= was.op_count + AHEAD:
-                really[position_id] = was
-            elif loaded is not None:
-                self._state.rebuilt_done(position_id)
-        return really
-
     def _rebuild_lost(self, report: Report) -> None:
+        """What the store knows and Redis lacks, or has in an older state: workers verify it while we look on."""
         latest = self._store.latest()
-        while shard := [str(doc["position_id"]) for doc in islice(latest, PAGE)]:
-            known = self._state.load_many(shard)
-            lost = (position_id for position_id, loaded in zip(shard, known, strict=True) if loaded is None)
-            report.rebuilt += sum(map(self._rebuilder.rebuild, lost))
+        while shard := {str(doc["position_id"]): doc for doc in islice(latest, PAGE)}:
+            known = self._state.load_many(list(shard))
+            lost = [
+                position_id
+                for (position_id, doc), loaded in zip(shard.items(), known, strict=True)
+                if loaded is None or is_behind(loaded.position, doc)
+            ]
+            rebuilt = [position_id for position_id in lost if self._rebuilder.rebuild(position_id)]
+            report.rebuilt += len(rebuilt)
+            self._hints.evaluate_many(rebuilt)
         if report.rebuilt:
-            text = f"{report.rebuilt} positions were not in Redis and have been rebuilt from the store"
+            text = (
+                f"{report.rebuilt} positions were lost in Redis, or newer in the store, and have been rebuilt from it"
+            )
             self._alerts.raise_alert("WARN", "REBUILT", text)
 
-    def _restore_quotas(self, rebuilt: dict[str, Rebuilt]) -> None:
-        """Counters that were lost with the positions get back what those had taken until then."""
-        found = self._state.load_many(list(rebuilt))
-        held = [loaded.position for loaded in found if loaded is not None and loaded.position.is_open]
+    def _restore_quotas(self) -> None:
+        """Counters that were lost with the positions get back what those had taken: that stands in the outbox of each,
+        before whatever comes of it later. Once all is handed on, nothing that is rebuilt counts again."""
+        rebuilt = self._state.rebuilt()
+        for position_id in rebuilt:
+            self._state.relay_events(position_id, self._alerts.deliver)
+        if any(waiting.events for waiting in self._state.outbox_read(rebuilt, 1)):
+            raise StateUnavailable("what rebuilt positions had taken of the quotas is still on its way")
         for market in MARKETS:
-            taken = [rebuilt[p.position_id].taken for p in held if p.market == market]
-            with exactly():
-                self._state.restore_quota(keys.budget(market), sum(taken, ZERO))
-                self._state.restore_quota(keys.concurrency(market), ZERO + len(taken))
+            self._state.quota_whole(keys.budget(market))
+            self._state.quota_whole(keys.concurrency(market))
+        for position_id in rebuilt:
+            self._state.rebuilt_done(position_id)

@@ -29,13 +29,14 @@ OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of an evaluation. ``recheck_ms``: something falls due by itself after that long (0: nothing);
-    ``silent``: orders S4 must be asked about."""
+    ``silent``: orders S4 must be asked about; ``unverified``: S4 must be asked what it has before anything is begun."""
 
     kind: OutcomeKind
     plan: Plan | None = None
     op: Operation | None = None
     recheck_ms: int = 0
     silent: tuple[str, ...] = ()
+    unverified: bool = False
 
     def following(self, done: list[Action]) -> Outcome:
         """This outcome, its plan led by what was done at once before it."""
@@ -94,7 +95,7 @@ class Governor:
         """Evaluate now; by a hint when it is busy, Redis is away, or S4 must be asked about an order."""
         try:
             outcome = self.evaluate(position_id)
-            again = outcome.kind == "BUSY" or outcome.silent
+            again = outcome.kind == "BUSY" or outcome.silent or outcome.unverified
         except StateUnavailable:
             again = True
         if again:
@@ -107,7 +108,7 @@ class Governor:
         """Hand on what an evaluation began, or have it repeated when something falls due. Call it without the lock."""
         if outcome.op is not None and outcome.kind == "STARTED":
             self._hints.execute(position_id, outcome.op)
-        elif outcome.op is not None and outcome.op.at_rest(self._clock.now_ms()):
+        elif outcome.op is not None and not outcome.unverified and outcome.op.at_rest(self._clock.now_ms()):
             self._hints.resume(position_id, outcome.op)
         elif outcome.recheck_ms:
             self._hints.evaluate(position_id, delay_ms=outcome.recheck_ms)
@@ -116,13 +117,13 @@ class Governor:
         """The evaluation proper, for callers that hold the lock and have read the position. Raises ``LockLost``."""
         bundle = self._bundles.current()
         if bundle is None:
-            return Outcome("NO_BUNDLE")
+            return Outcome("NO_BUNDLE", unverified=loaded is not None and bool(loaded.position.unverified))
         done: list[Action] = []
         for _ in range(ROUNDS):
             if loaded is None:
                 return Outcome("UNKNOWN")
             if loaded.op is not None:
-                return Outcome("IN_FLIGHT", op=loaded.op)
+                return Outcome("IN_FLIGHT", op=loaded.op, unverified=bool(loaded.position.unverified))
             outcome = self._govern(loaded.position, bundle, token, reason, done)
             if outcome is not None:
                 return outcome.following(done)
@@ -196,6 +197,8 @@ class Governor:
         if moved and self._recorder.write(after, None, now, token=token, phase=phase, cause=before.cause) is None:
             return None
         self._used(before.position_id, view)
+        if after.unverified:
+            return Outcome("NOTHING", plan, unverified=True)
         if not after.is_open and not any(o.ours for o in after.orders):
             self._state.settled(after)
         silent = after.silent(now, bundle.execution.cancel_wait_ms)

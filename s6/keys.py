@@ -13,6 +13,7 @@ PARKED: Final = "s6:parked"
 ADDS_AT_WORK: Final = "s6:adds"
 REBUILT: Final = "s6:rebuilt"
 RECONCILED: Final = "s6:reconciled"
+SERVERS: Final = "s6:reconciled:servers"
 CHANGED: Final = "s6:changed"
 
 

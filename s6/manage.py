@@ -116,6 +116,8 @@ class Manager:
             self._state.unlock(key, token)
         if outcome is not None:
             self._governor.follow(position_id, outcome)
+        if view.position.unverified:
+            self._hints.evaluate(position_id)  # which asks S4 first
         return view
 
     def note(self, position_id: str, cause: str) -> None:

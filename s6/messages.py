@@ -45,7 +45,7 @@ def event(
 def alert(position: Position, number: int, severity: Severity, code: str, detail: str, ts: int) -> Alert:
     """The ``number``-th alert of the commit that takes the position beyond its ``rev``.
 
-    ``ts`` is part of the id, for revisions begin anew when Redis is emptied.
+    ``ts`` is part of the id, for a revision may come again when Redis has lost the first.
     """
     place = hashlib.sha256(f"{position.position_id}:{position.rev}:{number}".encode()).hexdigest()[:12]
     return Alert(f"al-{ts}-{place}", ts, severity, code, position.position_id, detail)

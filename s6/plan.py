@@ -105,8 +105,14 @@ def _best_of(view: MarketView, p: Position) -> Decimal | None:
 
 
 def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode: str, now: int) -> Plan:
-    """What to do about the position now. ``mode`` RISK_REDUCTION_ONLY: no adds."""
+    """What to do about the position now. ``mode`` RISK_REDUCTION_ONLY: no adds.
+
+    Nothing is done on the word of books that S4 may know better: nobody could tell a stop that is missing from one that
+    nobody remembers.
+    """
     p = _completed(observe(position, view, bundle, now), bundle)
+    if p.unverified:
+        return Plan(p)
     spec = bundle.symbols.get(p.symbol)
     if not p.is_open:
         return _cleanup(p, now)
@@ -365,6 +371,8 @@ def _add(case: _Case) -> Action | None:
     signal = case.view.features
     expired = case.now - signal.signal_ts > rule.signal_ttl_ms
     if not signal.signal_id or signal.signal_id in p.used_signals or expired:
+        return None
+    if signal.signal_ts <= p.rebuilt_ts:  # nobody knows whether it was used
         return None
     decision = rules.add_on_decision(
         roe=p.roe,

@@ -61,11 +61,13 @@ class Cleared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QuotaMove:
-    """One change of a ``risk:*`` counter, applied exactly once per ``move_id``."""
+    """One change of a ``risk:*`` counter, applied exactly once per ``move_id``; ``restores``: only while the counter is
+    one that was lost (see ``State.quota_whole``)."""
 
     move_id: str
     key: str
     delta: Decimal
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Commit:
     ``position`` carries the ``rev`` it was read with; the write fails when Redis has another (or, with ``token``, when
     ``lock:pos:{ID}`` isn't held with it). ``op`` is the operation in flight afterwards, None for none. ``orders`` are
     the orders that changed; ``events``, ``snapshots``, ``quotas`` and ``alerts`` join the position's outbox in the same
-    write.
+    write. ``over`` is the ``rev`` that Redis must have where that isn't the position's own (0: nothing is there).
     """
 
     position: Position
@@ -98,14 +100,7 @@ class Commit:
     snapshots: tuple[Doc, ...] = ()
     quotas: tuple[QuotaMove, ...] = ()
     alerts: tuple[Alert, ...] = ()
-
-
-class Rebuilt(NamedTuple):
-    """Of a position put back from the store, as its last snapshot had it: its last known operation, and what it had
-    taken of the quotas (what it takes afterwards is counted as it comes)."""
-
-    op_count: int
-    taken: Decimal
+    over: int | None = None
 
 
 class State(Protocol):
@@ -212,16 +207,17 @@ class State(Protocol):
     def torn(self, position_id: str) -> bool:
         """Whether some of an existing position's keys are gone."""
 
-    def note_rebuilt(self, position_id: str, was: Rebuilt) -> None:
-        """Remember a position that is put back from the store, until ``rebuilt_done``."""
+    def note_rebuilt(self, position_id: str) -> None:
+        """Remember a position that is about to be put back from the store, until ``rebuilt_done``."""
 
-    def rebuilt(self) -> dict[str, Rebuilt]:
-        """Positions put back from the store that have not been looked after yet, with what was noted."""
+    def rebuilt(self) -> list[str]:
+        """Positions whose share of the quotas may not have been put back yet."""
 
     def rebuilt_done(self, position_id: str) -> None: ...
 
-    def restore_quota(self, key: str, lost: Decimal) -> None:
-        """Add what rebuilt positions had taken to a counter that was lost with them; nothing when it wasn't lost."""
+    def quota_whole(self, key: str) -> None:
+        """Note that a counter has got back whatever it had lost: from here on nothing restores it, until Redis loses
+        it, and this note with it."""
 
     # budgets and modes
     def quota(self, key: str) -> Decimal: ...

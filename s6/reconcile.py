@@ -1,20 +1,37 @@
-"""Bring a position's orders in line with what S4 says of them (CONTRACT §3.3): for cold starts and silent orders."""
+"""Bring a position's orders in line with what S4 says of them (CONTRACT §3.3): for cold starts and silent orders, and
+for positions whose newest steps were lost.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from s6 import jsonx
+from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
+from s6.model.types import ZERO, Market
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.operations.begin import ORDER_PREFIXES, ids
-from s6.ports import Alerts, Clock, Orders, State
+from s6.operations.recognition import Place, claimed, lives, places
+from s6.ports import Alerts, Clock, Loaded, Orders, State
 from s6.recording import Recorder
 from s6.results import Results
 
-#: So many operations in a row that S4 knows nothing of: there were no more.
-UNKNOWN_IN_A_ROW: Final = 3
+#: So many operations in a row that S4 knows nothing of: there were no more. SPOT's guard moves without S4.
+UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}
+
+
+#: Losses that are being asked about.
+REMEMBERED: Final = 5_000
+
+_Answers = dict[str, OrderResult | None]
+_Loss = tuple[str, int, int]
+
+
+class _Sent(NamedTuple):
+    """An order that S4 has under an id of ours."""
+
+    place: Place
+    result: OrderResult
 
 
 class Reconciler:
@@ -27,8 +44,9 @@ class Reconciler:
         self._recorder = recorder
         self.clock = clock
         self._alerts = alerts
+        self._answers: dict[_Loss, _Answers] = {}
 
-    def position(self, position_id: str) -> int:
+    def position(self, position_id: str, *, hint: bool = True) -> int:
         """Ask S4 about every live order of the position; how many asked. Raises ``NeighbourUnavailable``."""
         loaded = self._state.load(position_id)
         if loaded is None:
@@ -36,66 +54,117 @@ class Reconciler:
         in_flight = loaded.op.client_order_id if loaded.op is not None else ""
         asked = [o for o in loaded.position.orders if o.client_order_id != in_flight]
         for order in asked:
-            self.order(position_id, order)
+            self.order(position_id, order, hint=hint)
         return len(asked)
 
-    def unrecorded(self, position_id: str, op_count: int) -> int:
-        """Of a rebuilt position, book what S6 sent after the last snapshot that survived; how many orders asked for.
+    def verify(self, position_id: str) -> int:
+        """Of an unverified position, book whatever S4 has of it, so that it may be governed; how many orders asked for.
 
-        The ids say it: they follow from the operation's number, ``op_count`` being the last one that was recorded.
-        Raises ``NeighbourUnavailable``, ``StateUnavailable``.
+        First the orders that nobody wrote down, by the ids they must have; then those in the books. Safe to repeat, to
+        run twice at once and to die in anywhere. Hints at nothing: evaluate the position afterwards.
+        Raises ``NeighbourUnavailable``, ``StateUnavailable``: the position stays unverified then, and what S4 has
+        answered so far is not asked again.
         """
-        loaded = self._state.load(position_id)
-        asked, misses = 0, 0
-        while loaded is not None and loaded.position.is_open and misses < UNKNOWN_IN_A_ROW:
-            op_count += 1
-            misses += 1
-            for prefix in ORDER_PREFIXES:
-                intent, client_order_id = ids(loaded.position, op_count, prefix)
-                asked += 1
-                result = self._orders.query(client_order_id)
-                if result is not None:
-                    misses = 0
-                    self._adopt(result, intent)
-        self._released(position_id)
-        self._results.unpark(position_id)
+        asked = 0
+        while (loaded := self._state.load(position_id)) is not None and loaded.position.unverified:
+            answers = self._answers_about(loaded.position)
+            before = len(answers)
+            sent = self._unrecorded(loaded.position, answers)
+            asked += len(answers) - before + self._in_flight(loaded, sent)
+            for one in sent:
+                self._adopt(position_id, one)
+            asked += self.position(position_id, hint=False)
+            self._release(loaded.position, sent)
+            self._answers.pop(_loss(loaded.position), None)
+            self._results.unpark(position_id)
         return asked
 
-    def _released(self, position_id: str) -> None:
-        """It need not wait for us any longer."""
-        while (loaded := self._state.load(position_id)) is not None:
-            p = replace(loaded.position, sl_not_before=0, hold_until=0)
-            if self._recorder.write(p, loaded.op, self.clock.now_ms()) is not None:
-                return
+    def _answers_about(self, p: Position) -> _Answers:
+        """What this process has been told since this loss: an S4 that fails now and then must not begin it all anew."""
+        if len(self._answers) >= REMEMBERED:
+            self._answers.clear()
+        return self._answers.setdefault(_loss(p), {})
 
-    def _adopt(self, result: OrderResult, intent: str) -> None:
-        """Take an order of ours that nobody remembers into the books, with all that came of it.
+    def _unrecorded(self, p: Position, answers: _Answers) -> list[_Sent]:
+        """What S4 has under the ids of operations from ``unverified`` on.
 
-        Why it was sent is lost: a TP is taken for the next rung, an ADD for the signal that stands.
+        A position that was lost more than once may have gone on from far ahead each time.
         """
-        while (loaded := self._state.load(result.position_id)) is not None:
-            p = loaded.position
-            signal = self._state.market(p.symbol).features.signal_id if result.kind == "ADD" else ""
-            p = p.with_signal(signal) if signal else p
-            order = Order(
-                client_order_id=result.client_order_id,
-                intent_id=intent,
-                kind=result.kind,
-                side=result.side,
-                type=result.type,
-                qty=result.qty,
-                status="PENDING",
-                sent_ts=result.ts,
-                life=p.life,
-                ours=True,
-                rungs=_next_rung(p) if result.kind == "TP" else (),
-                signal_id=signal,
-            )
-            if self._recorder.write(p, loaded.op, self.clock.now_ms(), orders=(order,)) is not None:
-                self._book(result.position_id, result)
+        sent: list[_Sent] = []
+        for life in lives(p):
+            for first in range(p.unverified, max(p.op_count, p.unverified) + 1, AHEAD):
+                number, misses = first, 0
+                while misses < UNKNOWN_IN_A_ROW[p.market]:
+                    misses += 1
+                    for place in places(p, life, number):
+                        name = place.client_order_id
+                        if name not in answers:
+                            answers[name] = self._orders.query(name)
+                        result = answers[name]
+                        if result is not None and result.position_id == p.position_id:
+                            sent.append(_Sent(place, result))
+                            misses = 0
+                    number += 1
+        return sent
+
+    def _in_flight(self, loaded: Loaded, sent: list[_Sent]) -> int:
+        """What became of the operation in flight: S4 has its order, or it gave way to later ones; else it goes on."""
+        op = loaded.op
+        if op is None:
+            return 0
+        number = int(op.op_id.rpartition("-")[2])
+        later = any(one.place.number > number and one.place.client_order_id != op.client_order_id for one in sent)
+        result = self._orders.query(op.client_order_id) if op.kind != "CLEANUP" else None
+        if later:
+            self._over(loaded.position.position_id, op, result)
+        elif result is not None:
+            self._book(loaded.position.position_id, result, hint=False)
+        return int(op.kind != "CLEANUP")
+
+    def _over(self, position_id: str, op: Operation, result: OrderResult | None) -> None:
+        """It ended, nobody knows how; the price of a stop that S4 took in it stays locked. Should its order turn up
+        yet, its record knows it for ours."""
+        if result is not None:
+            self._book(position_id, result, hint=False)
+        while (loaded := self._state.load(position_id)) is not None and loaded.op is not None:
+            p, now = loaded.position, self.clock.now_ms()
+            if loaded.op.op_id != op.op_id:
+                return
+            if result is None or loaded.op.client_order_id != op.client_order_id:
+                p = _without(p, loaded.op.client_order_id)
+            elif op.kind == "STOP_MOVE" and result.status != "REJECTED" and op.op_id.startswith(f"{p.life}-"):
+                p = replace(p, sl_price=op.new_price, sl_level=max(p.sl_level, op.level))
+            if self._recorder.write(p, None, now, phase="AFTER", cause=f"{op.kind} over") is not None:
                 return
 
-    def order(self, position_id: str, order: Order) -> None:
+    def _adopt(self, position_id: str, sent: _Sent) -> None:
+        """Take an order of ours into the books, with all that came of it; what is booked of it already stays so."""
+        while (loaded := self._state.load(position_id)) is not None:
+            known = self._known(loaded.position, sent.place.client_order_id)
+            if known is None or known.ours:
+                break  # an unknown one is recognised as its result is applied
+            signal_id = self._state.market(loaded.position.symbol).features.signal_id
+            p, order = claimed(loaded.position, known, sent.place, signal_id)
+            if self._recorder.write(p, loaded.op, self.clock.now_ms(), orders=(order,)) is not None:
+                break
+        self._book(position_id, sent.result, hint=False)
+
+    def _known(self, p: Position, client_order_id: str) -> Order | None:
+        return p.order(client_order_id) or self._state.seen_order(p.position_id, client_order_id)
+
+    def _release(self, was: Position, sent: list[_Sent]) -> None:
+        """It may be governed, unless it was lost once more meanwhile, or more was found to be missing."""
+        last = max((one.place.number for one in sent), default=0)
+        while (loaded := self._state.load(was.position_id)) is not None:
+            p, op = loaded
+            if _loss(p) != _loss(was):
+                return
+            now = self.clock.now_ms()
+            p = replace(_stopped(p, op, sent, now), unverified=0, op_count=max(p.op_count, last), sl_failures=0)
+            if self._recorder.write(p, op, now, phase="AFTER", cause="VERIFIED") is not None:
+                return
+
+    def order(self, position_id: str, order: Order, *, hint: bool = True) -> None:
         """Book what S4 says of one order; an order S4 doesn't know rests nowhere and is taken off.
 
         Raises ``NeighbourUnavailable``, ``StateUnavailable``.
@@ -104,11 +173,11 @@ class Reconciler:
         if result is None:
             self._gone(position_id, order)
         else:
-            self._book(position_id, result)
+            self._book(position_id, result, hint=hint)
 
-    def _book(self, position_id: str, result: OrderResult) -> None:
+    def _book(self, position_id: str, result: OrderResult, *, hint: bool) -> None:
         try:
-            self._results.apply(result, {})
+            self._results.apply(result, {}, hint=hint)
         except MalformedMessage as error:
             text = f"{result.client_order_id}: {error}"
             self._alerts.raise_alert("ERROR", "RECONCILE", text, position_id=position_id)
@@ -119,15 +188,27 @@ class Reconciler:
             loaded = self._state.load(position_id)
             if loaded is None or loaded.position.order(order.client_order_id) is None:
                 return
-            p = loaded.position
-            p = replace(p, orders=tuple(o for o in p.orders if o.client_order_id != order.client_order_id))
-            if p.sl_order == order.client_order_id:
-                p = replace(p, sl_order="", sl_qty=p.sl_qty * 0)
+            p = _without(loaded.position, order.client_order_id)
             cause = f"{order.kind} unknown to S4"
             if self._recorder.write(p, loaded.op, self.clock.now_ms(), phase="RESULT", cause=cause) is not None:
                 return
 
 
-def _next_rung(p: Position) -> tuple[int, ...]:
-    ladder = jsonx.loads(p.ladder) if p.ladder else []
-    return tuple(index for index in range(len(ladder)) if index not in p.tp_done)[:1]
+def _loss(p: Position) -> _Loss:
+    return p.position_id, p.rebuilt_ts, p.unverified
+
+
+def _stopped(p: Position, op: Operation | None, sent: list[_Sent], now: int) -> Position:
+    """The newest stop that was found alive is the position's stop, where none else is. What it costs is not known, but
+    it protects no less than the last one that is: ``sl_price`` stays."""
+    if p.live_stop is not None or p.sl_price is None or not p.is_open or (op is not None and op.kind == "STOP_MOVE"):
+        return p
+    found = (p.order(one.place.client_order_id) for one in reversed(sent) if one.place.life == p.life)
+    stop = next((o for o in found if o is not None and o.kind == "SL" and o.status != "PENDING"), None)
+    return p if stop is None else replace(p, sl_order=stop.client_order_id, sl_qty=stop.qty, sl_ts=now)
+
+
+def _without(p: Position, client_order_id: str) -> Position:
+    """The position without that order among the live ones."""
+    p = replace(p, orders=tuple(o for o in p.orders if o.client_order_id != client_order_id))
+    return replace(p, sl_order="", sl_qty=ZERO) if p.sl_order == client_order_id else p

@@ -18,6 +18,7 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Severity
 from s6.model.wire import MalformedMessage, OrderResult
+from s6.operations.recognition import recognised
 from s6.operations.wakeups import after_result
 from s6.ports import Alerts, BundleSource, Clock, Hints, State
 from s6.recording import Recorder
@@ -94,6 +95,8 @@ class Results:
         known = self._known(position, result)
         bundle = self._bundles.current()
         view = self._state.market(result.symbol)
+        if known is None and position is not None:
+            position, op, known = recognised(position, op, result, view.features.signal_id)
         mark = view.tick.mark if view.tick else None
         terms = _terms(bundle, result.symbol)
         booking = book(position, known, result, mark=mark, terms=terms, now=now)

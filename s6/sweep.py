@@ -80,7 +80,9 @@ class Sweep:
     def _needs(self, loaded: Loaded, bundle: ActiveBundle, view: MarketView) -> bool:
         position, op = loaded
         now = self._clock.now_ms()
-        if op is not None or not position.is_open or position.silent(now, bundle.execution.cancel_wait_ms):
+        if op is not None or not position.is_open or position.unverified:
+            return True
+        if position.silent(now, bundle.execution.cancel_wait_ms):
             return True
         mode = self._gate.mode(position.market, view, now)
         plan: Plan = build_plan(position, view, bundle, mode, now)

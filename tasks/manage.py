@@ -26,6 +26,10 @@ def evaluate(self: Any, position_id: str) -> None:
     try:
         with turns.decision():
             outcome = house().governor.decide(position_id)
+        if outcome.unverified:
+            house().reconciler.verify(position_id)
+            with turns.decision():
+                outcome = house().governor.decide(position_id)
         if outcome.op is not None and outcome.kind == "STARTED":
             begin(position_id, outcome.op)
         else:
@@ -36,7 +40,7 @@ def evaluate(self: Any, position_id: str) -> None:
         if self.request.retries >= RETRIES:
             return  # the sweep asks again
         raise _again(self) from error
-    if outcome.kind == "BUSY" and self.request.retries < RETRIES:
+    if (outcome.kind == "BUSY" or outcome.unverified) and self.request.retries < RETRIES:
         raise _again(self)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import NoPermissionError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -61,6 +62,18 @@ def connect(target: RedisTarget | str, *, blocking: bool = False, **overrides: A
         return _sentinel(where, options | overrides)
     host, port = where.nodes[0]
     return Redis(host=host, port=port, **options | overrides)
+
+
+def servers(redis: RedisClient) -> str:
+    """Which servers hold the data now, as their run ids: others after a restart or a failover. Empty where we may not
+    ask. Raises ``RedisError``."""
+    nodes = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(redis, RedisCluster) else {}
+    try:
+        told: Any = redis.info("server", **nodes)
+    except NoPermissionError:
+        return ""
+    found = told.values() if nodes and "run_id" not in told else [told]
+    return " ".join(sorted(str(server.get("run_id", "")) for server in found)).strip()
 
 
 def no_retry() -> Retry:

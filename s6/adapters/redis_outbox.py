@@ -26,6 +26,7 @@ EVENTS_KEPT: Final = 100_000
 BATCH: Final = 200
 MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
 NEVER_MS: Final = 9_000_000_000_000_000
+WHOLE: Final = "restored"  # among the moves of a counter: it has lost nothing, or has it back
 
 
 class RedisOutbox:
@@ -76,11 +77,13 @@ class RedisOutbox:
 
     def _move(self, move: Mapping[str, Any]) -> None:
         """Move a counter by exact decimals, once per id, never below 0."""
+        if move.get("restores") and self._redis.zscore(keys.quota_applied(move["key"]), WHOLE) is not None:
+            return
         self._count(move["key"], move["id"], Decimal(move["delta"]), self._clock.now_ms())
 
-    def restore_quota(self, counter: str, lost: Decimal) -> None:
-        """Exactly once for each time Redis is emptied: the note of it dies with the counter, and never by age."""
-        self._count(counter, "restored", lost, NEVER_MS)
+    def quota_whole(self, counter: str) -> None:
+        """The note dies with the counter, and never by age."""
+        self._count(counter, WHOLE, ZERO, NEVER_MS)
 
     def _count(self, counter: str, move_id: str, delta: Decimal, ts: int) -> None:
         oldest = self._clock.now_ms() - MOVES_REMEMBERED_MS

@@ -11,7 +11,7 @@ from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Position, rungs_json
 from s6.model.types import plain
-from s6.ports import Commit, Loaded
+from s6.ports import Commit, Loaded, QuotaMove
 
 
 def loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
@@ -43,7 +43,7 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
     """What the commit script writes. The side hashes are for the neighbours to read; the state holds all of it."""
     orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
     events = [jsonx.dumps({"event": e}) for e in change.events]
-    quotas = [jsonx.dumps({"quota": {"id": q.move_id, "key": q.key, "delta": plain(q.delta)}}) for q in change.quotas]
+    quotas = [jsonx.dumps({"quota": _move(q)}) for q in change.quotas]
     alerts = [jsonx.dumps({"alert": to_fields(a)}) for a in change.alerts]
     return {
         "state": flat(to_fields(position) | _as_last_told(change)),
@@ -55,6 +55,11 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
         "events": events + quotas + alerts,
         "snaps": [jsonx.dumps(s) for s in change.snapshots],
     }
+
+
+def _move(move: QuotaMove) -> dict[str, object]:
+    told = {"id": move.move_id, "key": move.key, "delta": plain(move.delta)}
+    return told | {"restores": True} if move.restores else dict(told)
 
 
 def _as_last_told(change: Commit) -> dict[str, str]:

@@ -17,7 +17,7 @@ for i, name in ipairs({'sl', 'tp', 'adds', 'op'}) do
   redis.call('DEL', KEYS[2 + i])
   if #p[name] > 0 then redis.call('HSET', KEYS[2 + i], unpack(p[name])) end
 end
-if #p.orders > 0 then redis.call('HSET', KEYS[7], unpack(p.orders)) end
+for i = 1, #p.orders, 2 do redis.call('HSET', KEYS[7], p.orders[i], p.orders[i + 1]) end
 for _, e in ipairs(p.events) do redis.call('RPUSH', KEYS[8], e) end
 for _, s in ipairs(p.snaps) do redis.call('RPUSH', KEYS[9], s) end
 return 1

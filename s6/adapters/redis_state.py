@@ -21,7 +21,7 @@ from s6.model.codec import from_fields, to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.position import Order, Position
 from s6.model.types import plain
-from s6.ports import Alert, Cleared, Clock, Commit, Doc, Loaded, LockLost, Rebuilt, StateUnavailable, Waiting
+from s6.ports import Alert, Cleared, Clock, Commit, Doc, Loaded, LockLost, StateUnavailable, Waiting
 
 CHUNK: Final = 500
 AT_WORK: Final = "id:"  # tells positions from the hash's own counter
@@ -89,7 +89,8 @@ class RedisState:
         pipe = self._redis.pipeline(transaction=False)
         self._index(pipe, before, change)
         where = keys.commit_keys(before.position_id)
-        what = [change.token, str(before.rev), jsonx.dumps(records.payload(after, change))]
+        over = before.rev if change.over is None else change.over
+        what = [change.token, str(over), jsonx.dumps(records.payload(after, change))]
         told = f"{after.symbol} {after.position_id}"
         if not self._is_cluster:
             pipe.evalsha(self._commit.sha, len(where), *where, *what)
@@ -108,7 +109,7 @@ class RedisState:
     @classmethod
     def _index(cls, pipe: Any, before: Position, change: Commit) -> None:
         position_id = before.position_id
-        if before.rev == 0 or (before.is_open and change.events):
+        if before.rev == 0 or change.over is not None or (before.is_open and change.events):
             pipe.zadd(keys.POSITIONS, {position_id: 0})
             pipe.sadd(keys.SYMBOLS, before.symbol)
             pipe.sadd(keys.open_positions(before.symbol), position_id)
@@ -306,23 +307,21 @@ class RedisState:
                 pipe.exists(name(position_id))
             return not all(pipe.execute())
 
-    def note_rebuilt(self, position_id: str, was: Rebuilt) -> None:
+    def note_rebuilt(self, position_id: str) -> None:
         with _asking():
-            if self._redis.hget(keys.REBUILT, position_id) is None:
-                self._redis.hset(keys.REBUILT, mapping={position_id: f"{was.op_count} {plain(was.taken)}"})
+            self._redis.hset(keys.REBUILT, mapping={position_id: self._clock.now_ms()})
 
-    def rebuilt(self) -> dict[str, Rebuilt]:
+    def rebuilt(self) -> list[str]:
         with _asking():
-            noted = {str(name): str(text).split() for name, text in self._redis.hgetall(keys.REBUILT).items()}
-        return {name: Rebuilt(int(op_count), Decimal(taken)) for name, (op_count, taken) in noted.items()}
+            return sorted(self._redis.hkeys(keys.REBUILT))
 
     def rebuilt_done(self, position_id: str) -> None:
         with _asking():
             self._redis.hdel(keys.REBUILT, position_id)
 
-    def restore_quota(self, key: str, lost: Decimal) -> None:
+    def quota_whole(self, key: str) -> None:
         with _asking():
-            self._outbox.restore_quota(key, lost)
+            self._outbox.quota_whole(key)
 
     # -- budgets -----------------------------------------------------------------------------------------------
 

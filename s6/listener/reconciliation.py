@@ -1,4 +1,6 @@
-"""Reconcile when the process comes up, and again whenever Redis has lost the note that it was done."""
+"""Reconcile when the process comes up, and again whenever Redis has lost the note that it was done, or is another
+server than it was done on: a replica that took over, or one that was restarted, may lack the newest writes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from s6 import keys
+from s6.adapters.redis_client import servers
 from s6.bootstrap import House
 from s6.heart import hearts
 from s6.ports import NeighbourUnavailable, StateUnavailable
@@ -51,8 +54,11 @@ class Reconciliation(threading.Thread):
             if not self._begun:
                 self._withdraw()
                 self._begun = True
+            now_on = servers(self._redis)
+            if now_on and self._redis.get(keys.SERVERS) != now_on:
+                self._house.state.doubt()
             if self._first or not self._redis.exists(DONE):
-                self._reconcile()
+                self._reconcile(now_on)
         except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
             log.warning("not reconciled yet: %s", error)
 
@@ -71,7 +77,7 @@ class Reconciliation(threading.Thread):
         except StoreError as error:
             log.warning("nothing created in the store: %s", error)
 
-    def _reconcile(self) -> None:
+    def _reconcile(self, on: str) -> None:
         token = self._house.state.lock(LOCK, LOCK_MS)
         if token is None:
             return
@@ -82,6 +88,7 @@ class Reconciliation(threading.Thread):
             report = self._house.coldstart.run()
             if self._redis.get(BEGUN) != token:  # Redis was emptied meanwhile, or another has begun after us
                 return
+            self._redis.set(keys.SERVERS, on)
             self._redis.set(DONE, str(self._house.clock.now_ms()))
             self._first = False
             log.info("reconciled: %s", report)

@@ -15,6 +15,8 @@ OpKind = Literal["STOP_MOVE", "TP_PARTIAL", "ADD", "RISK_DOWNGRADE", "EXIT", "CL
 # be asked · PLACE: the new order is to be sent (or sent again: same ids, same body).
 Stage = Literal["CANCEL", "AWAIT_CANCEL", "CHECK", "PLACE"]
 REST_MS: Final = 750
+#: The operations of a position that the store gave back count on from so far ahead: no id is given twice.
+AHEAD: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,9 @@ class Position:
     ladder in force, as JSON. ``used_signals`` are those that adds were sent for, in any life, the newest last and the
     newest hundred at most; ``add_signal_id`` is the last of them. ``orders`` holds only orders that may still fill.
     ``taken`` is the margin (SPOT: cost) that the quotas hold for this life. ``exiting`` names why it must be closed at
-    market; it sticks until flat. ``bundle_version`` is empty until a bundle names the symbol.
+    market; it sticks until flat. ``bundle_version`` is empty until a bundle names the symbol. ``unverified`` is the
+    first operation's number from which S4 may hold orders that nobody wrote down (0: none): until it has been asked,
+    nothing is begun and nothing goes on. ``rebuilt_ts`` is when the store last gave the position back.
     """
 
     position_id: str
@@ -121,6 +123,8 @@ class Position:
     self_guarded: bool = False
     bundle_version: str = ""
     cause: str = ""
+    unverified: int = 0
+    rebuilt_ts: int = 0
     orders: tuple[Order, ...] = ()
 
     @property

@@ -104,6 +104,8 @@ class Executor:
             if loaded is None or loaded.op is None or loaded.op.op_id != op_id:
                 return Progress("DONE")
             position, op = loaded.position, loaded.op
+            if position.unverified:  # it goes on once S4 has been asked, which the evaluation that follows sees to
+                return Progress("DONE")
             now = self._clock.now_ms()
             if op.not_before > now:
                 return Progress("WAIT", op.not_before - now, op.stage)

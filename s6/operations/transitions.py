@@ -138,7 +138,7 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
         sl_not_before=now + delay_ms if reverted else 0,
         self_guarded=False,
     )
-    moved = stop_event(p, op, order.client_order_id, now)
+    moved = stop_event(replace(p, sl_qty=order.qty), op, order.client_order_id, now)
     alerts = _failing(p.sl_failures)
     return Step(p, None, outcome, True, (order,), events=(moved,), alerts=alerts, samples=samples)
 

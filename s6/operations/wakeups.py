@@ -33,7 +33,7 @@ def _held_off(p: Position, order: Order, delay_ms: int, now: int) -> Position:
 def _meaning(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
     if op is not None and op.kind != "CLEANUP" and not p.is_open:
         mine = order.client_order_id == op.client_order_id
-        return to.closed_meanwhile(p, op, order if mine else p.order(op.client_order_id), now)
+        return to.closed_meanwhile(p, op, order if mine else p.order(op.client_order_id) or op.order, now)
     if op is not None and order.client_order_id == op.target and op.stage != "PLACE":
         return _old_one(p, op, order, result, now)
     if op is not None and op.order is not None and order.client_order_id == op.order.client_order_id:

@@ -41,12 +41,11 @@ SILENT: Final = frozenset(
         "sl_qty",
         "op_count",
         "cause",
-        "hold_until",
-        "sl_not_before",
+        "rebuilt_ts",
     }
 )
-"""What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation, and what a
-rebuild after a loss of Redis puts off."""
+"""What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation, and when a
+closed position was put back after a loss of Redis."""
 
 ATTEMPTS: Final = 50
 OUTBOX_READ: Final = 100_000
@@ -139,7 +138,7 @@ def _against(step: Step, live: Live) -> list[str]:
     """The last snapshot against the live state: equal in all when nothing was written since, else in what is held."""
     p, op = live.loaded
     then = step.position
-    unmoved = (p.rev, p.ts, p.op_count) == (then.rev, then.ts, then.op_count)  # rev begins anew after a rebuild
+    unmoved = (p.rev, p.ts, p.op_count) == (then.rev, then.ts, then.op_count)
     names = [field.name for field in fields(Position) if unmoved or field.name not in SILENT]
     found = differences(step.position, p, names, f"of snapshot {step.seq}")
     if unmoved and op != step.op:

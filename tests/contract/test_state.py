@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from s6 import keys
-from s6.adapters.redis_client import RedisClient, connect
+from s6.adapters.redis_client import RedisClient, connect, servers
 from s6.adapters.redis_state import RedisState
 from s6.model.market import Extremes, Features, Tick
 from s6.model.operation import Operation
@@ -244,3 +244,52 @@ def test_a_new_server_is_taught_the_scripts(kit: Kit) -> None:
         kit.redis.script_flush()
     again = kit.state.commit(Commit(replace(first, rev=0), None, snapshots=(snapshot(1),)))
     assert again is not None and kit.state.outbox_ids(9)[0][0] == "p1"
+
+
+def test_a_commit_goes_over_another_rev_than_its_own(kit: Kit) -> None:
+    far = replace(position(), rev=1_000)
+    assert kit.state.commit(Commit(far, None)) is None
+    assert kit.state.commit(Commit(far, None, over=1)) is None
+    born = kit.state.commit(Commit(far, None, over=0))
+    assert born is not None and born.rev == 1_001
+    assert kit.state.ids_of("BTCUSDT") == ["p1"] and kit.state.all_ids(after="", limit=9) == ["p1"]
+    assert kit.state.commit(Commit(replace(far, rev=3_000), None, over=0)) is None
+    again = kit.state.commit(Commit(replace(far, rev=3_000), None, over=1_001))
+    assert again is not None and kit.state.load("p1") == (replace(far, rev=3_001), None)
+
+
+def test_as_many_orders_as_there_are_are_written_at_once(kit: Kit) -> None:
+    many = tuple(order(f"SL-{number}") for number in range(5_000))
+    kit.born(orders=many)
+    assert len(kit.state.own_orders("p1")) == 5_000
+
+
+def test_lost_counters_are_restored_until_they_are_whole(kit: Kit) -> None:
+    share = QuotaMove("p1:1:rebuilt", keys.budget("FUT"), Decimal("12.5"), restores=True)
+    kit.born(quotas=(share, share))
+    kit.state.relay_events("p1", lambda alert: None)
+    assert kit.state.quota(keys.budget("FUT")) == Decimal("12.5")
+    kit.state.quota_whole(keys.budget("FUT"))
+    kit.state.quota_whole(keys.budget("FUT"))
+    assert kit.state.quota(keys.budget("FUT")) == Decimal("12.5")
+    kit.born(
+        "p2", quotas=(replace(share, move_id="p2:1:rebuilt"), QuotaMove("p2:1:close", keys.budget("FUT"), Decimal(-2)))
+    )
+    kit.state.relay_events("p2", lambda alert: None)
+    assert kit.state.quota(keys.budget("FUT")) == Decimal("10.5")
+
+
+def test_positions_that_are_put_back_are_noted(kit: Kit) -> None:
+    for name in ("p2", "p1", "p2"):
+        kit.state.note_rebuilt(name)
+    assert kit.state.rebuilt() == ["p1", "p2"]
+    kit.state.rebuilt_done("p2")
+    assert kit.state.rebuilt() == ["p1"]
+
+
+def test_another_server_is_told_from_the_one_before(kit: Kit) -> None:
+    first = servers(cast(RedisClient, kit.redis))
+    assert first and servers(cast(RedisClient, kit.redis)) == first
+    if isinstance(kit.redis, MemoryRedis):
+        kit.redis.flushall()
+        assert servers(cast(RedisClient, kit.redis)) != first

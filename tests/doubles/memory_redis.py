@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from fnmatch import fnmatchcase
 from hashlib import sha1
 from typing import Any, Final, NamedTuple
@@ -19,12 +20,13 @@ from s6.adapters import redis_scripts as lua
 from s6.ports import Clock
 
 After = Callable[[], None] | None
+Copied = tuple[dict[str, Any], dict[str, int]]
 Hook = Callable[[str, str, bool], After]
 """Called before a command with its name, its key and whether it writes; what it gives is called after the command."""
 
 READS: Final = frozenset(
     {"get", "hget", "hgetall", "hvals", "hkeys", "smembers", "sscan_iter", "zrange", "zrangebyscore", "zrangebylex",
-     "lrange", "llen", "exists"}
+     "zscore", "info", "lrange", "llen", "exists"}
 )  # fmt: skip
 
 
@@ -66,6 +68,7 @@ class MemoryRedis:
         }
         self._by_sha = {sha1(text.encode()).hexdigest(): play for text, play in self._scripts.items()}
         self._loaded: set[str] = set()
+        self._run = 1
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         command: Callable[..., Any] = object.__getattribute__(self, f"do_{name}")
@@ -103,6 +106,20 @@ class MemoryRedis:
         self.data.clear()
         self._expires.clear()
         self._loaded.clear()
+        self._run += 1
+
+    def copied(self) -> Copied:
+        """All there is, as a replica has it."""
+        return deepcopy(self.data), dict(self._expires)
+
+    def fail_over(self, replica: Copied) -> None:
+        """A replica takes over: whatever was written since it was copied is lost."""
+        self.flushall()
+        self.data, self._expires = deepcopy(replica[0]), dict(replica[1])
+
+    def do_info(self, section: str) -> dict[str, str]:
+        """As far as a server is told from the one before it."""
+        return {"run_id": f"run-{self._run}"}
 
     # -- strings -----------------------------------------------------------------------------------------------
 
@@ -209,6 +226,9 @@ class MemoryRedis:
 
     def do_zrem(self, key: str, *names: str) -> int:
         return self._remove(key, names)
+
+    def do_zscore(self, key: str, name: str) -> float | None:
+        return self._scored(key).get(name)
 
     def do_zrange(self, key: str, start: int, end: int, withscores: bool = False) -> list[Any]:
         rows = self._sorted(key)[start : None if end == -1 else end + 1]

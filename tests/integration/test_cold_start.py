@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
 
+from s6.adapters.redis_client import connect
 from s6.embedded import EmbeddedRedis
-from tests.support.governed import START, governed
+from tests.support.governed import START, Governed, governed
 from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
 
@@ -56,8 +59,9 @@ def test_emptied_redis_is_filled_again_from_the_store_and_checked_against_s4(
         assert world.faults(emptied=True) == []
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["at rest", "under running processes"])
 def test_what_was_sent_after_the_last_snapshot_is_found_by_its_id(
-    s6_processes: S6Processes, own_redis: EmbeddedRedis
+    s6_processes: S6Processes, own_redis: EmbeddedRedis, running: bool
 ) -> None:
     """The store was away while stops moved on; then Redis was emptied: nobody but S4 knows of the newest stops."""
     with governed(s6_processes) as world:
@@ -68,15 +72,85 @@ def test_what_was_sent_after_the_last_snapshot_is_found_by_its_id(
         world.walk(40_300, 40_600, 40_900, pause_s=1.0)
         world.protected(names)
         assert world.redis.llen(f"pos:outbox:{{{names[0]}}}:snaps")
-        for name in CORE:
+        for name in CORE if not running else ():
             s6_processes[name].kill()
         own_redis.client().flushall()
         world.tick(40_900)
-        s6_processes.start(*CORE)
+        if not running:
+            s6_processes.start(*CORE)
+        wait_for(lambda: world.redis.exists("s6:reconciled"), 40, "reconciled", every=0.1)
         s6_processes.ready().healthy()
         world.protected(names)
         world.settled()
+        assert {world.state(name)["unverified"] for name in names} == {"0"}
         assert world.faults(emptied=True) == []
+
+
+def test_what_a_replica_has_only_as_it_was_is_brought_up_to_date(s6_processes: S6Processes) -> None:
+    """A replica takes over that lacks the newest moves of the stops: the store and S4 know better."""
+    with governed(s6_processes) as world:
+        names = world.enter(2)
+        world.protected(names)
+        world.settled()
+        keys = [key for name in names for key in world.redis.scan_iter(f"pos:*:{{{name}}}*")]
+        raw = bytes_of(s6_processes)
+        replica = {key: raw.dump(key) for key in keys}
+        world.walk(40_300, 40_600, 40_900, pause_s=0.7)
+        world.settled()
+        ahead = {name: world.state(name) for name in names}
+        assert all(int(ahead[name]["seq"]) > 6 for name in names)
+        for name in CORE:
+            s6_processes[name].kill()
+        for key in [key for name in names for key in world.redis.scan_iter(f"pos:*:{{{name}}}*")]:
+            world.redis.delete(key)
+        for key, value in replica.items():
+            raw.restore(key, 0, value)
+        assert all(int(world.state(name)["seq"]) < int(ahead[name]["seq"]) for name in names)
+        world.redis.delete("s6:reconciled")
+        s6_processes.start("listener")
+        wait_for(lambda: world.redis.exists("s6:reconciled"), 40, "reconciled", every=0.1)
+        for name in names:
+            after = world.state(name)
+            same = ("qty", "entry_price_avg", "realized_pnl_usdt", "q0", "life", "sl_price", "sl_order", "status")
+            assert {field: after[field] for field in same} == {field: ahead[name][field] for field in same}
+            assert int(after["rev"]) > int(ahead[name]["rev"]) and after["unverified"] == "0"
+        s6_processes.start("web", "worker", "beat")
+        s6_processes.ready().healthy()
+        world.walk(41_200, 41_500, pause_s=0.7)
+        world.protected(names)
+        world.settled()
+        assert world.faults() == []
+        assert len(world.alerts("REBUILT")) == 1
+
+
+def bytes_of(s6_processes: S6Processes) -> Any:
+    """A client whose values are bytes."""
+    return connect(s6_processes.env["S6_REDIS_URL"], decode_responses=False)
+
+
+def test_a_redis_that_was_restarted_is_reconciled_with_by_itself(
+    s6_processes: S6Processes, own_redis: EmbeddedRedis
+) -> None:
+    with governed(s6_processes) as world:
+        names = world.enter(2)
+        world.protected(names)
+        world.settled()
+        before = world.redis.get("s6:reconciled:servers")
+        own_redis.stop()
+        own_redis.start()
+        wait_for(lambda: _servers(world) not in (None, before), 40, "reconciled with the new server", every=0.2)
+        s6_processes.ready().healthy()
+        world.protected(names)
+        world.settled()
+        assert world.alerts("REBUILT") == []
+        assert world.faults() == []
+
+
+def _servers(world: Governed) -> object:
+    try:
+        return world.redis.get("s6:reconciled:servers")
+    except RedisError:
+        return None
 
 
 def test_positions_that_vanish_from_redis_are_missed_and_rebuilt(s6_processes: S6Processes) -> None:

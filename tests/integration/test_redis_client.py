@@ -14,7 +14,7 @@ from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
 
-from s6.adapters.redis_client import RedisClient, connect
+from s6.adapters.redis_client import RedisClient, connect, servers
 from s6.embedded import EmbeddedCluster, EmbeddedRedis, EmbeddedSentinel
 from tests.support.waiting import wait_for
 
@@ -199,3 +199,44 @@ def test_a_pipeline_takes_scripts_and_messages_on_every_kind(url: str) -> None:
 def test_a_cluster_out_of_reach_is_a_redis_error() -> None:
     with pytest.raises(ConnectionError):
         connect("redis+cluster://127.0.0.1:1")
+
+
+def test_which_servers_hold_the_data_is_told_by_their_run_ids(url: str) -> None:
+    with connect(url) as client:
+        told = servers(client).split()
+        assert told == sorted(set(told)) and {len(run_id) for run_id in told} == {40}
+        assert len(told) == (3 if isinstance(client, RedisCluster) else 1)
+        assert servers(client).split() == told
+
+
+def test_a_restarted_server_is_another(own_redis: EmbeddedRedis) -> None:
+    with connect(own_redis.url()) as client:
+        before = servers(client)
+        own_redis.stop()
+        own_redis.start()
+        wait_for(lambda: _answered(client), 10, "the server is back")
+        assert servers(client) not in ("", before)
+
+
+def test_after_a_failover_it_is_another(tmp_path: Path) -> None:
+    with EmbeddedSentinel(tmp_path) as sentinel, connect(sentinel.url()) as client:
+        before, old = servers(client), sentinel.master()
+        old.kill()
+        wait_for(lambda: sentinel.master() is not old, 20, "another master")
+        wait_for(lambda: _answered(client), 10, "it answers")
+        assert servers(client) not in ("", before)
+
+
+def test_who_may_not_ask_is_told_nothing(own_redis: EmbeddedRedis) -> None:
+    with own_redis.client() as admin:
+        admin.execute_command("ACL SETUSER", "plain", "on", ">secret", "~*", "&*", "+@all", "-info")
+    url = own_redis.url().replace(f":{own_redis.password}@", "plain:secret@")
+    with connect(url) as client:
+        assert client.ping() and servers(client) == ""
+
+
+def _answered(client: RedisClient) -> bool:
+    try:
+        return bool(servers(client))
+    except RedisError:
+        return False

@@ -159,6 +159,8 @@ class Judge:
         assert order.stop_px is not None
         for one in earlier:
             assert one.stop_px is not None
+            if one.client_order_id in self._world.priceless:  # S4 doesn't tell at which price a stop rests
+                continue
             if (order.stop_px - one.stop_px) * position.dir < 0:
                 raise Violation(f"{order.client_order_id} at {order.stop_px} is looser than {one.stop_px} was")
         if order.qty > position.most_held_since(self._race()) and not self._news_waits(position):
@@ -207,12 +209,14 @@ class Judge:
 
     def _event(self, stream: str, fields: dict[str, str]) -> None:
         known = self.events.setdefault(fields["event_id"], fields)
+        if self._world.wiped:  # told once more by those who have lost that they told it, of a moment that was another
+            fields = {**fields, **{name: known[name] for name in ("ts", "price", "data")}}
         if known != fields:
             raise Violation(f"two events bear one id: {known} {fields}")
 
     def _committed(self, before: Written, after: Written) -> None:
         """What a position has just come to shows what people must be told, whatever becomes of who wrote it."""
-        if before.state:  # else a rebuild, of what was told before
+        if before.state and before.state["rebuilt_ts"] == after.state["rebuilt_ts"]:  # a rebuild was told of before
             name = after.state["position_id"]
             self._owed.update((severity, code, name) for severity, code in alarming(before, after))
 
@@ -247,9 +251,9 @@ class Judge:
         self._in_use()
 
     def _in_use(self) -> None:
-        """What the quotas say is in use is in use (a wiped Redis begins to count anew, a lost track never ends)."""
+        """What the quotas say is in use is in use (a lost track never ends)."""
         positions = self._exchange.positions
-        if self._world.wiped or any(map(self._lost_track, positions)) or self._world.tainted:
+        if any(map(self._lost_track, positions)) or self._world.tainted:
             return
         for market in ("FUT", "SPOT"):
             held = [p for p in positions.values() if p.market == market and p.qty]
@@ -277,8 +281,11 @@ class Judge:
             left = redis.scan(pattern)
             if left:
                 raise Violation(f"left behind: {left}")
-        if self._world.alerts.dead_letters:
-            raise Violation(f"dead letters: {self._world.alerts.dead_letters}")
+        letters = self._world.alerts.dead_letters
+        if self._world.failed_over:  # before the loss is noticed, steps may be numbered as others were
+            letters = [letter for letter in letters if "another snapshot" not in letter]
+        if letters:
+            raise Violation(f"dead letters: {letters}")
 
     def _history(self) -> None:
         """§7.1: snapshots 1, 2, 3 … whose last one says what is."""
@@ -359,7 +366,7 @@ class Judge:
         mine = (o for o in self._exchange.orders.values() if o.position_id == name)
         stops = {o.client_order_id for o in mine if o.kind == "SL" and o.status != "REJECTED"}
         moves = {i.rpartition(".STOP_MOVE.")[2] for i in self.events if i.startswith(f"{name}.") and ".STOP_MOVE." in i}
-        if missing := stops - moves:
+        if missing := stops - moves - self._world.priceless:
             raise Violation(f"{name}: no STOP_MOVE tells of {missing}")
         ours = self._position(name)
         assert ours is not None

@@ -180,7 +180,10 @@ class SimHints:
     def _evaluate(self, position_id: str, retries: int) -> None:
         try:
             outcome = self.house.governor.evaluate(position_id)
-            kind = outcome.kind
+            if outcome.unverified:
+                self.house.reconciler.verify(position_id)
+                outcome = self.house.governor.evaluate(position_id)
+            kind = "BUSY" if outcome.unverified else outcome.kind
             if outcome.silent:
                 self.house.reconciler.position(position_id)
         except (StateUnavailable, NeighbourUnavailable) as error:

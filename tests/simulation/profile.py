@@ -38,6 +38,7 @@ class Profile:
     store_down: bool = False
     stale: bool = False
     wipe: bool = False
+    failover: bool = False
     figures: bool = False
     copies: bool = False
 
@@ -88,4 +89,5 @@ def drawn(rng: Random) -> Profile:
         wipe=rng.random() < 0.2,
         figures=rng.random() < 0.3,
         copies=rng.random() < 0.4,
+        failover=rng.random() < 0.15,
     )

@@ -11,6 +11,7 @@ from s6.rules.exact import exactly
 from tests.simulation.exchange import STEP, XPosition
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.kernel import START_MS
+from tests.simulation.losses import Losses
 from tests.simulation.parts import BUNDLES
 from tests.simulation.profile import Profile, drawn
 from tests.simulation.world import SYMBOL, Task, World
@@ -219,8 +220,11 @@ class Scenario:
             self._down("store", rng.choice([2_000, 9_000]))
         if profile.stale:
             self._down("feed", 7_000)
+        losses = Losses(self.world, START_MS + TROUBLE_MS - 2_000)
         if profile.wipe:
-            self._every(500, self._wipe)
+            self._every(500, losses.wipe)
+        if profile.failover:
+            self._every(500, losses.fail_over)
 
     def _down(self, name: str, ms: int) -> None:
         world, rng = self.world, self.rng
@@ -232,20 +236,6 @@ class Scenario:
             world.faults.disturb(ms + 1_000)
 
         world.kernel.at(rng.randint(1_000, TROUBLE_MS - 4_000), "", go)
-
-    def _wipe(self) -> None:
-        """Redis loses everything, at a moment when nothing is under way and the store has it all."""
-        world = self.world
-        if world.wiped or world.kernel.now < START_MS + 6_000 or world.waiting or world.faults.is_down("store"):
-            return
-        outboxes = world.redis.scan("pos:outbox:*")
-        working = any(o.live and o.type == "MARKET" for o in world.exchange.orders.values())
-        if outboxes or working or world.redis.scan("lock:*") or world.redis.scan("pos:op:*"):
-            return
-        world.wiped = True
-        world.kernel.note("---- Redis is wiped")
-        world.redis.flushall()
-        world.faults.disturb(2_000)
 
 
 def run(seed: int, profile: Profile | None = None) -> Scenario:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from s6 import booking, messages, plan, results
+from s6 import booking, coldstart, messages, plan, rebuild, results
 from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
 from s6.model.position import Position
@@ -21,6 +21,8 @@ from s6.model.wire import OrderResult
 from s6.operations import executor, transitions
 from s6.operations.executor import Executor
 from s6.ports import Commit
+from s6.rebuild import Rebuilder
+from s6.reconcile import Reconciler
 from s6.recording import Recorder
 from s6.relay import Relay
 from s6.results import Results
@@ -36,12 +38,23 @@ CROWD = Profile(
 PLAIN = Profile(every_gap=10, partial=0.7)
 TROUBLE = Profile(every_gap=8, every_crash=80, every_loss=120, lose_call=0.2, crash_call=0.1, partial=0.5, copies=True)
 ODD = Profile(every_gap=10, odd_cancel=0.5, refuse=0.15, partial=0.7, late_result=0.2)
+LOST = Profile(every_gap=8, wipe=True, partial=0.5, odd_cancel=0.2, copies=True, late_result=0.1)
+EMPTIED = Profile(every_gap=10, wipe=True)
+BEHIND = Profile(every_gap=8, failover=True, partial=0.5, odd_cancel=0.2, copies=True, late_result=0.1)
 HELD_UP = Profile(every_gap=5, every_pause=150, partial=0.7, double_hint=0.3, copies=True)
 REFUSED = Profile(every_gap=10, every_crash=30, refuse=0.9, partial=0.7, double_result=0.2)
 
 Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]
-PROFILES = {"crowd": CROWD, "trouble": TROUBLE, "odd": ODD, "held-up": HELD_UP, "refused": REFUSED}
+PROFILES = {
+    "crowd": CROWD,
+    "trouble": TROUBLE,
+    "odd": ODD,
+    "held-up": HELD_UP,
+    "refused": REFUSED,
+    "lost": LOST,
+    "behind": BEHIND,
+}
 mutations: dict[str, tuple[Mutation, Profile]] = {}
 
 
@@ -225,6 +238,32 @@ def alerts_are_told_after_the_commit(patch: Patch) -> None:
         return written
 
     patch.setattr(Recorder, "write", late)
+
+
+@planted(LOST)
+def rebuilt_positions_are_governed_unverified(patch: Patch) -> None:
+    real = Rebuilder._resumed
+    patch.setattr(Rebuilder, "_resumed", lambda *args: replace(real(*args), unverified=0))
+
+
+@planted(LOST)
+def what_was_sent_unrecorded_is_not_looked_for(patch: Patch) -> None:
+    patch.setattr(Reconciler, "_unrecorded", lambda self, p, answers: [])
+
+
+@planted(EMPTIED)
+def an_operation_goes_on_whatever_became_of_it(patch: Patch) -> None:
+    patch.setattr(Reconciler, "_in_flight", lambda self, loaded, sent: 0)
+
+
+@planted(LOST)
+def lost_counters_stay_lost(patch: Patch) -> None:
+    patch.setattr(rebuild, "_share", lambda p: [])
+
+
+@planted(BEHIND)
+def a_stale_position_is_believed(patch: Patch) -> None:
+    patch.setattr(coldstart, "is_behind", lambda live, latest: False)
 
 
 @pytest.mark.parametrize("name", mutations)

@@ -75,7 +75,8 @@ class World:
         self.tainted: set[str] = set()
         self._handled: dict[str, int] = {}
         self._opening_due: dict[str, int] = {}
-        self.wiped = False
+        self.wiped = self.failed_over = False
+        self.priceless: set[str] = set()
         self._number = 0
         self.house = self._built()
         self.hints.house = self.house

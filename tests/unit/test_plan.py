@@ -50,6 +50,7 @@ def test_order_of_actions_and_what_each_carries() -> None:
         ({"add_on_count": 3}, "NORMAL"),
         ({"added_qty": D("0.8")}, "NORMAL"),
         ({"hold_until": NOW + 1}, "NORMAL"),
+        ({"rebuilt_ts": NOW}, "NORMAL"),
     ],
 )
 def test_no_add(change: dict[str, Any], mode: str) -> None:

@@ -1,0 +1,137 @@
+"""S6's core at one desk: the real services over Redis and a store in memory, and an S4 that says what it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_state import RedisState
+from s6.coldstart import ColdStart
+from s6.governor import Governor
+from s6.manage import Manager
+from s6.model.bundle import ActiveBundle
+from s6.model.market import MarketView
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.model.types import Market
+from s6.model.wire import OrderResult
+from s6.operations.executor import Executor
+from s6.ports import CancelAnswer, Commit, NeighbourUnavailable, Placed, Refused
+from s6.rebuild import Rebuilder
+from s6.reconcile import Reconciler
+from s6.recording import Recorder
+from s6.relay import Relay
+from s6.results import Results
+from s6.sweep import Sweep
+from tests.doubles.memory_redis import MemoryRedis
+from tests.simulation.memory_store import MemoryStore
+from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
+
+
+@dataclass
+class ToldS4:
+    """``s6.ports.Orders``: ``has`` is what it knows, ``sent`` what it was sent, ``asked`` what it was asked for;
+    ``before`` is called with the id of each order that is asked for."""
+
+    has: dict[str, OrderResult] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    down: bool = False
+    before: Callable[[str], object] = str
+
+    def place(self, position: Position, order: Order) -> Placed | Refused:
+        self.sent.append(order.client_order_id)
+        return Placed("NEW")
+
+    def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer:
+        self.sent.append(f"cancel {client_order_id}")
+        return CancelAnswer("PENDING")
+
+    def query(self, client_order_id: str) -> OrderResult | None:
+        if self.down:
+            raise NeighbourUnavailable("s4", "away")
+        self.before(client_order_id)
+        self.asked.append(client_order_id)
+        return self.has.get(client_order_id)
+
+
+@dataclass
+class NotedHints:
+    """``s6.ports.Hints``: what was asked for."""
+
+    evaluated: list[str] = field(default_factory=list)
+    driven: list[str] = field(default_factory=list)
+
+    def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
+        self.evaluated.append(position_id)
+
+    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+        self.evaluated += position_ids
+
+    def protect(self, position_id: str) -> None:
+        self.evaluated.append(position_id)
+
+    def execute(self, position_id: str, op: Operation) -> None:
+        self.driven.append(op.op_id)
+
+    def resume(self, position_id: str, op: Operation) -> None:
+        self.driven.append(op.op_id)
+
+
+class _Always:
+    """The bundle in force, and a gate that lets everything pass."""
+
+    def __init__(self, bundle: ActiveBundle) -> None:
+        self.bundle = bundle
+
+    def current(self) -> ActiveBundle | None:
+        return self.bundle
+
+    def mode(self, market: Market, view: MarketView, now: int) -> str:
+        return "NORMAL"
+
+
+class Desk:
+    def __init__(self, bundle: ActiveBundle, clock: ManualClock | None = None) -> None:
+        self.clock = clock = clock or ManualClock()
+        self.redis = MemoryRedis(clock)
+        self.store = MemoryStore()
+        self.s4, self.hints, self.alerts = ToldS4(), NotedHints(), MemoryAlerts()
+        store, always, metrics = cast(Any, self.store), _Always(bundle), MemoryMetrics()
+        self.state = state = RedisState(cast(RedisClient, self.redis), clock)
+        self.recorder = recorder = Recorder(state, self.alerts, metrics)
+        self.rebuilder = Rebuilder(state, store, clock)
+        self.results = Results(state, always, recorder, self.hints, clock, self.alerts, self.rebuilder.recover)
+        self.governor = Governor(state, always, always, recorder, self.hints, clock, self.alerts)
+        self.reconciler = Reconciler(state, self.s4, self.results, recorder, clock, self.alerts)
+        soon = self.governor.evaluate_soon
+        self.executor = Executor(state, self.s4, always, self.results, recorder, soon, clock)
+        self.manager = Manager(self.governor, state, always, recorder, self.hints, clock)
+        self.relay = Relay(state, store, self.alerts)
+        self.coldstart = ColdStart(state, store, self.relay, self.reconciler, self.hints, self.alerts)
+        self.sweep = Sweep(state, always, always, self.hints, metrics, clock)
+
+    def put(self, position: Position, op: Operation | None = None, *, told: bool = True) -> Position:
+        """A position as it stands, its orders in the books, with a snapshot: in the store as well if ``told``."""
+        written = self.recorder.write(
+            position, op, self.clock.now_ms(), phase="AFTER", cause="put", orders=position.orders
+        )
+        assert written is not None
+        if told:
+            self.relay.run()
+        return written
+
+    def now(self, position_id: str = "p1") -> Position:
+        loaded = self.state.load(position_id)
+        assert loaded is not None
+        return loaded.position
+
+    def op(self, position_id: str = "p1") -> Operation | None:
+        loaded = self.state.load(position_id)
+        return loaded.op if loaded is not None else None
+
+    def write(self, position: Position, op: Operation | None = None) -> None:
+        """Write without a snapshot."""
+        assert self.state.commit(Commit(position, op)) is not None
