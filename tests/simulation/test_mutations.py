@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from s6 import booking, coldstart, messages, plan, rebuild, results
+from s6 import booking, coldstart, messages, rebuild, results
 from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
 from s6.model.position import Position
 from s6.model.wire import OrderResult
 from s6.operations import executor, transitions
 from s6.operations.executor import Executor
+from s6.plan import Plan, build, stop
 from s6.ports import Commit
 from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
@@ -102,8 +103,8 @@ def ids_are_not_deterministic(patch: Patch) -> None:
 
 @planted(CROWD)
 def resizing_is_forgotten(patch: Patch) -> None:
-    real = plan._why_move
-    patch.setattr(plan, "_why_move", lambda *args: "" if real(*args) == "RESIZE" else real(*args))
+    real = stop._why_move
+    patch.setattr(stop, "_why_move", lambda *args: "" if real(*args) == "RESIZE" else real(*args))
 
 
 @planted(ODD)
@@ -151,7 +152,7 @@ def duplicates_are_booked_twice(patch: Patch) -> None:
 
 @planted(CROWD)
 def nothing_is_cleaned_up_after_a_close(patch: Patch) -> None:
-    patch.setattr(plan, "_cleanup", lambda p, now: plan.Plan(p))
+    patch.setattr(build, "_cleanup", lambda p, now: Plan(p))
 
 
 @planted(TROUBLE)
@@ -170,12 +171,12 @@ def a_retry_bears_new_ids(patch: Patch) -> None:
 
 @planted(CROWD)
 def stops_may_loosen(patch: Patch) -> None:
-    real = plan._decide
+    real = stop._decide
 
     def loose(case: Any, k: Any, mark: Any) -> object:
         return real(replace(case, p=replace(case.p, sl_price=None)), k, mark)
 
-    patch.setattr(plan, "_decide", loose)
+    patch.setattr(stop, "_decide", loose)
 
 
 @planted(CROWD)
