@@ -16,17 +16,18 @@ from s6.booking import Terms, book
 from s6.model.bundle import ActiveBundle
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import Severity
+from s6.model.types import OPENING_KINDS, Severity
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.operations.recognition import recognised
 from s6.operations.wakeups import after_result
-from s6.ports import Alerts, BundleSource, Clock, Hints, State
+from s6.ports import Alerts, BundleSource, Clock, Hints, NeighbourUnavailable, Orders, State
 from s6.recording import Recorder
 from s6.store import StoreError
 
 log = logging.getLogger(__name__)
 PARK_MS: Final = 60_000
 ONCE: Final = 64
+ASKED_FOR_MS: Final = 10_000
 Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
 
 
@@ -46,7 +47,10 @@ class Contended(Exception):
 
 
 class Results:
-    """``recover`` puts back a position that Redis has lost, if it can (``s6.rebuild``); may raise ``StoreError``."""
+    """``recover`` puts back a position that Redis has lost, if it can (``s6.rebuild``); may raise ``StoreError``.
+
+    ``orders`` is asked about an add that is still at work when its position seems closed (None: nobody is).
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Results:
         clock: Clock,
         alerts: Alerts,
         recover: Callable[[str], bool] | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self._state = state
         self._bundles = bundles
@@ -65,12 +70,14 @@ class Results:
         self._clock = clock
         self._alerts = alerts
         self._recover = recover
+        self._orders = orders
 
     def apply(self, result: OrderResult, raw: Mapping[str, str], *, hint: bool = True) -> Applied:
         """Book it, wake what waits for it, and have the position evaluated.
 
         ``raw`` is kept for up to 60 s when its position isn't known yet. Raises ``MalformedMessage`` when the result
-        contradicts its position, ``StateUnavailable`` when Redis can't be asked.
+        contradicts its position, ``StateUnavailable`` when Redis can't be asked, ``NeighbourUnavailable`` when only S4
+        can tell what a close has closed and doesn't.
         """
         for _ in range(ONCE):
             try:
@@ -103,6 +110,8 @@ class Results:
         if booking is None:
             again = result.status != "NEW"  # told again: whoever booked it may have died before it could hint
             return _Done("NOTHING_NEW", partial(self._hints.evaluate, result.position_id) if again else _let_be)
+        if booking.closed and position is not None and self._overtaken(position, result, now):
+            return None
         delay = bundle.execution.retry.base_ms * 5 if bundle else 500
         step = after_result(booking.position, op, booking.order, result, delay, now)
         told = booking.warnings
@@ -127,6 +136,28 @@ class Results:
         self._recorder.tell(position.position_id, (), step.samples)
         idle = result.status == "NEW" and op is None and not booking.increment
         return _Done("APPLIED", _let_be if idle else partial(self._hint, written, op, step.op))
+
+    def _overtaken(self, position: Position, close: OrderResult, now: int) -> bool:
+        """Whether an opening order still at work filled before this close, its result being late: booked now, it goes
+        first, and the position lives on.
+
+        An S4 that doesn't answer is waited for, for a while.
+        """
+        if self._orders is None:
+            return False
+        for order in position.orders:
+            if order.kind not in OPENING_KINDS or not order.live or order.life != position.life:
+                continue
+            try:
+                told = self._orders.query(order.client_order_id)
+            except NeighbourUnavailable:
+                if now - close.ts < ASKED_FOR_MS:
+                    raise
+                continue
+            if told is not None and told.filled_qty > order.filled and told.ts <= close.ts:
+                self.apply(told, {}, hint=False)
+                return True
+        return False
 
     def _recovered(self, position_id: str) -> bool:
         """Whether the store gave it back. A store that is away holds up nothing: a new position is to be protected."""

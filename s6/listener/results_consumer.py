@@ -15,7 +15,7 @@ from s6.listener.group import GroupReader
 from s6.listener.order import InOrder
 from s6.listener.streams import Entry, Streams
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import Alerts, BundleSource, StateUnavailable
+from s6.ports import Alerts, BundleSource, NeighbourUnavailable, StateUnavailable
 from s6.results import Contended, Results
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,9 @@ class ResultsConsumer(threading.Thread):
             self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
         except Contended:
             log.warning("%s %s left for later: its position kept changing", entry.stream, entry.entry_id)
+            return False
+        except NeighbourUnavailable as error:
+            log.warning("%s %s left for later: %s", entry.stream, entry.entry_id, error)
             return False
         except (RedisError, StateUnavailable):
             raise

@@ -32,7 +32,7 @@ from s6.manage import Busy, Manager, Mismatch, NotFound
 from s6.model.types import plain
 from s6.model.wire import OrderResult
 from s6.operations.executor import Executor
-from s6.ports import StateUnavailable
+from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
 from s6.recording import Recorder
@@ -94,7 +94,7 @@ class World:
         orders = S4Orders(cast(Any, s4))
         recorder = Recorder(state, alerts, metrics)
         recover = Rebuilder(state, cast(Any, self.store), kernel).recover
-        results = Results(state, bundles, recorder, hints, kernel, alerts, recover)
+        results = Results(state, bundles, recorder, hints, kernel, alerts, recover, orders)
         governor = Governor(state, bundles, gate, recorder, hints, kernel, alerts)
         reconciler = Reconciler(state, orders, results, recorder, kernel, alerts)
         relay = Relay(state, cast(Any, self.store), alerts)
@@ -329,7 +329,7 @@ class _Watched:
     def apply(self, result: OrderResult, raw: Mapping[str, str]) -> object:
         try:
             return self._world.house.results.apply(result, raw)
-        except (RedisError, StateUnavailable, Contended):
+        except (RedisError, StateUnavailable, NeighbourUnavailable, Contended):
             raise
         except Exception as error:
             self._world.kernel.broken = self._world.kernel.broken or error

@@ -11,7 +11,9 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.model.bundle import ActiveBundle
 from s6.model.operation import Operation
+from s6.model.position import Order, Position
 from s6.model.wire import OrderResult
+from s6.ports import CancelAnswer, NeighbourUnavailable, Placed, Refused
 from s6.recording import Recorder
 from s6.results import Results
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
@@ -55,11 +57,40 @@ def woken(redis_client: RedisClient) -> Woken:
     return Woken(RedisState(redis_client, ManualClock(NOW)))
 
 
+class Exchange:
+    """S4 as far as it is asked about orders."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, OrderResult] = {}
+        self.down = False
+
+    def query(self, client_order_id: str) -> OrderResult | None:
+        if self.down:
+            raise NeighbourUnavailable("s4", "silent")
+        return self.known.get(client_order_id)
+
+    def place(self, position: Position, order: Order) -> Placed | Refused:
+        raise NotImplementedError
+
+    def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer:
+        raise NotImplementedError
+
+
 @pytest.fixture
-def results(redis_client: RedisClient, woken: Woken) -> Results:
-    clock, alerts = ManualClock(NOW), MemoryAlerts()
+def exchange() -> Exchange:
+    return Exchange()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def results(redis_client: RedisClient, woken: Woken, exchange: Exchange, clock: ManualClock) -> Results:
+    alerts = MemoryAlerts()
     state = RedisState(redis_client, clock)
-    return Results(state, Fixed(), Recorder(state, alerts, MemoryMetrics()), woken, clock, alerts)
+    return Results(state, Fixed(), Recorder(state, alerts, MemoryMetrics()), woken, clock, alerts, None, exchange)
 
 
 def applied(results: Results, told: OrderResult) -> str:
@@ -76,3 +107,47 @@ def test_an_entry_wakes_nobody_before_what_waited_for_it_is_booked(results: Resu
     assert applied(results, result()) == "APPLIED"
     assert woken.held
     assert set(woken.held) == {Decimal("0.7")}
+
+
+def the_position(redis_client: RedisClient) -> Position:
+    loaded = RedisState(redis_client, ManualClock(NOW)).load("p1")
+    assert loaded is not None
+    return loaded.position
+
+
+def an_add(status: str, filled: str, ts: int) -> OrderResult:
+    return result(client_order_id="a1", kind="ADD", qty="0.5", status=status, filled_qty=filled, ts=ts,
+                  avg_price="40100" if filled != "0" else None)  # fmt: skip
+
+
+CLOSE = result(client_order_id="s1", kind="SL", side="SELL", type="STOP_MARKET", ts=NOW + 200)
+
+
+@pytest.mark.parametrize(("filled_at", "held"), [(100, Decimal("0.5")), (200, Decimal("0.5")), (300, Decimal(0))])
+def test_an_add_that_filled_before_a_close_is_booked_before_it(
+    results: Results, exchange: Exchange, redis_client: RedisClient, filled_at: int, held: Decimal
+) -> None:
+    """Its own result is late: only S4 can tell that the position was never flat."""
+    for told in (result(), an_add("NEW", "0", NOW + 50)):
+        applied(results, told)
+    exchange.known["a1"] = an_add("FILLED", "0.5", NOW + filled_at)
+    assert applied(results, CLOSE) == "APPLIED"
+    p = the_position(redis_client)
+    assert (p.qty, p.life, p.is_open) == (held, 1, held > 0)
+    assert applied(results, exchange.known["a1"]) == ("NOTHING_NEW" if held else "APPLIED")
+    p = the_position(redis_client)
+    assert (p.qty, p.life) == (Decimal("0.5"), 1 if held else 2)
+
+
+def test_a_close_waits_for_s4_but_not_for_ever(
+    results: Results, exchange: Exchange, redis_client: RedisClient, clock: ManualClock
+) -> None:
+    for told in (result(), an_add("NEW", "0", NOW + 50)):
+        applied(results, told)
+    exchange.down = True
+    with pytest.raises(NeighbourUnavailable):
+        applied(results, CLOSE)
+    assert the_position(redis_client).is_open
+    clock.now += 11_000
+    assert applied(results, CLOSE) == "APPLIED"
+    assert not the_position(redis_client).is_open
