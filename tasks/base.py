@@ -19,8 +19,7 @@ class Told(Task):
     def on_failure(
         self, exc: Exception, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], einfo: Any
     ) -> None:
-        what = f"{self.name}{tuple(args)}: {type(exc).__name__}: {exc}"
-        house().alerts.raise_alert("ERROR", "TASK_FAILED", what, scope=f"{self.name}:{args[0] if args else ''}")
+        tell_failure(self.name, args, exc)
 
 
 transport.mend()
@@ -49,6 +48,12 @@ def house() -> House:
 
                 _house = build(app.conf["settings"])
     return _house
+
+
+def tell_failure(name: str, args: tuple[Any, ...], error: Exception) -> None:
+    """Raise the alert of a task that failed for a reason nobody has thought of."""
+    what = f"{name}{tuple(args)}: {type(error).__name__}: {error}"
+    house().alerts.raise_alert("ERROR", "TASK_FAILED", what, scope=f"{name}:{args[0] if args else ''}")
 
 
 def task(**options: Any) -> Any:

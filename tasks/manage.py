@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from contextlib import closing, suppress
 from typing import Any
 
-from s6.ports import NeighbourUnavailable, StateUnavailable
-from tasks.base import house, task
-from tasks.execution import begin
-from tasks.turns import turns
+from celery.exceptions import Reject
+from celery.signals import worker_shutting_down
 
+from s6.ports import NeighbourUnavailable, StateUnavailable
+from tasks.base import app, house, task, tell_failure
+from tasks.execution import begin
+from tasks.hints import URGENT
+from tasks.turns import Crew, turns
+
+log = logging.getLogger(__name__)
 BUSY_S = 0.03
 RETRIES = 10
 
+crew = Crew(max(1, app.conf["settings"].worker_threads // 2))
 
-def _again(self: Any) -> Exception:
-    """Sub-second at first, doubling to a second, jittered."""
-    countdown = min(BUSY_S * 2**self.request.retries, 1.0) * random.uniform(0.5, 1.0)
-    return self.retry(countdown=countdown, max_retries=RETRIES)  # type: ignore[no-any-return]
+
+@worker_shutting_down.connect
+def _end(**_: Any) -> None:
+    crew.ending = True
 
 
 @task(bind=True)
 def evaluate(self: Any, position_id: str) -> None:
     """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
+    urgent = (self.request.delivery_info or {}).get("priority") == URGENT
+    with closing(crew.work(position_id, urgent=urgent)) as names:
+        for name in names:
+            try:
+                _evaluate(self, name)
+            except Exception as error:  # of this position; the others still wait
+                log.exception("%s could not be evaluated", name)
+                tell_failure(self.name, (name,), error)
+    house().hints.evaluate_many(crew.left_over())
+
+
+def _evaluate(self: Any, position_id: str) -> None:
     try:
         with turns.decision():
             outcome = house().governor.decide(position_id)
@@ -36,12 +56,18 @@ def evaluate(self: Any, position_id: str) -> None:
             house().governor.follow(position_id, outcome)
         if outcome.silent:
             house().reconciler.position(position_id)
-    except (StateUnavailable, NeighbourUnavailable) as error:
-        if self.request.retries >= RETRIES:
-            return  # the sweep asks again
-        raise _again(self) from error
-    if (outcome.kind == "BUSY" or outcome.unverified) and self.request.retries < RETRIES:
-        raise _again(self)
+        again = outcome.kind == "BUSY" or outcome.unverified
+    except (StateUnavailable, NeighbourUnavailable):
+        again = True
+    if again and self.request.retries < RETRIES:  # then the sweep asks
+        _again(self, position_id)
+
+
+def _again(self: Any, position_id: str) -> None:
+    """Sub-second at first, doubling to a second, jittered. A broker that is away takes nothing: the sweep asks."""
+    countdown = min(BUSY_S * 2**self.request.retries, 1.0) * random.uniform(0.5, 1.0)
+    with suppress(Reject):
+        self.retry(args=(position_id,), countdown=countdown, max_retries=RETRIES, throw=False)
 
 
 @task()

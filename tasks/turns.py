@@ -8,7 +8,7 @@ operations. A step that waits for S4 holds decisions up for no longer than ``PAT
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -43,6 +43,63 @@ class Turns:
             with self._done:
                 self._done.wait_for(lambda: not self._steps, PATIENCE_S)
             yield
+
+
+class Crew:
+    """Positions to be decided about, each once however often it is asked for, by a few threads at most.
+
+    A thread that waits for its turn to decide cannot go an operation's next step. So whoever comes while the crew is
+    complete leaves its position to the crew and goes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._at_work = 0
+        self._urgent: dict[str, None] = {}
+        self._others: dict[str, None] = {}
+        self.ending = False
+
+    def work(self, position_id: str, *, urgent: bool = False) -> Generator[str, None, None]:
+        """Have a position decided about; yields what the caller is to decide about itself, maybe nothing.
+
+        Close the iterator when leaving it early.
+        """
+        with self._lock:
+            if urgent:
+                self._others.pop(position_id, None)
+                self._urgent[position_id] = None
+            elif position_id not in self._urgent:
+                self._others[position_id] = None
+            if self._at_work >= self._size:
+                return
+            self._at_work += 1
+        left = False
+        try:
+            while True:
+                with self._lock:
+                    waiting = self._urgent or self._others
+                    if self.ending or not waiting:
+                        self._at_work -= 1  # in one with the look: who comes after it finds a place in the crew
+                        left = True
+                        return
+                    name = next(iter(waiting))
+                    del waiting[name]
+                yield name
+        finally:
+            if not left:
+                with self._lock:
+                    self._at_work -= 1
+
+    def left_over(self) -> list[str]:
+        """What nobody will decide about, since the worker ends; to be asked for once more."""
+        if not self.ending:
+            return []
+        with self._lock:
+            names = [*self._urgent, *self._others]
+            self._urgent.clear()
+            self._others.clear()
+        return names
 
 
 turns = Turns()
