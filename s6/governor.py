@@ -146,7 +146,7 @@ class Governor:
         plan = replace(plan, position=_in_force(plan.position, bundle))
         self._note_regime(plan, view)
         now = self._clock.now_ms()
-        action = next((a for a in plan.actions if self._may_begin(a, plan.position, bundle)), None)
+        action = next((a for a in plan.actions if self._may_begin(a, plan.position, view, bundle)), None)
         if action is None:
             return self._rest(position, plan, view, bundle, now, token)
         if action.type == "STAGNATED" or (action.type == "STOP_MOVE" and action.guard):
@@ -175,10 +175,12 @@ class Governor:
         self._used(position.position_id, view)
         return Outcome("STARTED", plan, op)
 
-    def _may_begin(self, action: Action, position: Position, bundle: ActiveBundle) -> bool:
-        """An add must find room first: a place among those at work, and budget."""
+    def _may_begin(self, action: Action, position: Position, view: MarketView, bundle: ActiveBundle) -> bool:
+        """An add must be allowed at this very moment, and find room: a place among those at work, and budget."""
         if action.type != "ADD":
             return True
+        if self._gate.mode(position.market, view, self._clock.now_ms(), fresh=True) != "NORMAL":
+            return False
         limits = bundle.limits
         budget = limits.fut_budget if position.market == "FUT" else limits.spot_budget
         room = None

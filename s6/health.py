@@ -41,7 +41,8 @@ class Reported:
 
 
 class HealthGate:
-    """``s6.ports.Gate``. What it reads of Redis is at most 50 ms old; where it can't be read, no new risk is taken."""
+    """``s6.ports.Gate``. What it reads of Redis is at most 50 ms old, or read anew for what is about to be done;
+    where it can't be read, no new risk is taken."""
 
     def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertBook) -> None:
         self._redis, self._breaker, self._bundles, self._alerts = text(redis), breaker, bundles, alerts
@@ -49,9 +50,9 @@ class HealthGate:
         self._read_at, self._reported = float("-inf"), Reported({}, 0)
         self._complained: set[tuple[str, str]] = set()
 
-    def mode(self, market: Market, view: MarketView, now: int) -> Mode:
-        """The mode for one symbol, at ``now`` (ms)."""
-        if self.reasons() or self.is_stale(view.tick.ts if view.tick else None, now):
+    def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> Mode:
+        """The mode for one symbol, at ``now`` (ms). ``fresh``: by what Redis says this moment."""
+        if self.reasons(fresh=fresh) or self.is_stale(view.tick.ts if view.tick else None, now):
             return "RISK_REDUCTION_ONLY"
         return "NORMAL"
 
@@ -66,10 +67,10 @@ class HealthGate:
         bundle = self._bundles.current()
         return list(bundle.symbols) if bundle else []
 
-    def reasons(self) -> list[str]:
+    def reasons(self, *, fresh: bool = False) -> list[str]:
         """Why risk is only reduced, whatever the symbol; empty: it isn't."""
         try:
-            reported = self.reported()
+            reported = self.reported(fresh=fresh)
         except RedisError as error:
             return [f"Redis: {error}"]
         found = [f"{service} is reported DOWN" for service in reported.down]
@@ -79,10 +80,10 @@ class HealthGate:
             found.append(f"{reported.fatals} FATAL alert(s) to be acknowledged")
         return found
 
-    def reported(self) -> Reported:
+    def reported(self, *, fresh: bool = False) -> Reported:
         """S11's words and the number of standing FATAL alerts. Raises ``RedisError``."""
         with self._lock:
-            if time.monotonic() - self._read_at < CACHE_S:
+            if not fresh and time.monotonic() - self._read_at < CACHE_S:
                 return self._reported
         pipe = self._redis.pipeline(transaction=False)
         for service in SERVICES:

@@ -209,6 +209,7 @@ def test_health_and_metrics(s6: Running) -> None:
     symbol = s6.symbol()
     pid = s6.enter(symbol)
     s6.protected(pid)
+    wait_for(lambda: s6.health()["mode"] == "NORMAL", 15, "the end of other tests' troubles")
     answer = s6.call("GET", "/health", token=None)
     body = answer.json()
     assert (answer.status_code, body["mode"]) == (200, "NORMAL")

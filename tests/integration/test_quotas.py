@@ -119,7 +119,7 @@ class Queue:
 class Open:
     """A gate that lets everything pass."""
 
-    def mode(self, market: Market, view: MarketView, now: int) -> str:
+    def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> str:
         return "NORMAL"
 
 

@@ -119,7 +119,7 @@ class SimGate:
     def __init__(self, faults: Faults, alerts: SimAlerts, bundles: SimBundles) -> None:
         self._faults, self._alerts, self._bundles = faults, alerts, bundles
 
-    def mode(self, market: Market, view: MarketView, now: int) -> str:
+    def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> str:
         stale = view.tick is None or now - view.tick.ts > self._bundles.bundle.health.market_stale_ms
         bad = stale or self._alerts.standing or self._faults.is_down("s4")
         return "RISK_REDUCTION_ONLY" if bad else "NORMAL"

@@ -89,7 +89,7 @@ class _Always:
     def current(self) -> ActiveBundle | None:
         return self.bundle
 
-    def mode(self, market: Market, view: MarketView, now: int) -> str:
+    def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> str:
         return "NORMAL"
 
 

@@ -107,6 +107,14 @@ def test_no_new_risk_while_a_health_key_says_down(service: str, parts: Parts) ->
     assert parts.mode() == "NORMAL"
 
 
+def test_what_is_about_to_be_done_goes_by_this_moments_word(parts: Parts) -> None:
+    assert parts.mode() == "NORMAL"
+    parts.says("ws", "DOWN")
+    now = parts.clock.now
+    view = MarketView("BTCUSDT", Tick(now, Decimal(1), Decimal(1), Decimal(1)))
+    assert parts.gate.mode("FUT", view, now, fresh=True) == "RISK_REDUCTION_ONLY"
+
+
 def test_no_new_risk_while_s4_does_not_answer(parts: Parts) -> None:
     for _ in range(3):
         parts.breaker.failed("s1", "x")
