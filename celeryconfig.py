@@ -22,6 +22,7 @@ broker_transport_options = {
     **settings.broker.options,
 }
 broker_connection_retry_on_startup = True
+broker_connection_max_retries = None  # however long the broker is away
 broker_connection_timeout = 2
 broker_pool_limit = 10
 

@@ -1,4 +1,5 @@
-"""Kombu's Redis transport, mended: one client a channel, and no notes in the broker of what was handed out.
+"""Kombu's Redis transport, mended: one client a channel, no notes in the broker of what was handed out, and a broker
+that was lost is looked for every second.
 
 Why: docs/decisions/0010-the-broker-keeps-no-notes.md.
 """
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.transport import redis, virtual
 from redis.exceptions import RedisError
@@ -55,8 +57,18 @@ def _conn_or_acquire(channel: Any, client: Any = None) -> Iterator[Any]:
     yield client
 
 
+_ensure = Connection.ensure_connection
+
+
+def _ensure_soon(connection: Connection, *args: Any, **pace: float) -> Any:
+    """Once a second at least: Celery would wait up to half a minute, and positions with it, though Redis is back."""
+    quick = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+    return _ensure(connection, *args, **quick | pace)  # type: ignore[no-untyped-call]
+
+
 def mend() -> None:
-    """For every channel opened from now on (Sentinel's are of the same kind)."""
+    """For every channel opened from now on (Sentinel's are of the same kind), and every connection made again."""
+    Connection.ensure_connection = _ensure_soon  # type: ignore[method-assign, assignment]
     redis.Channel.QoS = Held  # type: ignore[assignment]
     redis.Channel._restore = _restore  # type: ignore[method-assign]
     redis.Channel.conn_or_acquire = _conn_or_acquire  # type: ignore[method-assign, assignment]

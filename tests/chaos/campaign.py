@@ -187,4 +187,8 @@ def quiet(redis: Any) -> str:
         for group in redis.xinfo_groups(stream):
             if group["pending"] or group["lag"]:
                 return f"{stream}: {group['pending']} pending, {group['lag']} unread"
+    for key in redis.scan_iter("pos:state:*", count=5000):
+        p = redis.hgetall(key)
+        if p["market"] == "FUT" and p["status"] == "OPEN" and p["self_guarded"] == "false" and not p["sl_order"]:
+            return f"{p['position_id']} has no stop"
     return ""
