@@ -31,7 +31,7 @@ class Bounds:
 
     `gap`: unprotected; `disturbed`: the same, from when the last thing that went wrong without S6's doing was over.
     `resize`: a stop larger than the position. `stops`: two stops at once. `race`: how old S6's idea of a quantity may
-    be. `leftover`: a live order after the close, or after what has gone wrong since without S6's doing.
+    be. `leftover`: a live order after the close.
     """
 
     gap: int = 1_000
@@ -53,7 +53,7 @@ def judge(records: Iterable[Record], bounds: Bounds | None = None) -> list[Viola
     for position in history.positions.values():
         found += check_stops(position, history.ends, bounds)
         found += check_closes(position, bounds)
-        found += check_leftovers(position, history, bounds)
+        found += check_leftovers(position, history.ends, bounds)
         found += check_limits(position, history)
     return sorted(found, key=lambda violation: violation.ts)
 
@@ -157,20 +157,18 @@ def check_closes(position: PositionTrace, bounds: Bounds) -> list[Violation]:
     return found
 
 
-def check_leftovers(position: PositionTrace, history: History, bounds: Bounds) -> list[Violation]:
-    """No live order when a position has been flat for a while, and nothing has gone wrong for as long."""
+def check_leftovers(position: PositionTrace, ends: int, bounds: Bounds) -> list[Violation]:
+    """No live order when a position has been flat for a while."""
     found = []
-    broken = [d for d in history.disturbances if d.position_id in (None, position.position_id)]
     for index, held in enumerate(position.held):
         if held.qty:
             continue
-        reborn = position.held[index + 1].ts if index + 1 < len(position.held) else history.ends
+        reborn = position.held[index + 1].ts if index + 1 < len(position.held) else ends
+        late = held.ts + bounds.leftover
         for order in position.orders:
-            gone = min(order.gone_ts or history.ends, reborn)
-            calm = max((d.until for d in broken if held.ts <= d.until and d.ts <= gone), default=held.ts)
-            if order.kind != "ENTRY" and order.born_ts < reborn and calm + bounds.leftover < gone:
-                detail = f"{order.client_order_id} still live {gone - held.ts} ms after the close"
-                found.append(Violation("LEFTOVER", position.position_id, detail, calm + bounds.leftover))
+            if order.kind != "ENTRY" and order.born_ts < reborn and late < min(order.gone_ts or ends, reborn):
+                detail = f"{order.client_order_id} still live {bounds.leftover} ms after the close"
+                found.append(Violation("LEFTOVER", position.position_id, detail, late))
     return found
 
 

@@ -241,15 +241,6 @@ def test_the_next_life_may_have_a_looser_stop(guarded: Floor) -> None:
     assert kinds(guarded) == set()
 
 
-@pytest.mark.parametrize(("dead_ms", "found"), [(3_000, set()), (0, {"LEFTOVER"})])
-def test_what_is_left_over_may_wait_for_who_was_killed(guarded: Floor, dead_ms: int, found: set[str]) -> None:
-    guarded.ledger.add("note", {"text": "worker killed", "lasts_ms": dead_ms})
-    guarded.order("x1", "EXIT", "SELL", "0.3")
-    guarded.clock.pass_ms(7_000)
-    guarded.signal("NONE", "later")
-    assert kinds(guarded) == found
-
-
 def test_a_refused_stop_does_not_count_as_one(guarded: Floor) -> None:
     guarded.faults.script("order:SL", Step(action="reject", via="stream", reason="WHATEVER"))
     moved(guarded, "s1", "s2", "0.3", "39950")
