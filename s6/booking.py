@@ -113,18 +113,7 @@ def _check(position: Position, result: OrderResult, opens: bool) -> None:
 
 def _order(position: Position | None, known: Order | None, result: OrderResult) -> Order:
     if known is None:
-        known = Order(
-            client_order_id=result.client_order_id,
-            intent_id=result.intent_id,
-            kind=result.kind,
-            side=result.side,
-            type=result.type,
-            qty=result.qty,
-            status="PENDING",
-            sent_ts=result.ts,
-            life=position.life if position else 1,
-            ours=False,
-        )
+        known = unheard_of(result, result.intent_id, position.life if position else 1, ours=False)
     grown = result.filled_qty > known.filled
     return replace(
         known,
@@ -132,6 +121,22 @@ def _order(position: Position | None, known: Order | None, result: OrderResult) 
         filled=result.filled_qty if grown else known.filled,
         avg_price=(result.avg_price or ZERO) if grown else known.avg_price,
         fee=result.fee if result.fee is not None and (grown or abs(result.fee) > abs(known.fee)) else known.fee,
+    )
+
+
+def unheard_of(result: OrderResult, intent_id: str, life: int, *, ours: bool) -> Order:
+    """The order that a result is about, as it was before anything was heard of it."""
+    return Order(
+        client_order_id=result.client_order_id,
+        intent_id=intent_id,
+        kind=result.kind,
+        side=result.side,
+        type=result.type,
+        qty=result.qty,
+        status="PENDING",
+        sent_ts=result.ts,
+        life=life,
+        ours=ours,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
@@ -24,7 +25,7 @@ MARKET: Final = "mkt:"
 FEATURES: Final = "feat:events:"
 
 
-class _Reader(threading.Thread):
+class _Reader(threading.Thread, ABC):
     """Reads the streams of one prefix, round by round, as long as the process lives."""
 
     def __init__(
@@ -59,8 +60,9 @@ class _Reader(threading.Thread):
                 self._ending.wait(0.2)
             self.last_round = time.monotonic()
 
+    @abstractmethod
     def take(self, symbol: str, entries: list[Entry]) -> None:
-        raise NotImplementedError
+        """What a symbol's stream has new, in its order. Raises ``StateUnavailable``."""
 
     def put_aside(self, entry: Entry, error: MalformedMessage) -> None:
         self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)

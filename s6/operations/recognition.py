@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from s6 import jsonx
+from s6.booking import unheard_of
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import Market
@@ -67,14 +68,14 @@ def recognised(
     """
     if op is not None and op.client_order_id == result.client_order_id:
         life = int(op.op_id.partition("-")[0])
-        order = replace(_blank(result, op.intent, life), rungs=op.rungs, signal_id=op.signal_id)
+        order = replace(unheard_of(result, op.intent, life, ours=True), rungs=op.rungs, signal_id=op.signal_id)
         order = replace(order, stop_px=op.new_price if op.kind == "STOP_MOVE" else None)
         return p, replace(op, stage="PLACE", order=order), order
     place = place_of(p, result.client_order_id)
     if place is None:
         return p, op, None
     p = replace(p, unverified=min(p.unverified or place.number, place.number))
-    p, order = _explained(p, _blank(result, place.intent_id, place.life), signal_id)
+    p, order = _explained(p, unheard_of(result, place.intent_id, place.life, ours=True), signal_id)
     return p, op, order
 
 
@@ -84,22 +85,6 @@ def claimed(p: Position, known: Order, place: Place, signal_id: str) -> tuple[Po
     if order.filled:
         p = replace(p, tp_done=tuple(sorted({*p.tp_done, *order.rungs})))
     return replace(p, orders=p.with_order(order)), order
-
-
-def _blank(result: OrderResult, intent_id: str, life: int) -> Order:
-    """The order, before anything was heard of it."""
-    return Order(
-        client_order_id=result.client_order_id,
-        intent_id=intent_id,
-        kind=result.kind,
-        side=result.side,
-        type=result.type,
-        qty=result.qty,
-        status="PENDING",
-        sent_ts=result.ts,
-        life=life,
-        ours=True,
-    )
 
 
 def _explained(p: Position, order: Order, signal_id: str) -> tuple[Position, Order]:
