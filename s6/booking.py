@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from s6 import rules
 from s6.keys import budget, concurrency
-from s6.messages import event
+from s6.model.documents import event
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, TERMINAL, ZERO, OrderStatus, closing_side, opening_side
 from s6.model.wire import MalformedMessage, OrderResult

@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from s6 import jsonx, keys
-from s6.messages import event
+from s6 import keys
+from s6.model import jsonx
 from s6.model.bundle import ActiveBundle
+from s6.model.documents import event
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position

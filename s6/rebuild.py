@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from s6 import keys
-from s6.messages import snapshot
 from s6.model.codec import from_fields
+from s6.model.documents import snapshot
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from s6.messages import alert, snapshot
+from s6.model.documents import alert, snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase, Severity

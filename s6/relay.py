@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.types import Severity
 from s6.ports import Alerts, Cleared, Doc, State
 from s6.store import Store, StoreConflict, StoreError, StoreRefused

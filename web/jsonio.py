@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import NoReturn
 
-from s6 import jsonx
+from s6.model import jsonx
 
 
 class Malformed(ValueError):

@@ -17,8 +17,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 from urllib3.util import Timeout
 
-from s6 import jsonx
 from s6.adapters.http_deadline import DeadlineAdapter, trusted
+from s6.model import jsonx
 from s6.ports import Metrics, NeighbourUnavailable
 
 CONNECT_S: Final = 1.0

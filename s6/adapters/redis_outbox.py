@@ -14,9 +14,10 @@ from typing import Any, Final
 from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError
 
-from s6 import jsonx, keys
+from s6 import keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
+from s6.model import jsonx
 from s6.model.codec import from_fields
 from s6.model.types import ZERO, plain
 from s6.ports import Alert, Cleared, Clock, Doc, Waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation

@@ -12,11 +12,12 @@ from typing import Any, Final
 from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
-from s6 import jsonx, keys
+from s6 import keys
 from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_outbox import RedisOutbox
+from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.position import Order, Position

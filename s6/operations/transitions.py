@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from s6.messages import event
+from s6.model.documents import event
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Severity, plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.replay.fold import Fill, Step
 from s6.replay.life import CLOSING, Life, unprotected_ms
 from s6.replay.proof import Proof

@@ -10,7 +10,7 @@ from typing import Final
 from jinja2 import Environment
 from markupsafe import Markup
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.replay.chart import chart
 from s6.replay.fold import Step
 from s6.replay.life import Life, guarded

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from requests import Response, Session
 
-from s6 import jsonx
 from s6.adapters.redis_client import connect
+from s6.model import jsonx
 from s6.paper.client import Item, Number, PaperClient
 from s6.paper.jsonio import dumps
 from s6.paper.judge import Bounds, Violation, exposure, judge

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from s6 import jsonx
+from s6.model import jsonx
 from tests.e2e.agreement import agrees
 from tests.e2e.running import D, Running
 from tests.support.waiting import wait_for

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from s6 import jsonx
 from s6.embedded import EmbeddedRedis
+from s6.model import jsonx
 from s6.paper.client import Item
 from tests.e2e.running import D, Running
 from tests.support.http_server import HttpServer, Reply

@@ -13,11 +13,12 @@ from typing import Literal
 
 import pytest
 
-from s6 import jsonx, keys
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.governor import Governor
 from s6.manage import Busy, Manager
+from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.market import Features, MarketView, Tick
 from s6.model.operation import Operation

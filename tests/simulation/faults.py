@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from s6 import jsonx
 from s6.adapters.http import Answer
+from s6.model import jsonx
 from s6.ports import NeighbourUnavailable
 from s6.store import StoreUnavailable
 from tests.doubles.memory_redis import After

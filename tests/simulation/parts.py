@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from s6 import jsonx
 from s6.bootstrap import House
+from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.market import MarketView
 from s6.model.operation import Operation

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from s6 import booking, coldstart, messages, rebuild, results
+from s6 import booking, coldstart, rebuild, results
 from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
+from s6.model import documents as messages
 from s6.model.position import Position
 from s6.model.wire import OrderResult
 from s6.operations import executor, transitions

@@ -10,8 +10,8 @@ from typing import Any
 
 import requests
 
-from s6 import jsonx
 from s6.adapters.redis_client import RedisClient, connect
+from s6.model import jsonx
 from s6.paper.client import Number, PaperClient
 from s6.paper.history import Record
 from s6.store import Store, open_store

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis.exceptions import RedisError
 
-from s6 import jsonx
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
 from s6.alerts import AlertBook
 from s6.config import Bundles
 from s6.config_watch import BundleWatcher
 from s6.embedded import EmbeddedRedis
+from s6.model import jsonx
 from s6.ports import NeighbourUnavailable
 from tests.support.bundles import MemoryConfig, bundle_text
 from tests.support.doubles import ManualClock, MemoryMetrics

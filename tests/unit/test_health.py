@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from s6 import jsonx, keys
+from s6 import keys
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
@@ -22,6 +22,7 @@ from s6.embedded import EmbeddedRedis
 from s6.health import HealthGate
 from s6.health_report import HealthReporter
 from s6.heart import Heart, beat_heart, hearts
+from s6.model import jsonx
 from s6.model.market import MarketView, Tick
 from s6.poller import Poller, tell_of_neighbour
 from s6.store import Store, StoreUnavailable, open_store

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from s6 import jsonx, keys
+from s6 import keys
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
-from s6.messages import event, snapshot
+from s6.model import jsonx
+from s6.model.documents import event, snapshot
 from s6.model.position import Position
 from s6.ports import Cleared, Commit, Doc
 from s6.relay import EACH, Relay

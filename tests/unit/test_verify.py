@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
 from s6.model.market import Features
 from s6.model.operation import AHEAD, Operation

@@ -9,7 +9,7 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Response, render_template, send_from_directory
 
-from s6 import jsonx
+from s6.model import jsonx
 from web.api import table
 from web.openapi import document
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from itertools import islice
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.position import Position
 from s6.model.types import POSITION_ID
 from s6.ports import Doc, Loaded

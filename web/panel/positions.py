@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Position

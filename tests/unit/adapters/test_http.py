@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from s6 import jsonx
 from s6.adapters.http import Neighbour
+from s6.model import jsonx
 from s6.ports import NeighbourUnavailable
 from tests.support.doubles import MemoryBreaker, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from s6 import jsonx
 from s6.adapters.http import Neighbour
 from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import Fetched, S10Config
 from s6.adapters.s12 import S12Approvals
+from s6.model import jsonx
 from s6.model.position import Order, Position
 from s6.model.types import Market, OrderKind
 from s6.ports import Balances, CancelAnswer, NeighbourUnavailable, Placed, Refused, TransferAnswer

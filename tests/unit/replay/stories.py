@@ -6,9 +6,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from s6 import jsonx
 from s6.booking import Terms, book
-from s6.messages import snapshot
+from s6.model import jsonx
+from s6.model.documents import snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase

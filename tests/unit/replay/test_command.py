@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.replay import main
 from s6.replay.fold import fold
 from s6.replay.life import lives

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, TypeVar
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.types import Severity
 from s6.ports import Alert, Balances, NeighbourUnavailable, TransferAnswer

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from s6 import jsonx
+from s6.model import jsonx
 from tests.unit.web.fakes import FakeHouse
 from web import create_app
 from web.house import House

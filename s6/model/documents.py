@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 
-from s6 import jsonx
+from s6.model import jsonx
 from s6.model.codec import to_fields
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
