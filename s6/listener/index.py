@@ -12,8 +12,8 @@ from sortedcontainers import SortedList
 from s6.model.bundle import ActiveBundle
 from s6.model.market import Features
 from s6.model.position import Position
+from s6.plan.triggers import triggers
 from s6.rules import round_down
-from s6.triggers import triggers
 
 REMEMBERED: Final = 100
 

@@ -7,7 +7,7 @@ from decimal import Decimal as D
 from s6.listener.index import TriggerIndex
 from s6.model.market import Features
 from s6.plan import build_plan
-from s6.triggers import triggers
+from s6.plan.triggers import triggers
 from tests.unit.given import NOW, bundle, position, stopped, view
 
 RULES = bundle(
