@@ -18,23 +18,23 @@ from s6.alerts import AlertBook
 from s6.clock import SystemClock
 from s6.coldstart import ColdStart
 from s6.config import Bundles
-from s6.governor import Governor
+from s6.engine.commands import Manager
+from s6.engine.executor import Executor
+from s6.engine.governor import Governor
+from s6.engine.outbox_relay import Relay
+from s6.engine.recorder import Recorder
+from s6.engine.results import Results
+from s6.engine.sweep import Sweep
 from s6.health import HealthGate
 from s6.health_report import HealthReporter
-from s6.manage import Manager
 from s6.metrics import RedisMetrics
 from s6.notify import notify_pending
-from s6.operations.executor import Executor
 from s6.poller import tell_of_neighbour
 from s6.ports import Hints
 from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
-from s6.recording import Recorder
-from s6.relay import Relay
-from s6.results import Results
 from s6.settings import Settings
 from s6.store import Store, open_store
-from s6.sweep import Sweep
 from s6.treasury import Treasury
 
 if TYPE_CHECKING:

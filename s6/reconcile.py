@@ -7,14 +7,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from s6.engine.order_identity import Place, claimed, lives, places
+from s6.engine.recorder import Recorder
+from s6.engine.results import Results
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import ZERO, Market
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.operations.recognition import Place, claimed, lives, places
 from s6.ports import Alerts, Clock, Loaded, Orders, State
-from s6.recording import Recorder
-from s6.results import Results
 
 #: So many operations in a row that S4 knows nothing of: there were no more. SPOT's guard moves without S4.
 UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}

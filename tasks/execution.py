@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from s6.engine.executor import Progress
 from s6.model.operation import Operation
-from s6.operations.executor import Progress
 from s6.ports import StateUnavailable
 from tasks.base import house, task
 from tasks.hints import carry_on

@@ -9,8 +9,8 @@ from celery import Signature, Task, chain
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from s6.engine.executor import Progress
 from s6.model.operation import Operation
-from s6.operations.executor import Progress
 
 log = logging.getLogger(__name__)
 LONGEST_COUNTDOWN_S = 30.0  # waits longer than this are the sweep's

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
-from s6 import manage
+from s6.engine import commands as manage
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 from s6.treasury import Refusal

@@ -13,12 +13,12 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import RedisClient
+from s6.engine.sweep import Sweep
 from s6.listener.index import TriggerIndex
 from s6.listener.streams import Entry, Streams, TailReader
 from s6.model.market import Features, Tick
 from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
 from s6.ports import Alerts, BundleSource, Clock, Hints, State, StateUnavailable
-from s6.sweep import Sweep
 
 log = logging.getLogger(__name__)
 MARKET: Final = "mkt:"

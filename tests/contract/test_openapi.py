@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from s6.manage import Busy
+from s6.engine.commands import Busy
 from s6.treasury import TransferInFlight
 from tests.unit.web.fakes import FakeHouse, alert, operation, position, snapshot, transfer
 from web import create_app

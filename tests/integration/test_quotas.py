@@ -16,19 +16,19 @@ import pytest
 from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
-from s6.governor import Governor
-from s6.manage import Busy, Manager
+from s6.engine.commands import Busy, Manager
+from s6.engine.executor import Executor
+from s6.engine.governor import Governor
+from s6.engine.outbox_relay import Relay
+from s6.engine.recorder import Recorder
+from s6.engine.results import Results
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.market import Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.types import ZERO, Market, plain
 from s6.model.wire import OrderResult
-from s6.operations.executor import Executor
 from s6.ports import Alert, StateUnavailable
-from s6.recording import Recorder
-from s6.relay import Relay
-from s6.results import Results
 from s6.store import open_store
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
 from tests.support.small_exchange import Fields, Held, SmallExchange

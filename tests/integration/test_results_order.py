@@ -12,12 +12,12 @@ import pytest
 
 from s6 import keys
 from s6.adapters.redis_client import RedisClient, connect
+from s6.engine.results import Contended, Results
 from s6.listener import results_consumer as module
 from s6.listener.group import GROUP, GroupReader
 from s6.listener.results_consumer import PREFIX, ResultsConsumer
 from s6.listener.streams import Entry
 from s6.model.wire import OrderResult
-from s6.results import Contended, Results
 from tests.support.doubles import MemoryAlerts
 from tests.support.waiting import wait_for
 

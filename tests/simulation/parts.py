@@ -7,12 +7,12 @@ from functools import partial
 from typing import Final
 
 from s6.bootstrap import House
+from s6.engine.executor import Progress
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.types import Market, Severity
-from s6.operations.executor import Progress
 from s6.ports import Alert, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 from tests.simulation.faults import Faults

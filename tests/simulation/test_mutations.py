@@ -13,21 +13,21 @@ from typing import Any
 
 import pytest
 
-from s6 import booking, coldstart, rebuild, results
+from s6 import booking, coldstart, rebuild
 from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
+from s6.engine import executor, results, transitions
+from s6.engine.executor import Executor
+from s6.engine.outbox_relay import Relay
+from s6.engine.recorder import Recorder
+from s6.engine.results import Results
 from s6.model import documents as messages
 from s6.model.position import Position
 from s6.model.wire import OrderResult
-from s6.operations import executor, transitions
-from s6.operations.executor import Executor
 from s6.plan import Plan, build, stop
 from s6.ports import Commit
 from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
-from s6.recording import Recorder
-from s6.relay import Relay
-from s6.results import Results
 from tests.doubles.memory_redis import MemoryRedis
 from tests.simulation.judge import Violation
 from tests.simulation.profile import Profile

@@ -21,26 +21,26 @@ from s6.adapters.s4 import S4Orders
 from s6.adapters.s12 import S12Approvals
 from s6.bootstrap import House
 from s6.coldstart import ColdStart
-from s6.governor import Governor
+from s6.engine.commands import Busy, Manager, Mismatch, NotFound
+from s6.engine.executor import Executor
+from s6.engine.governor import Governor
+from s6.engine.outbox_relay import Relay
+from s6.engine.recorder import Recorder
+from s6.engine.results import Contended, Results
+from s6.engine.sweep import Sweep
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.streams import Entry
 from s6.listener.watch import IndexKeeper, RestWatch
-from s6.manage import Busy, Manager, Mismatch, NotFound
 from s6.model.types import plain
 from s6.model.wire import OrderResult
-from s6.operations.executor import Executor
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
-from s6.recording import Recorder
-from s6.relay import Relay
-from s6.results import Contended, Results
 from s6.rules.exact import exactly
 from s6.store import StoreError
-from s6.sweep import Sweep
 from s6.treasury import Refusal, Treasury
 from tests.doubles.memory_redis import MemoryRedis
 from tests.simulation.exchange import STEP, Exchange, XPosition

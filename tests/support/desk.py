@@ -9,22 +9,22 @@ from typing import Any, cast
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.coldstart import ColdStart
-from s6.governor import Governor
-from s6.manage import Manager
+from s6.engine.commands import Manager
+from s6.engine.executor import Executor
+from s6.engine.governor import Governor
+from s6.engine.outbox_relay import Relay
+from s6.engine.recorder import Recorder
+from s6.engine.results import Results
+from s6.engine.sweep import Sweep
 from s6.model.bundle import ActiveBundle
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Market
 from s6.model.wire import OrderResult
-from s6.operations.executor import Executor
 from s6.ports import CancelAnswer, Commit, NeighbourUnavailable, Placed, Refused
 from s6.rebuild import Rebuilder
 from s6.reconcile import Reconciler
-from s6.recording import Recorder
-from s6.relay import Relay
-from s6.results import Results
-from s6.sweep import Sweep
 from tests.doubles.memory_redis import MemoryRedis
 from tests.simulation.memory_store import MemoryStore
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics

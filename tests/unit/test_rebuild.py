@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from s6 import keys
+from s6.engine.operation import begin, ids
 from s6.model.operation import AHEAD
 from s6.model.position import Position
 from s6.model.types import plain
 from s6.model.wire import OrderResult
-from s6.operations.begin import begin, ids
 from s6.plan import Action
 from s6.ports import StateUnavailable
 from s6.rebuild import is_behind

@@ -14,11 +14,11 @@ from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
 from s6.adapters.redis_text import text
 from s6.alerts import AlertBook
+from s6.engine.outbox_relay import Relay
+from s6.engine.recorder import Recorder
 from s6.model.position import Position
 from s6.model.types import Severity
 from s6.ports import Alert, Commit, StateUnavailable
-from s6.recording import Recorder
-from s6.relay import Relay
 from s6.store import Store, open_store
 from tests.support.doubles import ManualClock, MemoryMetrics
 

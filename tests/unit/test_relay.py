@@ -10,11 +10,11 @@ import pytest
 from s6 import keys
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
+from s6.engine.outbox_relay import EACH, Relay
 from s6.model import jsonx
 from s6.model.documents import event, snapshot
 from s6.model.position import Position
 from s6.ports import Cleared, Commit, Doc
-from s6.relay import EACH, Relay
 from s6.store import Store, StoreError, StoreUnavailable, open_store
 from tests.support.doubles import ManualClock, MemoryAlerts
 

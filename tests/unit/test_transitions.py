@@ -8,11 +8,11 @@ from decimal import Decimal as D
 import pytest
 
 from s6.booking import Terms, book
+from s6.engine import transitions as to
+from s6.engine.operation import begin
+from s6.engine.wakeups import after_result
 from s6.model.operation import Operation
 from s6.model.position import Order
-from s6.operations import transitions as to
-from s6.operations.begin import begin
-from s6.operations.wakeups import after_result
 from s6.plan import Action
 from tests.unit.given import NOW, position, result, stopped
 

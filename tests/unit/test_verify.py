@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from s6.engine.operation import begin, ids
+from s6.engine.order_identity import place_of
 from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
 from s6.model.market import Features
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.wire import OrderResult
-from s6.operations.begin import begin, ids
-from s6.operations.recognition import place_of
 from s6.plan import Action, build_plan
 from s6.ports import NeighbourUnavailable
 from tests.support.desk import Desk

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis.exceptions import ConnectionError as RedisDown
 
-from s6.manage import Busy
+from s6.engine.commands import Busy
 from s6.model.market import Tick
 from tests.unit.web.fakes import NOW, FakeHouse, alert, operation, position, snapshot, transfer
 

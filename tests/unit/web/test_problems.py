@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisDown
 from werkzeug.test import TestResponse
 
-from s6.manage import Busy, Mismatch, NotFound
+from s6.engine.commands import Busy, Mismatch, NotFound
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.settings import Settings
 from s6.store import StoreUnavailable

@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from s6.booking import unheard_of
+from s6.engine.operation import ORDER_PREFIXES, ids
 from s6.model import jsonx
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import Market
 from s6.model.wire import OrderResult
-from s6.operations.begin import ORDER_PREFIXES, ids
 
 DIGITS: Final = 24
 PURPOSES: Final[dict[Market, tuple[str, ...]]] = {"FUT": ORDER_PREFIXES, "SPOT": ("TP", "EX")}

@@ -13,13 +13,15 @@ from random import Random
 from typing import Final, Literal
 
 from s6 import keys
+from s6.engine import transitions as to
+from s6.engine.operation import order_of
+from s6.engine.recorder import Recorder
+from s6.engine.results import Results
+from s6.engine.transitions import Step
 from s6.model.bundle import Execution
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.operations import transitions as to
-from s6.operations.begin import order_of
-from s6.operations.transitions import Step
 from s6.ports import (
     BundleSource,
     Clock,
@@ -32,8 +34,6 @@ from s6.ports import (
     State,
     StateUnavailable,
 )
-from s6.recording import Recorder
-from s6.results import Results
 
 LOCK_MS: Final = 4_000
 BUSY_MS: Final = 25

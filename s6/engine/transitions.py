@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from s6.engine.operation import ids
 from s6.model.documents import event
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Severity, plain
-from s6.operations.begin import ids
 from s6.ports import Sample
 
 

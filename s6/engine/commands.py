@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from s6 import keys
-from s6.governor import Governor, Outcome
+from s6.engine.governor import Governor, Outcome
+from s6.engine.operation import ORDER_KIND
+from s6.engine.recorder import Recorder
 from s6.model.operation import Operation
 from s6.model.position import Position
 from s6.model.types import closing_side, opening_side
-from s6.operations.begin import ORDER_KIND
 from s6.plan import Action, Plan
 from s6.ports import BundleSource, Clock, Hints, Loaded, LockLost, State, StateUnavailable
-from s6.recording import Recorder
 
 LOCK_MS: Final = 4_000
 RETRY_AFTER_S: Final = 1

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from s6 import keys
+from s6.engine import transitions as to
+from s6.engine.operation import begin, order_of
+from s6.engine.recorder import Recorder
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle
 from s6.model.documents import event
@@ -14,11 +17,8 @@ from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase
-from s6.operations import transitions as to
-from s6.operations.begin import begin, order_of
 from s6.plan import Action, Plan, build_plan
 from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, Loaded, LockLost, State, StateUnavailable
-from s6.recording import Recorder
 from s6.rules.exact import exactly
 
 LOCK_MS: Final = 4_000

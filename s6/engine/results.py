@@ -13,15 +13,15 @@ from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from s6.booking import Terms, book
+from s6.engine.order_identity import recognised
+from s6.engine.recorder import Recorder
+from s6.engine.wakeups import after_result
 from s6.model.bundle import ActiveBundle
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, Severity
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.operations.recognition import recognised
-from s6.operations.wakeups import after_result
 from s6.ports import Alerts, BundleSource, Clock, Hints, NeighbourUnavailable, Orders, State
-from s6.recording import Recorder
 from s6.store import StoreError
 
 log = logging.getLogger(__name__)

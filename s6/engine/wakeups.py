@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from s6.engine import transitions as to
+from s6.engine.transitions import Step
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import TERMINAL, ZERO
 from s6.model.wire import OrderResult
-from s6.operations import transitions as to
-from s6.operations.transitions import Step
 from s6.ports import Sample
 
 
