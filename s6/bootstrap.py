@@ -16,7 +16,6 @@ from s6.adapters.s10 import S10Config
 from s6.adapters.s12 import S12Approvals
 from s6.alerts import AlertBook
 from s6.clock import SystemClock
-from s6.coldstart import ColdStart
 from s6.config import Bundles
 from s6.engine.commands import Manager
 from s6.engine.executor import Executor
@@ -31,8 +30,9 @@ from s6.metrics import RedisMetrics
 from s6.notify import notify_pending
 from s6.poller import tell_of_neighbour
 from s6.ports import Hints
-from s6.rebuild import Rebuilder
-from s6.reconcile import Reconciler
+from s6.recovery.cold_start import ColdStart
+from s6.recovery.rebuilder import Rebuilder
+from s6.recovery.reconciler import Reconciler
 from s6.settings import Settings
 from s6.store import Store, open_store
 from s6.treasury import Treasury

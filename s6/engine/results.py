@@ -47,7 +47,7 @@ class Contended(Exception):
 
 
 class Results:
-    """``recover`` puts back a position that Redis has lost, if it can (``s6.rebuild``); may raise ``StoreError``.
+    """``recover`` puts back a position that Redis has lost, if it can (``s6.recovery.rebuilder``); may raise ``StoreError``.
 
     ``orders`` is asked about an add that is still at work when its position seems closed (None: nobody is).
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from s6 import booking, coldstart, rebuild
+from s6 import booking
 from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
 from s6.engine import executor, results, transitions
@@ -26,8 +26,10 @@ from s6.model.position import Position
 from s6.model.wire import OrderResult
 from s6.plan import Plan, build, stop
 from s6.ports import Commit
-from s6.rebuild import Rebuilder
-from s6.reconcile import Reconciler
+from s6.recovery import cold_start as coldstart
+from s6.recovery import rebuilder as rebuild
+from s6.recovery.rebuilder import Rebuilder
+from s6.recovery.reconciler import Reconciler
 from tests.doubles.memory_redis import MemoryRedis
 from tests.simulation.judge import Violation
 from tests.simulation.profile import Profile

@@ -20,7 +20,6 @@ from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s12 import S12Approvals
 from s6.bootstrap import House
-from s6.coldstart import ColdStart
 from s6.engine.commands import Busy, Manager, Mismatch, NotFound
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
@@ -37,8 +36,9 @@ from s6.listener.watch import IndexKeeper, RestWatch
 from s6.model.types import plain
 from s6.model.wire import OrderResult
 from s6.ports import NeighbourUnavailable, StateUnavailable
-from s6.rebuild import Rebuilder
-from s6.reconcile import Reconciler
+from s6.recovery.cold_start import ColdStart
+from s6.recovery.rebuilder import Rebuilder
+from s6.recovery.reconciler import Reconciler
 from s6.rules.exact import exactly
 from s6.store import StoreError
 from s6.treasury import Refusal, Treasury

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
-from s6.coldstart import ColdStart
 from s6.engine.commands import Manager
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
@@ -23,8 +22,9 @@ from s6.model.position import Order, Position
 from s6.model.types import Market
 from s6.model.wire import OrderResult
 from s6.ports import CancelAnswer, Commit, NeighbourUnavailable, Placed, Refused
-from s6.rebuild import Rebuilder
-from s6.reconcile import Reconciler
+from s6.recovery.cold_start import ColdStart
+from s6.recovery.rebuilder import Rebuilder
+from s6.recovery.reconciler import Reconciler
 from tests.doubles.memory_redis import MemoryRedis
 from tests.simulation.memory_store import MemoryStore
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics

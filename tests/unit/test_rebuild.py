@@ -17,7 +17,7 @@ from s6.model.types import plain
 from s6.model.wire import OrderResult
 from s6.plan import Action
 from s6.ports import StateUnavailable
-from s6.rebuild import is_behind
+from s6.recovery.rebuilder import is_behind
 from s6.rules.exact import exactly
 from tests.doubles.memory_redis import Copied
 from tests.support.desk import Desk

@@ -16,7 +16,7 @@ from s6.clock import SystemClock
 from s6.model import jsonx
 from s6.model.operation import Operation
 from s6.ports import Commit
-from s6.rebuild import Rebuilder
+from s6.recovery.rebuilder import Rebuilder
 from s6.replay.proof import Proof, prove, read_live
 from s6.store import open_store
 from tests.unit.replay.stories import Story, whole_life

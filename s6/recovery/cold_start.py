@@ -13,8 +13,8 @@ from s6 import keys
 from s6.engine.outbox_relay import Relay
 from s6.model.types import Market
 from s6.ports import Alerts, Hints, State, StateUnavailable
-from s6.rebuild import Rebuilder, is_behind
-from s6.reconcile import Reconciler
+from s6.recovery.rebuilder import Rebuilder, is_behind
+from s6.recovery.reconciler import Reconciler
 from s6.store import Store
 
 log = logging.getLogger(__name__)
