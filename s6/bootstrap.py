@@ -14,7 +14,8 @@ from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import S10Config
 from s6.adapters.s12 import S12Approvals
-from s6.alerts import AlertBook
+from s6.alerts.log import AlertBook
+from s6.alerts.notify import notify_pending
 from s6.clock import SystemClock
 from s6.config import Bundles
 from s6.engine.commands import Manager
@@ -27,7 +28,6 @@ from s6.engine.sweep import Sweep
 from s6.health import HealthGate
 from s6.health_report import HealthReporter
 from s6.metrics import RedisMetrics
-from s6.notify import notify_pending
 from s6.poller import tell_of_neighbour
 from s6.ports import Hints
 from s6.recovery.cold_start import ColdStart

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.adapters.s10 import Fetched
-from s6.alerts import AlertBook
+from s6.alerts.log import AlertBook
 from s6.model.bundle import ActiveBundle, BundleError, parse_bundle
 from s6.ports import Clock
 

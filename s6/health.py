@@ -11,11 +11,12 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from s6 import alert_scripts, keys
+from s6 import keys
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextRedis, text
-from s6.alerts import AlertBook
+from s6.alerts.log import AlertBook
+from s6.alerts.log import scripts as alert_scripts
 from s6.config import Bundles
 from s6.model.bundle import Health
 from s6.model.market import MarketView

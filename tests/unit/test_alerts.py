@@ -12,11 +12,11 @@ from redis.exceptions import ConnectionError
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import TextRedis, text
-from s6.alerts import AlertBook
+from s6.alerts.log import AlertBook
+from s6.alerts.notify import notify_pending
 from s6.embedded import EmbeddedRedis
 from s6.model import jsonx
 from s6.model.types import Severity
-from s6.notify import notify_pending
 from s6.ports import Alert, StateUnavailable
 from s6.store import Store, StoreUnavailable, open_store
 from tests.support.doubles import ManualClock, MemoryMetrics

@@ -13,7 +13,7 @@ from s6 import keys
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
 from s6.adapters.redis_text import text
-from s6.alerts import AlertBook
+from s6.alerts.log import AlertBook
 from s6.engine.outbox_relay import Relay
 from s6.engine.recorder import Recorder
 from s6.model.position import Position

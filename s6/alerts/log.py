@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
-from s6 import alert_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
+from s6.alerts.log import scripts as lua
 from s6.model import jsonx
 from s6.model.types import Severity
 from s6.ports import Alert, Clock, Metrics, StateUnavailable

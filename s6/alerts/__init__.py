@@ -1,0 +1,1 @@
+"""Alerts: raised once, kept until acknowledged, relayed to the store and to people."""
