@@ -16,8 +16,8 @@ from s6.adapters.s10 import S10Config
 from s6.adapters.s12 import S12Approvals
 from s6.alerts.log import AlertBook
 from s6.alerts.notify import notify_pending
+from s6.bundles.active import Bundles
 from s6.clock import SystemClock
-from s6.config import Bundles
 from s6.engine.commands import Manager
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor

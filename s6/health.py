@@ -17,7 +17,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextRedis, text
 from s6.alerts.log import AlertBook
 from s6.alerts.log import scripts as alert_scripts
-from s6.config import Bundles
+from s6.bundles.active import Bundles
 from s6.model.bundle import Health
 from s6.model.market import MarketView
 from s6.model.types import Market, Mode

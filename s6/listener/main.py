@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import connect
 from s6.bootstrap import House, build
-from s6.config_watch import BundleWatcher
+from s6.bundles.watcher import BundleWatcher
 from s6.heart import Heart
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertBook
-from s6.config import Bundles
-from s6.config_watch import BundleWatcher
+from s6.bundles.active import Bundles
+from s6.bundles.watcher import BundleWatcher
 from s6.embedded import EmbeddedRedis
 from s6.model import jsonx
 from s6.ports import NeighbourUnavailable

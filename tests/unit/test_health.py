@@ -17,7 +17,7 @@ from s6.adapters.breaker import SharedBreaker
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertBook
-from s6.config import Bundles
+from s6.bundles.active import Bundles
 from s6.embedded import EmbeddedRedis
 from s6.health import HealthGate
 from s6.health_report import HealthReporter

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextPubSub, text
 from s6.alerts.log import AlertBook
-from s6.config import Bundles
+from s6.bundles.active import Bundles
 from s6.ports import NeighbourUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""The Active Bundle: the one in force, and the watch for a newer one."""
