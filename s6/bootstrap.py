@@ -27,7 +27,7 @@ from s6.engine.results import Results
 from s6.engine.sweep import Sweep
 from s6.health import HealthGate
 from s6.health_report import HealthReporter
-from s6.metrics import RedisMetrics
+from s6.metrics.redis_metrics import RedisMetrics
 from s6.poller import tell_of_neighbour
 from s6.ports import Hints
 from s6.recovery.cold_start import ColdStart

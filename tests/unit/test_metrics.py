@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from s6.metrics.redis_metrics.catalogue import METRICS
 
 from s6.adapters.redis_client import RedisClient, connect
-from s6.metric_names import METRICS
-from s6.metrics import RedisMetrics
+from s6.metrics.redis_metrics import RedisMetrics
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def test_quantiles(metrics: RedisMetrics) -> None:
 
 def test_all_processes_count_together(redis_url: str, metrics: RedisMetrics) -> None:
     script = (
-        "import sys; from s6.adapters.redis_client import connect; from s6.metrics import RedisMetrics\n"
+        "import sys; from s6.adapters.redis_client import connect; from s6.metrics.redis_metrics import RedisMetrics\n"
         "m = RedisMetrics(connect(sys.argv[1]))\n"
         "for _ in range(100): m.inc('s6_stop_move_total', outcome='success'); m.observe('s6_sweep_seconds', 0.2)\n"
     )

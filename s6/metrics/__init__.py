@@ -1,0 +1,1 @@
+"""Metrics: their catalogue, and their sums over all processes in Redis."""
