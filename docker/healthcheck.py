@@ -50,7 +50,7 @@ def _beats(kind: str) -> int:
     from redis.exceptions import RedisError
 
     from s6.adapters.redis_client import connect
-    from s6.heart import hearts
+    from s6.health.heartbeat import hearts
     from s6.settings import load_settings
 
     try:

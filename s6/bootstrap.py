@@ -25,10 +25,10 @@ from s6.engine.outbox_relay import Relay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
 from s6.engine.sweep import Sweep
-from s6.health import HealthGate
-from s6.health_report import HealthReporter
+from s6.health.mode import HealthGate
+from s6.health.mode.report import HealthReporter
+from s6.health.poller import tell_of_neighbour
 from s6.metrics.redis_metrics import RedisMetrics
-from s6.poller import tell_of_neighbour
 from s6.ports import Hints
 from s6.recovery.cold_start import ColdStart
 from s6.recovery.rebuilder import Rebuilder

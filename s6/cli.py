@@ -99,7 +99,7 @@ def _replay(options: Options) -> int | None:
 
 
 def _doctor(options: Options) -> int:
-    from s6.doctor import examine
+    from s6.health.doctor import examine
     from s6.settings import settings_or_exit
 
     return examine(settings_or_exit())

@@ -12,7 +12,7 @@ from typing import Any
 from celery.beat import Scheduler
 from redis.exceptions import RedisError
 
-from s6.heart import EVERY_S, beat_heart
+from s6.health.heartbeat import EVERY_S, beat_heart
 from tasks.base import house
 
 log = logging.getLogger(__name__)

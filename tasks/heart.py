@@ -12,7 +12,7 @@ from celery import bootsteps
 from celery.signals import setup_logging
 from redis.exceptions import RedisError
 
-from s6.heart import beat_heart
+from s6.health.heartbeat import beat_heart
 from s6.logs import configure_logging
 from tasks.base import app, house
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Flask
 
-from s6.heart import Heart
+from s6.health.heartbeat import Heart
 from s6.ports import StateUnavailable
 from web.house import LazyHouse
 

@@ -16,14 +16,14 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import connect
 from s6.bootstrap import House, build
 from s6.bundles.watcher import BundleWatcher
-from s6.heart import Heart
+from s6.health.heartbeat import Heart
+from s6.health.poller import Poller
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.logs import configure_logging
-from s6.poller import Poller
 from s6.settings import settings_or_exit
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from s6 import keys
 from s6.adapters.redis_client import servers
 from s6.bootstrap import House
-from s6.heart import hearts
+from s6.health.heartbeat import hearts
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 

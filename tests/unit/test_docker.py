@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from s6.adapters.redis_client import RedisClient
-from s6.heart import beat_heart
+from s6.health.heartbeat import beat_heart
 from s6.settings import load_settings
 from tests.support.http_server import HttpServer, Reply
 from tests.support.procs import ROOT, procfile

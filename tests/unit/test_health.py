@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from s6.health.mode.report import HealthReporter
 
 from s6 import keys
 from s6.adapters.breaker import SharedBreaker
@@ -19,12 +20,11 @@ from s6.adapters.redis_text import text
 from s6.alerts.log import AlertBook
 from s6.bundles.active import Bundles
 from s6.embedded import EmbeddedRedis
-from s6.health import HealthGate
-from s6.health_report import HealthReporter
-from s6.heart import Heart, beat_heart, hearts
+from s6.health.heartbeat import Heart, beat_heart, hearts
+from s6.health.mode import HealthGate
+from s6.health.poller import Poller, tell_of_neighbour
 from s6.model import jsonx
 from s6.model.market import MarketView, Tick
-from s6.poller import Poller, tell_of_neighbour
 from s6.store import Store, StoreUnavailable, open_store
 from s6.urls import Broker
 from tests.support.bundles import MemoryConfig

@@ -15,9 +15,9 @@ from s6.adapters.breaker import NeighbourState, neighbour_key, read_state
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.bundles.active import KEY as BUNDLE
-from s6.checks import Check, Outcome
-from s6.health import HealthGate, open_symbols, tick_ages
-from s6.heart import Beat, hearts
+from s6.health.heartbeat import Beat, hearts
+from s6.health.mode import HealthGate, open_symbols, tick_ages
+from s6.health.probe import Check, Outcome
 from s6.ports import Clock
 from s6.store import Store, StoreError
 from s6.urls import Broker

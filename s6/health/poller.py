@@ -19,7 +19,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertBook
 from s6.bundles.active import Bundles
-from s6.health import HealthGate, open_symbols, tick_ages
+from s6.health.mode import HealthGate, open_symbols, tick_ages
 from s6.model.types import Mode
 from s6.ports import Clock, Metrics
 
