@@ -70,7 +70,7 @@ def _add_up(commands: Commands) -> None:
 def _up(options: Options) -> int:
     from s6.embedded import EmbeddedError
     from s6.settings import SettingsError
-    from s6.up import UpError, up
+    from s6.standalone.up import UpError, up
 
     with _told(UpError, EmbeddedError, SettingsError, OSError):
         return up(options)

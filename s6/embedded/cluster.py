@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 from redis.crc import key_slot
 
-from s6.embedded.server import HOST, wait_until
-from s6.embedded.single import EmbeddedRedis
+from s6.standalone.redis_server import HOST, wait_until
+from s6.standalone.redis_single import EmbeddedRedis
 
 NODES: Final = 3
 SLOTS: Final = 16384

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from s6.embedded.server import HOST, Server, wait_until
-from s6.embedded.single import EmbeddedRedis
+from s6.standalone.redis_server import HOST, Server, wait_until
+from s6.standalone.redis_single import EmbeddedRedis
 
 SERVICE: Final = "s6"
 QUORUM: Final = 2

@@ -16,10 +16,10 @@ from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import connect
 from s6.embedded import free_port
-from s6.embedded.guardian import guardian
 from s6.model import jsonx
 from s6.paper.client import PaperClient
-from s6.supervisor import process_types
+from s6.standalone.guardian import guardian
+from s6.standalone.supervisor import process_types
 from tests.support.waiting import wait_for
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ def procfile() -> dict[str, str]:
 
 
 class Process:
-    """One real process; its output, both streams, is in ``log``. Survives nobody: see ``s6.embedded.guardian``."""
+    """One real process; its output, both streams, is in ``log``. Survives nobody: see ``s6.standalone.guardian``."""
 
     def __init__(self, name: str, command: str | list[str], folder: Path, env: Mapping[str, str]) -> None:
         self.name = name

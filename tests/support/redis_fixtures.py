@@ -10,7 +10,7 @@ import pytest
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.embedded import EmbeddedCluster, EmbeddedRedis, EmbeddedSentinel
-from s6.embedded.single import DATABASES
+from s6.standalone.redis_single import DATABASES
 
 _numbers = itertools.cycle(range(1, DATABASES))
 

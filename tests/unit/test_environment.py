@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from s6 import environment
 from s6.embedded import free_port
-from s6.environment import Place, UpError, make_environment, paper_arguments
 from s6.settings import NEIGHBOURS, load_settings
+from s6.standalone import environment
+from s6.standalone.environment import Place, UpError, make_environment, paper_arguments
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s6.supervisor import Printer, Supervised
+from s6.standalone.supervisor import Printer, Supervised
 from tests.support.procs import procfile
 from tests.support.waiting import wait_for
 

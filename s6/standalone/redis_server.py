@@ -18,8 +18,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import no_retry
-from s6.embedded.guardian import guardian
-from s6.embedded.ports import free_port, is_free
+from s6.standalone.free_ports import free_port, is_free
+from s6.standalone.guardian import guardian
 
 HOST: Final = "127.0.0.1"
 READY_S: Final = 60.0

@@ -15,11 +15,11 @@ import requests
 
 import s6
 from s6.embedded import EmbeddedError, EmbeddedRedis
-from s6.embedded.guardian import guardian
-from s6.environment import Place, UpError, make_environment, paper_arguments
 from s6.settings import NEIGHBOURS, load_settings
+from s6.standalone.environment import Place, UpError, make_environment, paper_arguments
+from s6.standalone.guardian import guardian
+from s6.standalone.supervisor import Printer, Supervised, process_types
 from s6.store import open_store
-from s6.supervisor import Printer, Supervised, process_types
 
 __all__ = ["UpError", "up"]
 

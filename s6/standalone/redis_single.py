@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from s6.embedded.server import Server
+from s6.standalone.redis_server import Server
 
 DATABASES = 64
 

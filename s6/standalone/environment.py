@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from s6.embedded import EmbeddedRedis, free_port
-from s6.embedded.ports import is_free
 from s6.settings import NEIGHBOURS
+from s6.standalone.free_ports import is_free
 from s6.urls import mask_url
 
 REDIS_PORT: Final = 6379
