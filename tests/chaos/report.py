@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from s6.paper.history import Record, rebuild
-from s6.paper.protection import Gap, protection_gaps
 from tests.chaos.campaign import Campaign
+from tests.judge.history import Record, rebuild
+from tests.judge.protection import Gap, protection_gaps
 
 
 def report(campaign: Campaign, records: list[Record], redis: Any, seconds: float) -> str:

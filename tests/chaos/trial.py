@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from s6.adapters.redis_client import connect
-from s6.paper.history import Record, read_ledger
 from s6.store import Store, open_store
 from tests.chaos.campaign import Campaign, Script, quiet
 from tests.chaos.report import report
 from tests.chaos.verdict import verdict
+from tests.judge.history import Record, read_ledger
 from tests.support.waiting import wait_for
 
 ATTEMPTS: Final = 8

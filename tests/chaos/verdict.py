@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from s6.model.codec import from_fields
 from s6.model.position import Position
-from s6.paper.history import Record, rebuild
-from s6.paper.judge import Bounds, exposure, judge
 from s6.replay.fold import fold
 from s6.store import Store
+from tests.judge.history import Record, rebuild
+from tests.judge.judge import Bounds, exposure, judge
 
 D: Final = Decimal
 EVENT_OF: Final = {"ENTRY": "ENTRY", "ADD": "ADD", "TP": "TP_PARTIAL", "REDUCE": "RISK_DOWNGRADE"}

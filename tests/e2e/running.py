@@ -14,7 +14,7 @@ from s6.adapters.redis_client import connect
 from s6.model import jsonx
 from s6.paper.client import Item, Number, PaperClient
 from s6.paper.jsonio import dumps
-from s6.paper.judge import Bounds, Violation, exposure, judge
+from tests.judge.judge import Bounds, Violation, exposure, judge
 from tests.support.procs import S6Processes
 from tests.support.waiting import wait_for
 

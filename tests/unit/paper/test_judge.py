@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from s6.paper.faults import Step
-from s6.paper.history import read_ledger
-from s6.paper.judge import Bounds, exposure, judge, longest_gap
 from s6.paper.ledger import Ledger
+from tests.judge.history import read_ledger
+from tests.judge.judge import Bounds, exposure, judge, longest_gap
 from tests.unit.paper.floor import Floor, eventually
 
 

@@ -9,12 +9,12 @@ from s6.paper.bundle import SPECS
 from s6.paper.config import PaperConfig
 from s6.paper.exchange import Exchange
 from s6.paper.faults import Faults
-from s6.paper.judge import judge
 from s6.paper.ledger import Ledger
 from s6.paper.market import Progress, Track, source_for
 from s6.paper.timer import Timer
 from s6.paper.vault import Vault
 from s6.paper.wallet import Wallet
+from tests.judge.judge import judge
 from tests.unit.paper.floor import Clock, Floor, eventually
 from tests.unit.paper.test_parts import transfer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from s6.paper.book import ZERO
-from s6.paper.history import History, PositionTrace, number
+from tests.judge.history import History, PositionTrace, number
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from s6.paper.book import ZERO
-from s6.paper.history import History, OrderTrace, PositionTrace, Record, integer, number, rebuild
-from s6.paper.limits import Limits, limits_at
-from s6.paper.protection import Gap, protection_gaps
+from tests.judge.history import History, OrderTrace, PositionTrace, Record, integer, number, rebuild
+from tests.judge.limits import Limits, limits_at
+from tests.judge.protection import Gap, protection_gaps
 
 
 @dataclass(frozen=True, slots=True)
