@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from s6.adapters.breaker import SharedBreaker
+from s6.adapters.clock import SystemClock
 from s6.adapters.http import Neighbour
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
@@ -17,7 +18,6 @@ from s6.adapters.s12 import S12Approvals
 from s6.alerts.log import AlertBook
 from s6.alerts.notify import notify_pending
 from s6.bundles.active import Bundles
-from s6.clock import SystemClock
 from s6.engine.commands import Manager
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor

@@ -262,7 +262,7 @@ def test_a_trimmed_one_stops_nothing(group: Group) -> None:
 
 def test_more_is_pending_than_one_look_shows(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s6.listener.group.LOOK", 3)
-    monkeypatch.setattr("s6.listener.order.LOOK", 3)
+    monkeypatch.setattr("s6.listener.sequencer.LOOK", 3)
     group.add(*(f"p.{number}" for number in range(5)))
     a = group.reader("a")
     entries = a.read([STREAM])
@@ -278,7 +278,7 @@ def test_more_is_pending_than_one_look_shows(group: Group, monkeypatch: pytest.M
 
 def test_what_waits_is_no_more_than_a_batch(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s6.listener.group.COUNT", 3)
-    monkeypatch.setattr("s6.listener.order.COUNT", 3)
+    monkeypatch.setattr("s6.listener.sequencer.COUNT", 3)
     group.add("p.0")
     first = read_one(group, "a")
     group.add(*(f"p.{number}" for number in range(1, 10)))

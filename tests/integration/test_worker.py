@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 from pytest_celery import CeleryTestSetup
 
+from s6.adapters.clock import SystemClock
 from s6.adapters.redis_client import connect
 from s6.adapters.redis_state import RedisState
-from s6.clock import SystemClock
 from s6.embedded import EmbeddedRedis
 from s6.model.position import Position
 from s6.ports import Commit

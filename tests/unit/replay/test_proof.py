@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from s6 import keys
+from s6.adapters.clock import SystemClock
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
-from s6.clock import SystemClock
 from s6.model import jsonx
 from s6.model.operation import Operation
 from s6.ports import Commit
