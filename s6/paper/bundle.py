@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from decimal import Decimal
 
-from s6.paper.book import SymbolSpec
+from s6.paper.domain import SymbolSpec
 from s6.paper.jsonio import dumps, loads
 from s6.paper.requests import Answer
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 
-from s6.paper.book import EXACT
+from s6.paper.domain import EXACT
 
 _NAMES = ("timestamp", "open", "high", "low", "close", "volume")
 _KLINE_COLUMNS = 12

@@ -23,9 +23,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from s6.paper.approvals import Approvals
-from s6.paper.book import Market, Quote, Side, SymbolSpec
 from s6.paper.bundle import BundleShelf
 from s6.paper.bus import Bus
+from s6.paper.domain import Market, Quote, Side, SymbolSpec
 from s6.paper.entries import Entries, EntryOrder
 from s6.paper.exchange import Exchange
 from s6.paper.faults import Faults, Step

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from decimal import Decimal
 
-from s6.paper.book import Market, Side
+from s6.paper.domain import Market, Side
 from s6.paper.exchange import Exchange
 from s6.paper.requests import Answer, OrderRequest
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from decimal import Decimal, localcontext
 from functools import partial
 
-from s6.paper.book import EXACT, OPENING, ZERO, Order, Position, Quote, Side, SymbolSpec
-from s6.paper.books import Books
-from s6.paper.checks import refusal
+from s6.paper.domain import EXACT, OPENING, ZERO, Order, Position, Quote, Side, SymbolSpec
 from s6.paper.faults import CancelOutcome, Faults
 from s6.paper.ledger import Ledger, now_ms
+from s6.paper.order_checks import refusal
+from s6.paper.registry import Books
 from s6.paper.requests import Answer, CancelRequest, OrderRequest, by_hand
 from s6.paper.settlement import Quota, Settlement
 from s6.paper.timer import Timer

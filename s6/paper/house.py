@@ -8,11 +8,11 @@ import redis
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.paper.approvals import Approvals, AutoApproval
-from s6.paper.book import SymbolSpec
 from s6.paper.bundle import SPECS, BundleShelf, paper_bundle
 from s6.paper.bus import Bus
 from s6.paper.config import PaperConfig
 from s6.paper.control import Control
+from s6.paper.domain import SymbolSpec
 from s6.paper.entries import Entries
 from s6.paper.exchange import Exchange
 from s6.paper.faults import ExchangeFaults, FaultPlan, Faults

@@ -11,10 +11,10 @@ from itertools import chain, islice
 
 from pydantic import TypeAdapter
 
-from s6.paper.book import Quote, SymbolSpec
 from s6.paper.bus import Bus
 from s6.paper.candles import Candle, endless, read_candles
 from s6.paper.config import PaperConfig
+from s6.paper.domain import Quote, SymbolSpec
 from s6.paper.exchange import Exchange
 from s6.paper.features import FeatureMaker, Features
 from s6.paper.ledger import now_ms

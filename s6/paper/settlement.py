@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from s6.paper.book import OPENING, ZERO, Order, Position
+from s6.paper.domain import OPENING, ZERO, Order, Position
 from s6.paper.ledger import Ledger
 from s6.paper.wallet import Wallet
 

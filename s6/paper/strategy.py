@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 
-from s6.paper.book import Side, SymbolSpec
 from s6.paper.bundle import BundleShelf
+from s6.paper.domain import Side, SymbolSpec
 from s6.paper.entries import Entries, EntryOrder
 from s6.paper.exchange import Exchange
 from s6.paper.wallet import Wallet

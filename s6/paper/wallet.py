@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
-from s6.paper.book import CENT
+from s6.paper.domain import CENT
 from s6.paper.faults import Faults
 from s6.paper.ledger import Ledger, now_ms
 from s6.paper.requests import Answer, TransferRequest

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from s6.paper.book import ZERO, SymbolSpec
+from s6.paper.domain import ZERO, SymbolSpec
 from s6.paper.jsonio import loads
 
 Record = Mapping[str, object]

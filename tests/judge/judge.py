@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from s6.paper.book import ZERO
+from s6.paper.domain import ZERO
 from tests.judge.history import History, OrderTrace, PositionTrace, Record, integer, number, rebuild
 from tests.judge.limits import Limits, limits_at
 from tests.judge.protection import Gap, protection_gaps

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from s6.paper.book import ZERO
+from s6.paper.domain import ZERO
 from tests.judge.history import History, PositionTrace, number
 
 

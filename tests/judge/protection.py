@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from s6.paper.book import ZERO, SymbolSpec
+from s6.paper.domain import ZERO, SymbolSpec
 from tests.judge.history import Disturbance, Held, History, OrderTrace, PositionTrace, refusals
 
 _TOO_SMALL_MARGIN = Decimal("1.1")  # a stop lies below a LONG's entry: its notional may miss the minimum there

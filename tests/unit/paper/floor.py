@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from s6.paper.book import Order, Quote
 from s6.paper.bundle import SPECS, paper_bundle
+from s6.paper.domain import Order, Quote
 from s6.paper.entries import Entries, EntryOrder
 from s6.paper.exchange import Exchange
 from s6.paper.faults import Faults

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from s6.paper.book import Quote
 from s6.paper.bundle import SPECS, BundleShelf, paper_bundle
 from s6.paper.candles import Candle, CandleError, endless, read_candles
 from s6.paper.config import PaperConfig
+from s6.paper.domain import Quote
 from s6.paper.features import FeatureMaker
 from s6.paper.market import Track, source_for
 from s6.paper.strategy import Strategy

@@ -4,9 +4,9 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
-from s6.paper.book import Quote
 from s6.paper.bundle import SPECS
 from s6.paper.config import PaperConfig
+from s6.paper.domain import Quote
 from s6.paper.exchange import Exchange
 from s6.paper.faults import Faults
 from s6.paper.ledger import Ledger

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
-from s6.paper.book import OPENING, ZERO, Order, Position
+from s6.paper.domain import OPENING, ZERO, Order, Position
 from s6.paper.vault import Vault
 
 _ORDER = TypeAdapter(Order)

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from s6.paper.book import Position, Quote, SymbolSpec
+from s6.paper.domain import Position, Quote, SymbolSpec
 from s6.paper.requests import OrderRequest
 
 
