@@ -35,10 +35,10 @@ task_default_queue = "manage"
 task_queues = [Queue(name) for name in ("execution", "manage", "treasury", "snapshots", "upkeep")]
 task_routes = {
     "tasks.execution.*": {"queue": "execution"},
-    "tasks.manage.*": {"queue": "manage"},
+    "tasks.evaluation.*": {"queue": "manage"},
     "tasks.treasury.*": {"queue": "treasury"},
     "tasks.snapshots.*": {"queue": "snapshots"},
-    "tasks.upkeep.*": {"queue": "upkeep"},
+    "tasks.alerts.*": {"queue": "upkeep"},
 }
 task_serializer = "json"
 accept_content = ["json"]
@@ -56,7 +56,7 @@ beat_scheduler = "tasks.beat:Pulse"
 beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {
-        "task": "tasks.manage.sweep",
+        "task": "tasks.evaluation.sweep",
         "schedule": settings.manage_tick_s,
         "options": {"expires": max(settings.manage_tick_s, 1)},
     },
@@ -67,7 +67,7 @@ beat_schedule = {
     },
     "transfers": {"task": "tasks.treasury.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "snapshots": {"task": "tasks.snapshots.relay", "schedule": 0.5, "options": {"expires": 2}},
-    "alerts": {"task": "tasks.upkeep.tell", "schedule": 1.0, "options": {"expires": 5}},
+    "alerts": {"task": "tasks.alerts.tell", "schedule": 1.0, "options": {"expires": 5}},
 }
 enable_utc = True
 timezone = "UTC"

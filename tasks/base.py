@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
 
-from tasks import transport
+from tasks import patch_kombu as transport
 
 if TYPE_CHECKING:
     from s6.bootstrap import House
@@ -26,12 +26,12 @@ transport.mend()
 app = Celery("s6", task_cls=Told)
 app.config_from_object("celeryconfig")
 app.conf.imports = (
-    "tasks.manage",
+    "tasks.evaluation",
     "tasks.execution",
     "tasks.treasury",
     "tasks.snapshots",
-    "tasks.upkeep",
-    "tasks.heart",
+    "tasks.alerts",
+    "tasks.watchdog",
 )
 
 _lock = threading.Lock()

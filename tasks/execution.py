@@ -14,7 +14,7 @@ from s6.model.operation import Operation
 from s6.ports import StateUnavailable
 from tasks.base import house, task
 from tasks.hints import carry_on
-from tasks.turns import turns
+from tasks.scheduling import turns
 
 NUDGE_S = 0.02
 LONGEST_S = 5.0

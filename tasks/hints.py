@@ -23,7 +23,7 @@ class CeleryHints:
     """What protects a position overtakes everything that waits: a backlog must not keep one without its stop."""
 
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
-        from tasks.manage import evaluate
+        from tasks.evaluation import evaluate
 
         countdown = min(delay_ms / 1000, LONGEST_COUNTDOWN_S) if delay_ms else None
         _send(lambda: evaluate.apply_async((position_id,), countdown=countdown))
@@ -31,7 +31,7 @@ class CeleryHints:
     def evaluate_many(self, position_ids: Sequence[str]) -> None:
         """One connection and one channel for the whole batch."""
         from tasks.base import app
-        from tasks.manage import evaluate
+        from tasks.evaluation import evaluate
 
         def send() -> None:
             with app.producer_pool.acquire(block=True, timeout=5) as producer:
@@ -42,7 +42,7 @@ class CeleryHints:
             _send(send)
 
     def protect(self, position_id: str) -> None:
-        from tasks.manage import evaluate
+        from tasks.evaluation import evaluate
 
         _send(lambda: evaluate.apply_async((position_id,), priority=URGENT))
 

@@ -7,7 +7,7 @@ import os
 from celery import Celery
 
 from s6.adapters.redis_client import connect
-from tasks import transport
+from tasks import patch_kombu as transport
 
 transport.mend()
 app = Celery("minimal", broker=os.environ.get("S6_BROKER_URL"))

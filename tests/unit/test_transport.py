@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.transport import Held
+from tasks.patch_kombu import Held
 
 
 class Channel:

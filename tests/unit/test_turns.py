@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from tasks.turns import Crew, Turns
+from tasks.scheduling import Crew, Turns
 
 
 def in_thread(turn: object, entered: threading.Event, leave: threading.Event) -> threading.Thread:

@@ -14,7 +14,7 @@ from s6.ports import NeighbourUnavailable, StateUnavailable
 from tasks.base import app, house, task, tell_failure
 from tasks.execution import begin
 from tasks.hints import URGENT
-from tasks.turns import Crew, turns
+from tasks.scheduling import Crew, turns
 
 log = logging.getLogger(__name__)
 BUSY_S = 0.03
