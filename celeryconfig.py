@@ -52,7 +52,7 @@ worker_send_task_events = False  # Flower turns them on while it looks
 worker_hijack_root_logger = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 
-beat_scheduler = "tasks.beat:Pulse"
+beat_scheduler = "tasks.beat:BeatScheduler"
 beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {
@@ -67,7 +67,7 @@ beat_schedule = {
     },
     "transfers": {"task": "tasks.treasury.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "snapshots": {"task": "tasks.snapshots.relay", "schedule": 0.5, "options": {"expires": 2}},
-    "alerts": {"task": "tasks.alerts.tell", "schedule": 1.0, "options": {"expires": 5}},
+    "alerts": {"task": "tasks.alerts.publish", "schedule": 1.0, "options": {"expires": 5}},
 }
 enable_utc = True
 timezone = "UTC"

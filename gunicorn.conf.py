@@ -24,15 +24,15 @@ control_socket_disable = True  # its path is one per user: a second copy would f
 
 def post_worker_init(worker: Worker) -> None:
     """The worker has forked and loaded the app: from now on it shows that it lives."""
-    from web.life import Life
+    from web.heartbeat import WebHeartbeat
 
     configure_logging(_settings)
-    worker.life = Life(worker.wsgi)
-    worker.life.start()
+    worker.heartbeat = WebHeartbeat(worker.wsgi)
+    worker.heartbeat.start()
 
 
 def worker_exit(server: object, worker: Worker) -> None:
     """The worker ends: nobody needs to wait for its heart to be missed."""
-    life = getattr(worker, "life", None)
-    if life is not None:
-        life.stop()
+    heartbeat = getattr(worker, "heartbeat", None)
+    if heartbeat is not None:
+        heartbeat.stop()

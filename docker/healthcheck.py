@@ -50,12 +50,12 @@ def _beats(kind: str) -> int:
     from redis.exceptions import RedisError
 
     from s6.adapters.redis_client import connect
-    from s6.health.heartbeat import hearts
+    from s6.health.heartbeat import live_processes
     from s6.settings import load_settings
 
     try:
         with connect(load_settings(os.environ).redis) as client:
-            beats = hearts(client)
+            beats = live_processes(client)
     except RedisError as error:
         print(f"Redis can't be asked: {error}")
         return 0

@@ -11,16 +11,16 @@ from decimal import Decimal
 
 from s6 import rules
 from s6.keys import budget, concurrency
+from s6.model.commit import QuotaMove
 from s6.model.documents import event
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, TERMINAL, ZERO, OrderStatus, closing_side, opening_side
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import QuotaMove
 from s6.rules.exact import exactly, quotient
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SymbolTerms:
     """What the bundle says of the symbol; ``step`` None: the symbol is unknown, only exactly 0 counts as flat."""
 
     step: Decimal | None = None
@@ -47,7 +47,13 @@ _EVENT_OF = {"ENTRY": "ENTRY", "ADD": "ADD", "TP": "TP_PARTIAL", "REDUCE": "RISK
 
 
 def book(
-    position: Position | None, known: Order | None, result: OrderResult, *, mark: Decimal | None, terms: Terms, now: int
+    position: Position | None,
+    known: Order | None,
+    result: OrderResult,
+    *,
+    mark: Decimal | None,
+    terms: SymbolTerms,
+    now: int,
 ) -> Booking | None:
     """Apply a result. None: it says nothing new. ``known`` is the order as last booked, ``mark`` the market's.
 
@@ -188,14 +194,14 @@ def _born(former: Position | None, result: OrderResult, price: Decimal, now: int
         op_count=former.op_count,
         add_signal_id=former.add_signal_id,
         used_signals=former.used_signals,
-        unverified=former.unverified,
+        unverified_from=former.unverified_from,
         rebuilt_ts=former.rebuilt_ts,
         orders=former.orders,
-        exiting=late_add,
+        exit_reason=late_add,
     )
 
 
-def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> Booking:
+def _enlarged(booking: Booking, result: OrderResult, terms: SymbolTerms, now: int) -> Booking:
     p, increment, price = booking.position, booking.increment, booking.price
     entry = rules.average_entry(qty=p.qty, entry=p.entry_price_avg, add_qty=increment, add_price=price)
     warnings: tuple[tuple[str, str], ...] = ()
@@ -221,9 +227,9 @@ def _enlarged(booking: Booking, result: OrderResult, terms: Terms, now: int) -> 
             isolated_margin_usdt=margin,
             leverage=leverage,
             liq_price=liq,
-            taken=p.taken + taken,
+            reserved_margin=p.reserved_margin + taken,
             entry_ts=now,
-            q0=p.q0 + increment if result.kind == "ENTRY" or p.exiting == "ADD_AFTER_CLOSE" else p.q0,
+            q0=p.q0 + increment if result.kind == "ENTRY" or p.exit_reason == "ADD_AFTER_CLOSE" else p.q0,
         )
     quotas: tuple[QuotaMove, ...] = ()
     if result.kind == "ADD":
@@ -258,7 +264,7 @@ def _leverage(
 
 
 def _liquidation(
-    result: OrderResult, p: Position, entry: Decimal, qty: Decimal, margin: Decimal, terms: Terms
+    result: OrderResult, p: Position, entry: Decimal, qty: Decimal, margin: Decimal, terms: SymbolTerms
 ) -> Decimal:
     if p.market == "SPOT":
         return ZERO
@@ -269,7 +275,7 @@ def _liquidation(
     return rules.liquidation_price(entry=entry, qty=qty, margin=margin, mmr=terms.mmr, side=p.side)
 
 
-def _reduced(booking: Booking, result: OrderResult, terms: Terms, now: int) -> Booking:
+def _reduced(booking: Booking, result: OrderResult, terms: SymbolTerms, now: int) -> Booking:
     p, order = booking.position, booking.order
     increment = min(booking.increment, p.qty)
     warnings = booking.warnings
@@ -329,12 +335,12 @@ def _told(booking: Booking, result: OrderResult, now: int) -> Booking:
             "dust": p.dust,
             "life": p.life,
         }
-        events += (event(p, "EXIT", "", result.ts, order.filled, order.avg_price, p.exiting or order.kind, done),)
+        events += (event(p, "EXIT", "", result.ts, order.filled, order.avg_price, p.exit_reason or order.kind, done),)
         close = f"{p.position_id}:{p.life}:close"
         with exactly():
             quotas += (
                 QuotaMove(close, concurrency(p.market), Decimal(-1)),
-                QuotaMove(close, budget(p.market), -p.taken),
+                QuotaMove(close, budget(p.market), -p.reserved_margin),
             )
         p = replace(p, stagnated=False)
     return replace(booking, position=p, events=events, quotas=quotas)

@@ -1,10 +1,15 @@
-"""Put the parts together: one House per process, made after the fork."""
+"""Put the parts together: one Services per process, made after the fork."""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Protocol
+
+from redis.exceptions import RedisError
 
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.clock import SystemClock
@@ -15,36 +20,37 @@ from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import S10Config
 from s6.adapters.s12 import S12Approvals
-from s6.alerts.log import AlertBook
-from s6.alerts.notify import notify_pending
+from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
-from s6.engine.commands import Manager
+from s6.engine.commands import OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
-from s6.engine.outbox_relay import Relay
+from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
 from s6.engine.sweep import Sweep
-from s6.health.mode import HealthGate
-from s6.health.mode.report import HealthReporter
-from s6.health.poller import tell_of_neighbour
+from s6.health.mode import ModeGate
+from s6.health.poller import report_neighbour
+from s6.health.report import HealthReporter
 from s6.metrics.redis_metrics import RedisMetrics
-from s6.ports import Hints
+from s6.ports import Hints, StateUnavailable
 from s6.recovery.cold_start import ColdStart
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
 from s6.settings import Settings
 from s6.store import Store, open_store
 from s6.treasury import Treasury
+from s6.treasury.dependencies import TreasuryHints
 
-if TYPE_CHECKING:
-    from tasks.hints import CeleryHints
+log = logging.getLogger(__name__)
 
-SWEEP_LOCK_MS: Final = 15_000  # lest a killed worker hold up many sweeps; two at once do no harm
+
+class AllHints(Hints, TreasuryHints, Protocol):
+    """Every hint that the services give."""
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """Everything a process of S6 may need, by name."""
 
     settings: Settings
@@ -54,69 +60,72 @@ class House:
     store: Store
     bundles: Bundles
     breaker: SharedBreaker
-    gate: HealthGate
-    alerts: AlertBook
+    gate: ModeGate
+    alerts: AlertLog
     metrics: RedisMetrics
     hints: Hints
     orders: S4Orders
     results: Results
     governor: Governor
     executor: Executor
-    manager: Manager
+    commands: OperatorCommands
     reconciler: Reconciler
-    coldstart: ColdStart
+    cold_start: ColdStart
     sweep: Sweep
-    relay: Relay
+    relay: OutboxRelay
     treasury: Treasury
-    reporter: HealthReporter
+    health: HealthReporter
 
-    def sweep_once(self) -> None:
-        """The sweep, once a period however many ask, and never two at once."""
-        if self.state.lock("s6:sweep:turn", max(1, int(self.settings.manage_tick_s * 900))) is None:
-            return
-        token = self.state.lock("lock:sweep", SWEEP_LOCK_MS)
-        if token is None:
-            return
+
+class LazyServices:
+    """Builds a process's services when they are first needed: after the fork, and again where Redis was away."""
+
+    def __init__(self, settings: Settings, build: Callable[[Settings], Services]) -> None:
+        self.settings = settings
+        self._build = build
+        self._lock = threading.Lock()
+        self._services: Services | None = None
+
+    def __call__(self) -> Services:
+        """Return the services. Raises ``StateUnavailable`` when Redis is away and they cannot be built."""
+        if self._services is None:
+            with self._lock:
+                if self._services is None:
+                    self._services = self._make()
+        return self._services
+
+    def within(self, seconds: float) -> Services | None:
+        """Return the services, or None when that time is too short to build them; building goes on."""
+        if self._services is None:
+            builder = threading.Thread(target=self._try, name="services", daemon=True)
+            builder.start()
+            builder.join(seconds)
+        return self._services
+
+    def _try(self) -> None:
         try:
-            self.sweep.run()
-            self.state.note_sweep(self.clock.now_ms())
-        finally:
-            self.state.unlock("lock:sweep", token)
+            self()
+        except StateUnavailable as error:
+            log.warning("services are not built yet: %s", error)
 
-    def tell_alerts(self) -> None:
-        """Alerts on to the store, and to people where somebody is to be told."""
-        self.alerts.relay(self.store)
-        if self.settings.notify_urls:
-            notify_pending(self.redis, self.settings.notify_urls)
-
-    def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
-        """Acknowledge an alert, which then stands no more; one about a position leaves a word in its timeline.
-
-        The alert as it is; None: no such one. Again: nothing more happens. Raises ``RedisError``, ``StateUnavailable``.
-        """
-        known = self.alerts.get(alert_id)
-        if known is not None and known["ack"] is None and known["position_id"]:
-            said = f"ACK by {by}: {note or known['detail']} ({known['severity']} {known['code']})"
-            self.manager.note(str(known["position_id"]), said)
-        return self.alerts.ack(alert_id, by=by, note=note)
-
-    def health(self) -> dict[str, object]:
-        """The body of ``GET /health``."""
-        return self.reporter.report()
+    def _make(self) -> Services:
+        try:
+            return self._build(self.settings)
+        except RedisError as error:
+            raise StateUnavailable(str(error)) from error
 
 
-def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
-    """A House over real parts. Raises ``RedisError`` when a Redis Cluster cannot be reached (others connect later)."""
-    if hints is None:
-        from tasks.hints import CeleryHints
+def build(settings: Settings, hints: AllHints) -> Services:
+    """Build the services over real parts; ``hints`` ask for work to happen soon.
 
-        hints = CeleryHints()
+    Raises ``RedisError`` when a Redis Cluster cannot be reached; other kinds connect later.
+    """
     clock = SystemClock()
     redis = connect(settings.redis)
     metrics = RedisMetrics(redis)
     store = open_store(settings.store_url)
-    alerts = AlertBook(redis, clock, metrics, store, people=bool(settings.notify_urls))
-    breaker = SharedBreaker(redis, clock, partial(tell_of_neighbour, alerts))
+    alerts = AlertLog(redis, clock, metrics, store, notify_urls=settings.notify_urls)
+    breaker = SharedBreaker(redis, clock, partial(report_neighbour, alerts))
     neighbour = {
         name: Neighbour(name, url, breaker, metrics)
         for name, url in (
@@ -127,7 +136,7 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
         )
     }
     bundles = Bundles(redis, S10Config(neighbour["s10"]), alerts, clock)
-    gate = HealthGate(redis, breaker, bundles, alerts)
+    gate = ModeGate(redis, breaker, bundles, alerts)
     state = RedisState(redis, clock)
     recorder = Recorder(state, alerts, metrics)
     orders = S4Orders(neighbour["s4"])
@@ -135,8 +144,8 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
     results = Results(state, bundles, recorder, hints, clock, alerts, recover, orders)
     governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
-    relay = Relay(state, store, alerts)
-    return House(
+    relay = OutboxRelay(state, store, alerts)
+    return Services(
         settings=settings,
         clock=clock,
         redis=redis,
@@ -152,10 +161,10 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
         results=results,
         governor=governor,
         executor=Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, clock),
-        manager=Manager(governor, state, bundles, recorder, hints, clock),
+        commands=OperatorCommands(governor, state, bundles, recorder, hints, clock, alerts),
         reconciler=reconciler,
-        coldstart=ColdStart(state, store, relay, reconciler, hints, alerts),
-        sweep=Sweep(state, bundles, gate, hints, metrics, clock),
+        cold_start=ColdStart(state, store, relay, reconciler, hints, alerts),
+        sweep=Sweep(state, bundles, gate, hints, metrics, clock, int(settings.manage_tick_s * 1000)),
         relay=relay,
         treasury=Treasury(
             store=store,
@@ -169,5 +178,5 @@ def build(settings: Settings, *, hints: CeleryHints | None = None) -> House:
             hints=hints,
             approval_ttl_ms=int(settings.approval_ttl_s * 1000),
         ),
-        reporter=HealthReporter(redis, settings.broker, store, gate, clock, settings.manage_tick_s),
+        health=HealthReporter(redis, settings.broker, store, gate, clock, settings.manage_tick_s),
     )

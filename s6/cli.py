@@ -68,8 +68,8 @@ def _add_up(commands: Commands) -> None:
 
 
 def _up(options: Options) -> int:
-    from s6.embedded import EmbeddedError
     from s6.settings import SettingsError
+    from s6.standalone.redis_server import EmbeddedError
     from s6.standalone.up import UpError, up
 
     with _told(UpError, EmbeddedError, SettingsError, OSError):
@@ -78,8 +78,9 @@ def _up(options: Options) -> int:
 
 def _listener(options: Options) -> int | None:
     from s6.listener import main as listen
+    from tasks.hints import CeleryHints
 
-    return listen()
+    return listen(CeleryHints())
 
 
 def _paper(options: Options) -> int:

@@ -6,18 +6,17 @@ The history store's port stands with its adapters in ``s6.store.port``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
+from s6.model.answers import Balances, CancelAnswer, Placed, Refused, TransferAnswer
 from s6.model.bundle import ActiveBundle
+from s6.model.commit import Alert, Cleared, Commit, Doc, Loaded, Waiting
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Market, Severity
 from s6.model.wire import OrderResult
-
-Doc = Mapping[str, object]
 
 
 class Clock(Protocol):
@@ -31,76 +30,6 @@ class StateUnavailable(Exception):
 
 class LockLost(Exception):
     """The lock a commit was made under is no longer ours; nothing was written."""
-
-
-class Loaded(NamedTuple):
-    """A position and its operation in flight, as one consistent read."""
-
-    position: Position
-    op: Operation | None
-
-
-class Waiting(NamedTuple):
-    """What one position's outbox holds: how many events, quota moves and alerts, and its oldest snapshots."""
-
-    events: int
-    snapshots: list[Doc]
-
-
-class Cleared(NamedTuple):
-    """The first ``number`` snapshots of a position, the last of them being ``last_key``, are in the store.
-
-    ``seen``: its mark in ``outbox_ids`` when nothing more than those was found; None when there is more.
-    """
-
-    position_id: str
-    number: int
-    last_key: str
-    seen: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaMove:
-    """One change of a ``risk:*`` counter, applied exactly once per ``move_id``; ``restores``: only while the counter is
-    one that was lost (see ``State.quota_whole``)."""
-
-    move_id: str
-    key: str
-    delta: Decimal
-    restores: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """What a commit has to tell people, told exactly once per ``alert_id``."""
-
-    alert_id: str
-    ts: int
-    severity: Severity
-    code: str
-    position_id: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Everything one decision or one result changes, written as a whole or not at all.
-
-    ``position`` carries the ``rev`` it was read with; the write fails when Redis has another (or, with ``token``, when
-    ``lock:pos:{ID}`` isn't held with it). ``op`` is the operation in flight afterwards, None for none. ``orders`` are
-    the orders that changed; ``events``, ``snapshots``, ``quotas`` and ``alerts`` join the position's outbox in the same
-    write. ``over`` is the ``rev`` that Redis must have where that isn't the position's own (0: nothing is there).
-    """
-
-    position: Position
-    op: Operation | None
-    token: str = ""
-    orders: tuple[Order, ...] = ()
-    events: tuple[Mapping[str, str], ...] = ()
-    snapshots: tuple[Doc, ...] = ()
-    quotas: tuple[QuotaMove, ...] = ()
-    alerts: tuple[Alert, ...] = ()
-    over: int | None = None
 
 
 class State(Protocol):
@@ -219,6 +148,9 @@ class State(Protocol):
         """Note that a counter has got back whatever it had lost: from here on nothing restores it, until Redis loses
         it, and this note with it."""
 
+    def note_sweep(self, now: int) -> None:
+        """Remember when the last sweep ended (ms)."""
+
     # budgets and modes
     def quota(self, key: str) -> Decimal: ...
 
@@ -246,24 +178,6 @@ class NeighbourUnavailable(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-class Placed(NamedTuple):
-    """S4 answered 200: the order is accepted."""
-
-    status: str
-
-
-class Refused(NamedTuple):
-    """S4 refused for good: 422 (its reason), 409 (``ID_CONFLICT``) or another 4xx (``HTTP_nnn``)."""
-
-    reason: str
-
-
-class CancelAnswer(NamedTuple):
-    """``PENDING`` (202), ``UNKNOWN`` (404), or the terminal status of a 409; another 4xx: ``REFUSED``."""
-
-    status: str
-
-
 class Orders(Protocol):
     """S4. Each method raises ``NeighbourUnavailable`` when there was no usable answer."""
 
@@ -273,17 +187,6 @@ class Orders(Protocol):
 
     def query(self, client_order_id: str) -> OrderResult | None:
         """The order as S4 has it, None when it knows none (404)."""
-
-
-class Balances(NamedTuple):
-    spot_free: Decimal
-    fut_free: Decimal
-
-
-class TransferAnswer(NamedTuple):
-    status: Literal["EXECUTED", "FAILED"]
-    tx_id: str
-    reason: str
 
 
 class Wallets(Protocol):
@@ -319,16 +222,6 @@ class Alerts(Protocol):
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str]) -> None:
         """Keep a message that can't be handled (``s6:deadletter``) and raise a WARN."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One change of a metric: ``inc`` for counters, ``observe`` for histograms, ``set`` for gauges."""
-
-    verb: Literal["inc", "observe", "set"]
-    name: str
-    value: float
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Metrics(Protocol):

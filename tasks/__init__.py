@@ -1,5 +1,5 @@
 """Celery's face: thin tasks that call ``s6``. ``celery -A tasks`` finds the application here."""
 
-from tasks.base import app
+from tasks.app import app
 
 __all__ = ["app"]

@@ -1,17 +1,18 @@
-"""Alerts on their way to the store and to people."""
+"""Publish alerts: to the store and to people."""
 
 from __future__ import annotations
 
 from redis.exceptions import RedisError
 
+from s6.ports import StateUnavailable
 from s6.store import StoreError
-from tasks.base import house, task
+from tasks.base import services, task
 
 
 @task()
-def tell() -> None:
+def publish() -> None:
     """Alerts stay in Redis until the store has them; people are told at most once."""
     try:
-        house().tell_alerts()
-    except (RedisError, StoreError):
+        services().alerts.publish()
+    except (RedisError, StateUnavailable, StoreError):
         return  # still in Redis: the next beat tries again

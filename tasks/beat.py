@@ -12,13 +12,14 @@ from typing import Any
 from celery.beat import Scheduler
 from redis.exceptions import RedisError
 
-from s6.health.heartbeat import EVERY_S, beat_heart
-from tasks.base import house
+from s6.health.heartbeat import EVERY_S, send_heartbeat
+from s6.ports import StateUnavailable
+from tasks.base import services
 
 log = logging.getLogger(__name__)
 
 
-class Pulse(Scheduler):
+class BeatScheduler(Scheduler):
     """Celery's own in-memory scheduler, with a heartbeat for ``/health``."""
 
     _beaten_at = 0.0
@@ -27,7 +28,7 @@ class Pulse(Scheduler):
         if time.monotonic() - self._beaten_at >= EVERY_S:
             self._beaten_at = time.monotonic()
             try:
-                beat_heart(house().redis, "beat", house().clock.now_ms())
-            except RedisError as error:
+                send_heartbeat(services().redis, "beat", services().clock.now_ms())
+            except (RedisError, StateUnavailable) as error:
                 log.warning("no heartbeat: %s", error)
         return super().tick(*args, **kwargs)

@@ -11,51 +11,52 @@ from celery.exceptions import Reject
 from celery.signals import worker_shutting_down
 
 from s6.ports import NeighbourUnavailable, StateUnavailable
-from tasks.base import app, house, task, tell_failure
+from tasks.app import app
+from tasks.base import alert_failure, services, task
 from tasks.execution import begin
 from tasks.hints import URGENT
-from tasks.scheduling import Crew, turns
+from tasks.scheduling import EvaluationQueue, priority
 
 log = logging.getLogger(__name__)
 BUSY_S = 0.03
 RETRIES = 10
 
-crew = Crew(max(1, app.conf["settings"].worker_threads // 2))
+queue = EvaluationQueue(max(1, app.conf["settings"].worker_threads // 2))
 
 
 @worker_shutting_down.connect
 def _end(**_: Any) -> None:
-    crew.ending = True
+    queue.ending = True
 
 
 @task(bind=True)
 def evaluate(self: Any, position_id: str) -> None:
     """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
     urgent = (self.request.delivery_info or {}).get("priority") == URGENT
-    with closing(crew.work(position_id, urgent=urgent)) as names:
+    with closing(queue.work(position_id, urgent=urgent)) as names:
         for name in names:
             try:
                 _evaluate(self, name)
             except Exception as error:  # of this position; the others still wait
                 log.exception("%s could not be evaluated", name)
-                tell_failure(self.name, (name,), error)
-    house().hints.evaluate_many(crew.left_over())
+                alert_failure(self.name, (name,), error)
+    services().hints.evaluate_many(queue.left_over())
 
 
 def _evaluate(self: Any, position_id: str) -> None:
     try:
-        with turns.decision():
-            outcome = house().governor.decide(position_id)
+        with priority.decision():
+            outcome = services().governor.decide(position_id)
         if outcome.unverified:
-            house().reconciler.verify(position_id)
-            with turns.decision():
-                outcome = house().governor.decide(position_id)
+            services().reconciler.verify(position_id)
+            with priority.decision():
+                outcome = services().governor.decide(position_id)
         if outcome.op is not None and outcome.kind == "STARTED":
             begin(position_id, outcome.op)
         else:
-            house().governor.follow(position_id, outcome)
-        if outcome.silent:
-            house().reconciler.position(position_id)
+            services().governor.follow(position_id, outcome)
+        if outcome.unconfirmed:
+            services().reconciler.reconcile_position(position_id)
         again = outcome.kind == "BUSY" or outcome.unverified
     except (StateUnavailable, NeighbourUnavailable):
         again = True
@@ -73,4 +74,4 @@ def _again(self: Any, position_id: str) -> None:
 @task()
 def sweep() -> None:
     """Single-flight: a period has one sweep, however many beats ask for it."""
-    house().sweep_once()
+    services().sweep.run_once()

@@ -12,9 +12,9 @@ from typing import Any
 from s6.engine.executor import Progress
 from s6.model.operation import Operation
 from s6.ports import StateUnavailable
-from tasks.base import house, task
+from tasks.base import services, task
 from tasks.hints import carry_on
-from tasks.scheduling import turns
+from tasks.scheduling import priority
 
 NUDGE_S = 0.02
 LONGEST_S = 5.0
@@ -28,8 +28,8 @@ def _again(self: Any, wait_ms: int) -> Exception:
 
 
 def _step(position_id: str, op_id: str) -> Progress:
-    with turns.step():
-        return house().executor.advance(position_id, op_id)
+    with priority.step():
+        return services().executor.advance(position_id, op_id)
 
 
 def _advance(self: Any, position_id: str, op_id: str) -> Progress:
@@ -44,7 +44,7 @@ def begin(position_id: str, op: Operation) -> None:
     try:
         progress = _step(position_id, op.op_id)
     except StateUnavailable:
-        house().hints.execute(position_id, op)
+        services().hints.execute(position_id, op)
         return
     if progress.kind != "DONE":
         carry_on(position_id, op, progress)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 log = logging.getLogger(__name__)
 
 
-class Held(virtual.QoS):
+class InMemoryQoS(virtual.QoS):
     """What this worker holds, known to itself alone; what it has not begun goes back when it ends.
 
     With the broker out of reach there is nowhere to put it back: whatever was to be done is asked for again.
@@ -66,9 +66,9 @@ def _ensure_soon(connection: Connection, *args: Any, **pace: float) -> Any:
     return _ensure(connection, *args, **quick | pace)  # type: ignore[no-untyped-call]
 
 
-def mend() -> None:
+def patch_kombu() -> None:
     """For every channel opened from now on (Sentinel's are of the same kind), and every connection made again."""
     Connection.ensure_connection = _ensure_soon  # type: ignore[method-assign, assignment]
-    redis.Channel.QoS = Held  # type: ignore[assignment]
+    redis.Channel.QoS = InMemoryQoS  # type: ignore[assignment]
     redis.Channel._restore = _restore  # type: ignore[method-assign]
     redis.Channel.conn_or_acquire = _conn_or_acquire  # type: ignore[method-assign, assignment]

@@ -15,7 +15,7 @@ from typing import Final
 PATIENCE_S: Final = 0.05
 
 
-class Turns:
+class StepPriority:
     """The turns of one process's threads."""
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class Turns:
             yield
 
 
-class Crew:
+class EvaluationQueue:
     """Positions to be decided about, each once however often it is asked for, by a few threads at most.
 
-    A thread that waits for its turn to decide cannot go an operation's next step. So whoever comes while the crew is
-    complete leaves its position to the crew and goes.
+    A thread that waits for its turn to decide cannot go an operation's next step. So whoever comes while the queue is
+    complete leaves its position to the queue and goes.
     """
 
     def __init__(self, size: int) -> None:
@@ -80,7 +80,7 @@ class Crew:
                 with self._lock:
                     waiting = self._urgent or self._others
                     if self.ending or not waiting:
-                        self._at_work -= 1  # in one with the look: who comes after it finds a place in the crew
+                        self._at_work -= 1  # in one with the look: who comes after it finds a place in the queue
                         left = True
                         return
                     name = next(iter(waiting))
@@ -102,4 +102,4 @@ class Crew:
         return names
 
 
-turns = Turns()
+priority = StepPriority()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from s6.ports import StateUnavailable
-from tasks.base import house, task
+from tasks.base import services, task
 
 
 @task()
 def relay() -> None:
     """Single-flight; what can't be moved now waits for the next beat."""
     try:
-        house().relay.run()
+        services().relay.run()
     except StateUnavailable:
         return  # Redis is away; the snapshots are in it

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from s6.store import StoreError
-from tasks.base import house, task
+from tasks.base import services, task
 from tasks.hints import LONGEST_COUNTDOWN_S
 
 log = logging.getLogger(__name__)
@@ -19,13 +19,13 @@ RETRIES = 6
 @task()
 def check() -> None:
     """The automatic check. However many beats ask for it at once, they begin one transfer."""
-    log.info("treasury check: %s", house().treasury.check())
+    log.info("treasury check: %s", services().treasury.check())
 
 
 @task(bind=True)
 def advance(self: Any, transfer_id: str) -> None:
     """The next step of one transfer, then the one after. Harmless when lost, doubled or late."""
-    outcome = house().treasury.advance(transfer_id)
+    outcome = services().treasury.advance(transfer_id)
     log.info("transfer %s: %s", transfer_id, outcome.kind)
     if outcome.delay_ms is None or self.request.retries >= RETRIES:
         return
@@ -40,6 +40,6 @@ def advance(self: Any, transfer_id: str) -> None:
 def sweep() -> None:
     """Ask, ask again, send, send again, expire: one small query when nothing is in flight."""
     try:
-        house().treasury.sweep()
+        services().treasury.sweep()
     except StoreError as error:
         log.warning("transfers in flight cannot be looked up: %s", error)

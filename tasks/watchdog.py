@@ -12,16 +12,18 @@ from celery import bootsteps
 from celery.signals import setup_logging
 from redis.exceptions import RedisError
 
-from s6.health.heartbeat import beat_heart
+from s6.health.heartbeat import send_heartbeat
 from s6.logs import configure_logging
-from tasks.base import app, house
+from s6.ports import StateUnavailable
+from tasks.app import app
+from tasks.base import services
 
 log = logging.getLogger(__name__)
 EVERY_S: Final = 2.0
 SILENT_S: Final = 45.0
 
 
-class Canary(bootsteps.StartStopStep):
+class LoopWatchdog(bootsteps.StartStopStep):
     """Beats from the loop's timer; a thread beside it ends the process when the loop has not come round for long."""
 
     requires = ("celery.worker.components:Timer",)
@@ -33,7 +35,7 @@ class Canary(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         self._beat()
         parent.timer.call_repeatedly(EVERY_S, self._beat)
-        threading.Thread(target=self._watch, name="canary", daemon=True).start()
+        threading.Thread(target=self._watch, name="loop-watchdog", daemon=True).start()
 
     def stop(self, parent: Any) -> None:
         self._ending.set()
@@ -43,8 +45,8 @@ class Canary(bootsteps.StartStopStep):
     def _beat(self) -> None:
         self._last = time.monotonic()
         try:
-            beat_heart(house().redis, "worker", house().clock.now_ms())
-        except RedisError as error:
+            send_heartbeat(services().redis, "worker", services().clock.now_ms())
+        except (RedisError, StateUnavailable) as error:
             log.warning("no heartbeat: %s", error)
 
     def _watch(self) -> None:
@@ -56,7 +58,7 @@ class Canary(bootsteps.StartStopStep):
                 os._exit(70)
 
 
-app.steps["worker"].add(Canary)
+app.steps["worker"].add(LoopWatchdog)
 
 
 @setup_logging.connect

@@ -9,10 +9,11 @@ from flask import Flask, Response
 
 from s6.bootstrap import build
 from s6.settings import Settings, settings_or_exit
+from tasks.hints import CeleryHints
 from web import panel, problems
 from web.api import alerts, docs, positions, service, table, transfers
 from web.endpoint import MAX_BODY
-from web.house import House, LazyHouse
+from web.services import LazyServices, Services
 
 __all__ = ["create_app"]
 
@@ -30,13 +31,13 @@ _HEADERS = {
 }
 
 
-def create_app(house_factory: Callable[[Settings], House] | None = None, settings: Settings | None = None) -> Flask:
-    """The WSGI application. The house is built at the first request that needs it, so after the server has forked.
+def create_app(factory: Callable[[Settings], Services] | None = None, settings: Settings | None = None) -> Flask:
+    """The WSGI application. The first request that needs the services builds them, so after the server has forked.
 
     Parameters
     ----------
-    house_factory
-        Builds the house from the settings; ``s6.bootstrap.build`` when absent.
+    factory
+        Builds the services from the settings; ``s6.bootstrap.build`` when absent.
     settings
         Read from the environment when absent: a bad one ends the process with one line.
     """
@@ -52,13 +53,17 @@ def create_app(house_factory: Callable[[Settings], House] | None = None, setting
         PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
     )
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    app.extensions["s6"] = LazyHouse(known, house_factory or build)
+    app.extensions["s6"] = LazyServices(known, factory or _build)
     problems.install(app)
     table.install(app)
     app.register_blueprint(docs.blueprint)
     panel.install(app)
     app.after_request(_secured)
     return app
+
+
+def _build(settings: Settings) -> Services:
+    return build(settings, CeleryHints())
 
 
 def _secured(response: Response) -> Response:

@@ -12,8 +12,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from s6.settings import Scope
 from web import auth, jsonio
-from web.house import House, house, lazy_house
 from web.problems import Problem, from_validation, invalid
+from web.services import Services, lazy_services, services
 
 MAX_BODY = 64 * 1024
 _READ_AT_MOST = 1024 * 1024
@@ -36,9 +36,9 @@ class Call:
     caller: auth.Caller | None
 
     @property
-    def house(self) -> House:
+    def services(self) -> Services:
         """The position manager. Raises ``StateUnavailable`` while it cannot be built."""
-        return house()
+        return services()
 
     @property
     def who(self) -> str:
@@ -68,7 +68,9 @@ class Endpoint:
     def __call__(self, **path: str) -> Response:
         caller = None
         if self.scope is not None:
-            caller = auth.authorize(lazy_house().settings.api_tokens, request.headers.get("Authorization"), self.scope)
+            caller = auth.authorize(
+                lazy_services().settings.api_tokens, request.headers.get("Authorization"), self.scope
+            )
         arguments: dict[str, object] = dict(path)
         if self.query is not None:
             arguments["query"] = _query(self.query)

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
-from s6.engine import commands as manage
+from s6.engine import commands
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 from s6.treasury import Refusal
@@ -123,11 +123,11 @@ def as_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case manage.NotFound():
+        case commands.NotFound():
             return not_found(f"there is no position {str(error)[:80]}")
-        case manage.Busy():
+        case commands.Busy():
             return busy("BUSY", "the position is being governed right now", error.retry_after_s)
-        case manage.Mismatch():
+        case commands.Mismatch():
             return invalid(*({"field": name, "message": text} for name, text in error.fields.items()))
         case StateUnavailable() if not isinstance(error.__cause__, RedisError):
             return unavailable("STATE_UNAVAILABLE", str(error))

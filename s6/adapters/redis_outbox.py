@@ -19,8 +19,9 @@ from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.model import jsonx
 from s6.model.codec import from_fields
+from s6.model.commit import Alert, Cleared, Doc, Waiting
 from s6.model.types import ZERO, plain
-from s6.ports import Alert, Cleared, Clock, Doc, Waiting
+from s6.ports import Clock
 
 CLAIM_MS: Final = 5_000
 EVENTS_KEPT: Final = 100_000

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
+from s6.model.commit import Commit, Loaded, QuotaMove
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Position, rungs_json
 from s6.model.types import plain
-from s6.ports import Commit, Loaded, QuotaMove
 
 
 def loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:

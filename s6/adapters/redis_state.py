@@ -19,10 +19,11 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_outbox import RedisOutbox
 from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
+from s6.model.commit import Alert, Cleared, Commit, Doc, Loaded, Waiting
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.position import Order, Position
 from s6.model.types import plain
-from s6.ports import Alert, Cleared, Clock, Commit, Doc, Loaded, LockLost, StateUnavailable, Waiting
+from s6.ports import Clock, LockLost, StateUnavailable
 
 CHUNK: Final = 500
 AT_WORK: Final = "id:"  # tells positions from the hash's own counter

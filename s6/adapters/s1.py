@@ -7,7 +7,8 @@ from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
 from s6.adapters.http import Neighbour, RequestRefused
-from s6.ports import Balances, NeighbourUnavailable, TransferAnswer
+from s6.model.answers import Balances, TransferAnswer
+from s6.ports import NeighbourUnavailable
 
 
 class S1Wallets:

@@ -7,9 +7,10 @@ from typing import Final, cast
 from urllib.parse import quote
 
 from s6.adapters.http import Neighbour
+from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import CancelAnswer, NeighbourUnavailable, Placed, Refused
+from s6.ports import NeighbourUnavailable
 
 _REDUCE_ONLY: Final = frozenset({"SL", "TP", "REDUCE", "EXIT", "GUARD"})
 

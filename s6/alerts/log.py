@@ -8,17 +8,19 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
-from s6.alerts.log import scripts as lua
+from s6.alerts import scripts as lua
+from s6.alerts.notify import notify_pending
 from s6.model import jsonx
+from s6.model.commit import Alert
 from s6.model.types import Severity
-from s6.ports import Alert, Clock, Metrics, StateUnavailable
+from s6.ports import Clock, Metrics, StateUnavailable
 from s6.store import Page, Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -42,8 +44,8 @@ class _Raised(NamedTuple):
     topic: str
 
 
-class AlertBook:
-    """``s6.ports.Alerts`` and what belongs to it. ``people``: whether somebody is to be notified."""
+class AlertLog:
+    """``s6.ports.Alerts`` and what belongs to it. ``notify_urls``: the services through which people are notified."""
 
     def __init__(
         self,
@@ -52,11 +54,11 @@ class AlertBook:
         metrics: Metrics,
         store: Store | None = None,
         *,
-        people: bool = False,
+        notify_urls: Sequence[str] = (),
         quiet_ms: int = QUIET_MS,
     ) -> None:
         self._redis, self._clock, self._metrics, self._store = text(redis), clock, metrics, store
-        self._people, self._quiet_ms = people, quiet_ms
+        self._client, self._notify_urls, self._quiet_ms = redis, notify_urls, quiet_ms
         self._raise = self._redis.register_script(lua.RAISE)
         self._put_aside = self._redis.register_script(lua.PUT_ASIDE)
         self._ack = self._redis.register_script(lua.ACK)
@@ -96,7 +98,7 @@ class AlertBook:
         except RedisError as error:
             raise StateUnavailable(f"Redis: {error}") from error
 
-    def over(self, code: str, detail: str, *, scope: str = "") -> None:
+    def resolve(self, code: str, detail: str, *, scope: str = "") -> None:
         """Note that what ``code`` told of is over (WARN ``{code}_OVER``); should it begin anew, that is told anew."""
         try:
             for severity in _LEVELS:
@@ -151,7 +153,15 @@ class AlertBook:
                 lua.DOC + raised.alert_id,
                 lua.COUNTED + raised.alert_id,
             ],
-            args=[lua.DOC, *raised, self._quiet_ms, KEEP_MS, STREAM_KEPT, "1" if self._people else "0", counted_ms],
+            args=[
+                lua.DOC,
+                *raised,
+                self._quiet_ms,
+                KEEP_MS,
+                STREAM_KEPT,
+                "1" if self._notify_urls else "0",
+                counted_ms,
+            ],
         )
         if int(answer[1]):
             where = f" [{raised.position_id}]" if raised.position_id else ""
@@ -208,11 +218,20 @@ class AlertBook:
 
     # -- to the store and from it ------------------------------------------------------------------------------
 
+    def publish(self) -> None:
+        """Move alerts to the store, and notify people where the settings name a service.
+
+        Raises ``StoreError``, ``RedisError``: the next call goes on.
+        """
+        self.relay()
+        if self._notify_urls:
+            notify_pending(self._client, self._notify_urls)
+
     def relay(self, store: Store | None = None) -> int:
         """Move new and changed alerts to the store; how many. Raises ``StoreError``, ``RedisError``; loses nothing."""
         store = store or self._store
         if store is None:
-            raise ValueError("this alert book has no store")
+            raise ValueError("this alert log has no store")
         self._flush()
         total = 0
         while rows := self._redis.zrange(lua.OUT, 0, BATCH - 1, withscores=True):

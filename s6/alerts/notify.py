@@ -8,7 +8,7 @@ from typing import Final
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
-from s6.alerts.log import scripts as lua
+from s6.alerts import scripts as lua
 
 log = logging.getLogger(__name__)
 

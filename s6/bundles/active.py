@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.adapters.s10 import Fetched
-from s6.alerts.log import AlertBook
+from s6.alerts.log import AlertLog
 from s6.model.bundle import ActiveBundle, BundleError, parse_bundle
 from s6.ports import Clock
 
@@ -45,7 +45,7 @@ class _Known:
 class Bundles:
     """Read-copy-update: the bundle is parsed once a process and never changed, only replaced."""
 
-    def __init__(self, redis: RedisClient, source: BundleSource, alerts: AlertBook, clock: Clock) -> None:
+    def __init__(self, redis: RedisClient, source: BundleSource, alerts: AlertLog, clock: Clock) -> None:
         self._redis = text(redis)
         self._swap = self._redis.register_script(_SWAP)
         self._source, self._alerts, self._clock = source, alerts, clock

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextPubSub, text
-from s6.alerts.log import AlertBook
+from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
 from s6.ports import NeighbourUnavailable, StateUnavailable
 
@@ -30,7 +30,7 @@ class BundleWatcher(threading.Thread):
     """Asks S10 when an event says so, when the period is over, when Redis has lost the bundle; after failures soon,
     then ever more seldom, up to the period. Outages of S10 and Redis end nothing."""
 
-    def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertBook, poll_s: float) -> None:
+    def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float) -> None:
         super().__init__(name="bundle-watcher", daemon=True)
         self._redis, self._bundles, self._alerts, self._poll_s = text(redis), bundles, alerts, poll_s
         self._ending = threading.Event()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from s6 import keys
 from s6.engine.governor import Governor, Outcome
 from s6.engine.operation import ORDER_KIND
 from s6.engine.recorder import Recorder
+from s6.model.commit import Loaded
 from s6.model.operation import Operation
 from s6.model.position import Position
 from s6.model.types import closing_side, opening_side
 from s6.plan import Action, Plan
-from s6.ports import BundleSource, Clock, Hints, Loaded, LockLost, State, StateUnavailable
+from s6.ports import BundleSource, Clock, Hints, LockLost, State, StateUnavailable
 
 LOCK_MS: Final = 4_000
 RETRY_AFTER_S: Final = 1
@@ -85,9 +86,24 @@ def _shown(action: Action) -> dict[str, object]:
     return shown | {"reason": action.reason}
 
 
-class Manager:
+class Acknowledgements(Protocol):
+    """What the commands need of the alert log."""
+
+    def get(self, alert_id: str) -> dict[str, object] | None: ...
+
+    def ack(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None: ...
+
+
+class OperatorCommands:
     def __init__(
-        self, governor: Governor, state: State, bundles: BundleSource, recorder: Recorder, hints: Hints, clock: Clock
+        self,
+        governor: Governor,
+        state: State,
+        bundles: BundleSource,
+        recorder: Recorder,
+        hints: Hints,
+        clock: Clock,
+        alerts: Acknowledgements,
     ) -> None:
         self._governor = governor
         self._state = state
@@ -95,8 +111,9 @@ class Manager:
         self._recorder = recorder
         self._hints = hints
         self._clock = clock
+        self._alerts = alerts
 
-    def manage(self, position_id: str, symbol: str, market: str, action: str, by: str, reason: str) -> PlanView:
+    def execute(self, position_id: str, symbol: str, market: str, action: str, by: str, reason: str) -> PlanView:
         """Carry out one word. Raises ``NotFound``, ``Busy``, ``Mismatch``, ``StateUnavailable``."""
         loaded = self._state.load(position_id)
         if loaded is None:
@@ -116,9 +133,20 @@ class Manager:
             self._state.unlock(key, token)
         if outcome is not None:
             self._governor.follow(position_id, outcome)
-        if view.position.unverified:
+        if view.position.unverified_from:
             self._hints.evaluate(position_id)  # which asks S4 first
         return view
+
+    def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
+        """Acknowledge an alert; for a position alert, also note it in the timeline. Idempotent.
+
+        Returns the alert, or None if unknown. Raises ``RedisError``, ``StateUnavailable``.
+        """
+        known = self._alerts.get(alert_id)
+        if known is not None and known["ack"] is None and known["position_id"]:
+            said = f"ACK by {by}: {note or known['detail']} ({known['severity']} {known['code']})"
+            self.note(str(known["position_id"]), said)
+        return self._alerts.ack(alert_id, by=by, note=note)
 
     def note(self, position_id: str, cause: str) -> None:
         """Put people's word about a position into its history; nothing where there is no such position.
@@ -144,8 +172,8 @@ class Manager:
             raise NotFound(position_id)
         if action in ("PAUSE", "RESUME"):
             return self._pause(loaded, action == "PAUSE", token, cause), None
-        if action == "EXIT" and loaded.position.is_open and not loaded.position.exiting:
-            leaving = replace(loaded.position, exiting="OPERATOR", exit_not_before=0)
+        if action == "EXIT" and loaded.position.is_open and not loaded.position.exit_reason:
+            leaving = replace(loaded.position, exit_reason="OPERATOR", exit_not_before=0)
             written = self._write(leaving, loaded.op, token, cause)
             if written is None:
                 raise Busy(position_id)

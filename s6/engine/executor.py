@@ -18,22 +18,13 @@ from s6.engine.operation import order_of
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
 from s6.engine.transitions import Step
+from s6.model.answers import Placed
 from s6.model.bundle import Execution
+from s6.model.commit import Loaded, Sample
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import (
-    BundleSource,
-    Clock,
-    Loaded,
-    LockLost,
-    NeighbourUnavailable,
-    Orders,
-    Placed,
-    Sample,
-    State,
-    StateUnavailable,
-)
+from s6.ports import BundleSource, Clock, LockLost, NeighbourUnavailable, Orders, State, StateUnavailable
 
 LOCK_MS: Final = 4_000
 BUSY_MS: Final = 25
@@ -97,14 +88,16 @@ class Executor:
         return progress
 
     def _overrun(self, position_id: str) -> None:
-        self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
+        self._recorder.publish(
+            position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),)
+        )
 
     def _run(self, loaded: Loaded | None, op_id: str, token: str) -> Progress:
         for _ in range(MAX_STEPS):
             if loaded is None or loaded.op is None or loaded.op.op_id != op_id:
                 return Progress("DONE")
             position, op = loaded.position, loaded.op
-            if position.unverified:  # it goes on once S4 has been asked, which the evaluation that follows sees to
+            if position.unverified_from:  # it goes on once S4 has been asked, which the evaluation that follows sees to
                 return Progress("DONE")
             now = self._clock.now_ms()
             if op.not_before > now:
@@ -146,28 +139,28 @@ class Executor:
             wait = self._execution().cancel_wait_ms
             return self._write(position, op, token, lambda p, t: to.cancel_pending(p, op, wait, t))
         if status in ("CANCELED", "EXPIRED", "REJECTED"):
-            return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
+            return self._write(position, op, token, lambda p, t: to.cancel_confirmed(p, op, t))
         return self._write(position, op, token, lambda p, _: to.unclear(p, op))
 
     def _check(self, position: Position, op: Operation, token: str) -> Loaded | None:
         """Ask S4 what became of the old order, book its answer, and go by that."""
         result = self._orders.query(op.target)
         if result is None:
-            return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
+            return self._write(position, op, token, lambda p, t: to.cancel_confirmed(p, op, t))
         self._book(op, result)
         if result.status == "FILLED":
-            return self._write(position, op, token, lambda p, _: to.old_one_filled(p, op))
+            return self._write(position, op, token, lambda p, _: to.cancel_lost_to_fill(p, op))
         if result.status in ("CANCELED", "EXPIRED", "REJECTED"):
-            return self._write(position, op, token, lambda p, t: to.old_one_gone(p, op, t))
+            return self._write(position, op, token, lambda p, t: to.cancel_confirmed(p, op, t))
         delay = self.backoff(position.sl_failures + 2)
-        return self._write(position, op, token, lambda p, t: to.old_one_stays(p, op, delay, t))
+        return self._write(position, op, token, lambda p, t: to.cancel_failed(p, op, delay, t))
 
     def _book(self, op: Operation, result: OrderResult) -> None:
         try:
             self._results.apply(result, {}, hint=False)
         except MalformedMessage as error:  # what became of the order is told all the same
             text = f"{result.client_order_id}: {error}"
-            self._recorder.tell(op.position_id, (("ERROR", "RECONCILE", text),))
+            self._recorder.publish(op.position_id, (("ERROR", "RECONCILE", text),))
 
     # -- the new order -----------------------------------------------------------------------------------------
 
@@ -176,7 +169,7 @@ class Executor:
         if order is None:
             return self._write(position, op, token, lambda p, t: _freeze(p, op, t))
         known = self._known(position, order)
-        if not position.lives(order):
+        if not position.is_current(order):
             return self._place_no_more(position, op, known, token)
         if known.status not in ("PENDING", "REJECTED"):
             return self._accepted(position, op, token)
@@ -210,8 +203,8 @@ class Executor:
 
         def taken(p: Position, now: int) -> Step:
             known = self._known(p, order)
-            if op.kind == "STOP_MOVE" and not p.lives(order):
-                return to.accepted_in_vain(p, op, known, now)
+            if op.kind == "STOP_MOVE" and not p.is_current(order):
+                return to.accepted_after_close(p, op, known, now)
             return to.accepted(p, op, known, delay, now)
 
         return self._write(position, op, token, taken)
@@ -226,7 +219,7 @@ class Executor:
     def _sent(self, op: Operation) -> None:
         if op.tick_ts and not op.attempts:
             elapsed = (self._clock.now_ms() - op.tick_ts) / 1000
-            self._recorder.tell(op.position_id, (), (Sample("observe", "s6_reaction_seconds", max(elapsed, 0.0)),))
+            self._recorder.publish(op.position_id, (), (Sample("observe", "s6_reaction_seconds", max(elapsed, 0.0)),))
 
     def _write(
         self, position: Position, op: Operation, token: str, transition: Callable[[Position, int], Step]
@@ -250,7 +243,7 @@ class Executor:
                 alerts=step.alerts,
             )
             if written is not None:
-                self._recorder.tell(op.position_id, (), step.samples)
+                self._recorder.publish(op.position_id, (), step.samples)
                 return Loaded(written, step.op)
             loaded = self._state.load(op.position_id)
             if loaded is None or loaded.op != op:

@@ -12,13 +12,14 @@ from s6.engine.operation import begin, order_of
 from s6.engine.recorder import Recorder
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle
+from s6.model.commit import Loaded
 from s6.model.documents import event
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase
 from s6.plan import Action, Plan, build_plan
-from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, Loaded, LockLost, State, StateUnavailable
+from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, LockLost, State, StateUnavailable
 from s6.rules.exact import exactly
 
 LOCK_MS: Final = 4_000
@@ -29,14 +30,17 @@ OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an evaluation. ``recheck_ms``: something falls due by itself after that long (0: nothing);
-    ``silent``: orders S4 must be asked about; ``unverified``: S4 must be asked what it has before anything is begun."""
+    """What came of an evaluation.
+
+    ``recheck_ms``: something falls due by itself after that long (0: nothing). ``unconfirmed``: orders that S4 must be
+    asked about. ``unverified``: S4 must be asked what it has before anything is begun.
+    """
 
     kind: OutcomeKind
     plan: Plan | None = None
     op: Operation | None = None
     recheck_ms: int = 0
-    silent: tuple[str, ...] = ()
+    unconfirmed: tuple[str, ...] = ()
     unverified: bool = False
 
     def following(self, done: list[Action]) -> Outcome:
@@ -96,14 +100,16 @@ class Governor:
         """Evaluate now; by a hint when it is busy, Redis is away, or S4 must be asked about an order."""
         try:
             outcome = self.evaluate(position_id)
-            again = outcome.kind == "BUSY" or outcome.silent or outcome.unverified
+            again = outcome.kind == "BUSY" or outcome.unconfirmed or outcome.unverified
         except StateUnavailable:
             again = True
         if again:
             self._hints.evaluate(position_id, delay_ms=BUSY_MS)
 
     def _overrun(self, position_id: str) -> None:
-        self._recorder.tell(position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),))
+        self._recorder.publish(
+            position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),)
+        )
 
     def follow(self, position_id: str, outcome: Outcome) -> None:
         """Hand on what an evaluation began, or have it repeated when something falls due. Call it without the lock."""
@@ -118,13 +124,13 @@ class Governor:
         """The evaluation proper, for callers that hold the lock and have read the position. Raises ``LockLost``."""
         bundle = self._bundles.current()
         if bundle is None:
-            return Outcome("NO_BUNDLE", unverified=loaded is not None and bool(loaded.position.unverified))
+            return Outcome("NO_BUNDLE", unverified=loaded is not None and bool(loaded.position.unverified_from))
         done: list[Action] = []
         for _ in range(ROUNDS):
             if loaded is None:
                 return Outcome("UNKNOWN")
             if loaded.op is not None:
-                return Outcome("IN_FLIGHT", op=loaded.op, unverified=bool(loaded.position.unverified))
+                return Outcome("IN_FLIGHT", op=loaded.op, unverified=bool(loaded.position.unverified_from))
             outcome = self._govern(loaded.position, bundle, token, reason, done)
             if outcome is not None:
                 return outcome.following(done)
@@ -200,12 +206,12 @@ class Governor:
         if moved and self._recorder.write(after, None, now, token=token, phase=phase, cause=before.cause) is None:
             return None
         self._used(before.position_id, view)
-        if after.unverified:
+        if after.unverified_from:
             return Outcome("NOTHING", plan, unverified=True)
         if not after.is_open and not any(o.ours for o in after.orders):
             self._state.settled(after)
-        silent = after.silent(now, bundle.execution.cancel_wait_ms)
-        return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms, silent=silent)
+        unconfirmed = after.unconfirmed(now, bundle.execution.cancel_wait_ms)
+        return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms, unconfirmed=unconfirmed)
 
     def _at_once(self, plan: Plan, action: Action, now: int, token: str) -> tuple[Action, ...]:
         """What S6 holds itself happens in the very commit: a guard moved, a position found stagnated.

@@ -47,7 +47,7 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
     )
     position = replace(position, op_count=number)
     if action.type == "EXIT":
-        position = replace(position, exiting=action.reason)
+        position = replace(position, exit_reason=action.reason)
     if action.type == "ADD":
         position = position.with_signal(action.signal_id)
     return position, op

@@ -24,7 +24,7 @@ PURPOSES: Final[dict[Market, tuple[str, ...]]] = {"FUT": ORDER_PREFIXES, "SPOT":
 """What orders of each market may be for."""
 
 
-class Place(NamedTuple):
+class OrderSlot(NamedTuple):
     """Where in a position's history an order was decided on, and the ids it has for that."""
 
     life: int
@@ -33,27 +33,27 @@ class Place(NamedTuple):
     client_order_id: str
 
 
-def lives(p: Position) -> tuple[int, ...]:
+def lives_of(p: Position) -> tuple[int, ...]:
     """The lives that forgotten orders may be of: one that ended while the position was unverified counts."""
     return (p.life - 1, p.life) if p.life > 1 and p.entry_ts >= p.rebuilt_ts else (p.life,)
 
 
-def places(p: Position, life: int, number: int) -> Iterator[Place]:
+def places(p: Position, life: int, number: int) -> Iterator[OrderSlot]:
     """Every order that this operation may have sent."""
     for purpose in PURPOSES[p.market]:
-        yield Place(life, number, *ids(replace(p, life=life), number, purpose))
+        yield OrderSlot(life, number, *ids(replace(p, life=life), number, purpose))
 
 
-def place_of(p: Position, client_order_id: str) -> Place | None:
+def place_of(p: Position, client_order_id: str) -> OrderSlot | None:
     """Where an order of that id was decided on; None: it isn't ours, or too far from anything we know of."""
     purpose, _, digest = client_order_id.partition("-")
     if purpose not in ORDER_PREFIXES or len(digest) != DIGITS:
         return None
-    lowest = max(1, min(p.unverified or p.op_count, p.op_count - 2 * AHEAD))
+    lowest = max(1, min(p.unverified_from or p.op_count, p.op_count - 2 * AHEAD))
     for life in range(p.life, max(p.life - 2, 0), -1):
         then = replace(p, life=life)
         for number in range(p.op_count + AHEAD, lowest - 1, -1):
-            place = Place(life, number, *ids(then, number, purpose))
+            place = OrderSlot(life, number, *ids(then, number, purpose))
             if place.client_order_id == client_order_id:
                 return place
     return None
@@ -74,12 +74,12 @@ def recognised(
     place = place_of(p, result.client_order_id)
     if place is None:
         return p, op, None
-    p = replace(p, unverified=min(p.unverified or place.number, place.number))
+    p = replace(p, unverified_from=min(p.unverified_from or place.number, place.number))
     p, order = _explained(p, unheard_of(result, place.intent_id, place.life, ours=True), signal_id)
     return p, op, order
 
 
-def claimed(p: Position, known: Order, place: Place, signal_id: str) -> tuple[Position, Order]:
+def claimed(p: Position, known: Order, place: OrderSlot, signal_id: str) -> tuple[Position, Order]:
     """The position and the order, where its results came first and it was taken for somebody else's."""
     p, order = _explained(p, replace(known, intent_id=place.intent_id, life=place.life, ours=True), signal_id)
     if order.filled:

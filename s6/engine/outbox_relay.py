@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from s6.model import jsonx
+from s6.model.commit import Cleared, Doc
 from s6.model.types import Severity
-from s6.ports import Alerts, Cleared, Doc, State
+from s6.ports import Alerts, State
 from s6.store import Store, StoreConflict, StoreError, StoreRefused
 
 LOCK: Final = "lock:relay"
@@ -17,7 +18,7 @@ EACH: Final = 50
 BACKLOG: Final = 50_000
 
 
-class Relay:
+class OutboxRelay:
     """Single-flight; a second one finds the lock taken. A repetition after a crash writes the same documents again."""
 
     def __init__(self, state: State, store: Store, alerts: Alerts) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from s6.model.commit import Alert, Commit, QuotaMove, Sample
 from s6.model.documents import alert, snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase, Severity
-from s6.ports import Alert, Alerts, Commit, Metrics, QuotaMove, Sample, State, StateUnavailable
+from s6.ports import Alerts, Metrics, State, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Recorder:
         except StateUnavailable as error:
             log.warning("%s: events and alerts wait for the relay: %s", position_id, error)
 
-    def tell(
+    def publish(
         self, position_id: str, alerts: tuple[tuple[Severity, str, str], ...], samples: tuple[Sample, ...] = ()
     ) -> None:
         """Metrics of a step that has been written, and alerts that belong to no commit."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
-from s6.booking import Terms, book
+from s6.booking import SymbolTerms, book
 from s6.engine.order_identity import recognised
 from s6.engine.recorder import Recorder
-from s6.engine.wakeups import after_result
+from s6.engine.transitions import after_result
 from s6.model.bundle import ActiveBundle
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
@@ -47,8 +47,9 @@ class Contended(Exception):
 
 
 class Results:
-    """``recover`` puts back a position that Redis has lost, if it can (``s6.recovery.rebuilder``); may raise ``StoreError``.
+    """Applies order results to positions.
 
+    ``recover`` puts back a position that Redis has lost, if it can; it may raise ``StoreError``.
     ``orders`` is asked about an add that is still at work when its position seems closed (None: nobody is).
     """
 
@@ -133,7 +134,7 @@ class Results:
         )
         if written is None:
             return None
-        self._recorder.tell(position.position_id, (), step.samples)
+        self._recorder.publish(position.position_id, (), step.samples)
         idle = result.status == "NEW" and op is None and not booking.increment
         return _Done("APPLIED", _let_be if idle else partial(self._hint, written, op, step.op))
 
@@ -219,9 +220,9 @@ class Results:
         return given_up
 
 
-def _terms(bundle: ActiveBundle | None, symbol: str) -> Terms:
+def _terms(bundle: ActiveBundle | None, symbol: str) -> SymbolTerms:
     spec = bundle.symbols.get(symbol) if bundle else None
-    return Terms(spec.step, spec.mmr) if spec else Terms()
+    return SymbolTerms(spec.step, spec.mmr) if spec else SymbolTerms()
 
 
 def _stream(fields: Mapping[str, str]) -> str:

@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s6.model.bundle import ActiveBundle
+from s6.model.commit import Loaded
 from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import Plan, build_plan
-from s6.ports import BundleSource, Clock, Gate, Hints, Loaded, Metrics, State
+from s6.ports import BundleSource, Clock, Gate, Hints, Metrics, State
 
 SHARD: Final = 500
 BEST_MS: Final = 60_000
+LOCK: Final = "lock:sweep"
+TURN: Final = "s6:sweep:turn"
+LOCK_MS: Final = 15_000  # a killed worker must not hold up many sweeps; two at once do no harm
 
 
 @dataclass(slots=True)
@@ -30,7 +34,14 @@ class Swept:
 
 class Sweep:
     def __init__(
-        self, state: State, bundles: BundleSource, gate: Gate, hints: Hints, metrics: Metrics, clock: Clock
+        self,
+        state: State,
+        bundles: BundleSource,
+        gate: Gate,
+        hints: Hints,
+        metrics: Metrics,
+        clock: Clock,
+        period_ms: int,
     ) -> None:
         self._state = state
         self._bundles = bundles
@@ -38,6 +49,20 @@ class Sweep:
         self._hints = hints
         self._metrics = metrics
         self._clock = clock
+        self._period_ms = period_ms
+
+    def run_once(self) -> None:
+        """Sweep once a period however many ask, and never two at once. Raises ``StateUnavailable``."""
+        if self._state.lock(TURN, max(1, self._period_ms * 9 // 10)) is None:
+            return
+        token = self._state.lock(LOCK, LOCK_MS)
+        if token is None:
+            return
+        try:
+            self.run()
+            self._state.note_sweep(self._clock.now_ms())
+        finally:
+            self._state.unlock(LOCK, token)
 
     def run(self) -> Swept:
         """One pass over all open positions. Raises ``StateUnavailable``."""
@@ -80,9 +105,9 @@ class Sweep:
     def _needs(self, loaded: Loaded, bundle: ActiveBundle, view: MarketView) -> bool:
         position, op = loaded
         now = self._clock.now_ms()
-        if op is not None or not position.is_open or position.unverified:
+        if op is not None or not position.is_open or position.unverified_from:
             return True
-        if position.silent(now, bundle.execution.cancel_wait_ms):
+        if position.unconfirmed(now, bundle.execution.cancel_wait_ms):
             return True
         mode = self._gate.mode(position.market, view, now)
         plan: Plan = build_plan(position, view, bundle, mode, now)

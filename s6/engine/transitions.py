@@ -1,6 +1,7 @@
 """What each word from S4 means for an operation. Pure: (position, operation) before -> after, and what to tell.
 
-The table of CONTRACT §3 for STOP_MOVE stands here, one function a row.
+The table of CONTRACT §3 for STOP_MOVE stands here, one function a row; ``after_result`` reads the same words off the
+results' stream.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from s6.engine.operation import ids
+from s6.model.commit import Sample
 from s6.model.documents import event
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import Severity, plain
-from s6.ports import Sample
+from s6.model.types import TERMINAL, ZERO, Severity, plain
+from s6.model.wire import OrderResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def unclear(p: Position, op: Operation) -> Step:
     return Step(p, replace(op, stage="CHECK", not_before=0))
 
 
-def old_one_gone(p: Position, op: Operation, now: int) -> Step:
+def cancel_confirmed(p: Position, op: Operation, now: int) -> Step:
     """The old order lives no more: place the new one (STOP_MOVE), or be done (CLEANUP)."""
     rest = tuple(o for o in p.orders if o.client_order_id != op.target)
     p = replace(p, orders=rest)
@@ -54,12 +56,12 @@ def old_one_gone(p: Position, op: Operation, now: int) -> Step:
     return Step(p, replace(op, stage="PLACE", gap_ts=op.gap_ts or now, attempts=0, not_before=0))
 
 
-def old_one_filled(p: Position, op: Operation) -> Step:
+def cancel_lost_to_fill(p: Position, op: Operation) -> Step:
     """The fill won the race: no new stop for what is gone."""
     return Step(p, None, "filled_instead", samples=_ended(op, "filled_instead"))
 
 
-def old_one_stays(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
+def cancel_failed(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
     """The cancel did not take: the old stop protects on, the move is tried again later."""
     failures = p.sl_failures + 1
     p = replace(p, sl_failures=failures, sl_not_before=now + delay_ms)
@@ -72,7 +74,7 @@ def _failing(failures: int) -> tuple[tuple[Severity, str, str], ...]:
     return (("ERROR", "STOP_MOVE_FAILED", f"{failures} stop moves failed in a row; the old stop stays"),)
 
 
-def closed_meanwhile(p: Position, op: Operation, known: Order | None, now: int) -> Step:
+def position_closed(p: Position, op: Operation, known: Order | None, now: int) -> Step:
     """The position is flat: nothing is left to do, and what rests of it is the clean-up's.
 
     ``known`` is the operation's order as the results have left it: they may tell of an acceptance before S4's answer.
@@ -81,11 +83,11 @@ def closed_meanwhile(p: Position, op: Operation, known: Order | None, now: int) 
     if op.kind == "STOP_MOVE" and known is not None and known.status == "PENDING":
         return Step(p, op)
     if op.kind == "STOP_MOVE" and known is not None and known.status != "REJECTED":
-        return accepted_in_vain(p, op, known, now)
+        return accepted_after_close(p, op, known, now)
     return Step(p, None, "closed", samples=_ended(op, "filled_instead") if op.target else ())
 
 
-def accepted_in_vain(p: Position, op: Operation, known: Order, now: int) -> Step:
+def accepted_after_close(p: Position, op: Operation, known: Order, now: int) -> Step:
     """S4 took a stop for a life that is over: it is told of like any other, and left to the clean-up."""
     order = replace(known, status="NEW") if known.status == "PENDING" else known
     shown = replace(p, sl_price=order.stop_px, sl_level=max(p.sl_level, op.level), sl_qty=order.qty)
@@ -175,7 +177,7 @@ def refused(p: Position, op: Operation, reason: str, delay_ms: int, now: int) ->
         dead = replace(op.order, status="REJECTED")
         orders = (dead,)
         p = replace(p, orders=p.with_order(dead))
-    if op.kind == "STOP_MOVE" and op.order is not None and not p.lives(op.order):
+    if op.kind == "STOP_MOVE" and op.order is not None and not p.is_current(op.order):
         return Step(p, None, "closed", orders=orders, samples=_ended(op, "refused"))
     if op.kind == "STOP_MOVE":
         return replace(_stop_refused(p, op, reason, now), orders=orders)
@@ -191,10 +193,10 @@ def refused(p: Position, op: Operation, reason: str, delay_ms: int, now: int) ->
 
 def _stop_refused(p: Position, op: Operation, reason: str, now: int) -> Step:
     if reason == "WOULD_TRIGGER":
-        p = replace(p, exiting="STOP_WOULD_TRIGGER")
+        p = replace(p, exit_reason="STOP_WOULD_TRIGGER")
         return Step(p, None, "would_trigger", samples=_ended(op, "would_trigger"))
     if op.refusals:
-        p = replace(p, exiting="STOP_REFUSED")
+        p = replace(p, exit_reason="STOP_REFUSED")
         text = f"two stops refused ({reason}): closing at market"
         return Step(p, None, "refused", alerts=(("FATAL", "STOP_MOVE_FAILED", text),), samples=_ended(op, "refused"))
     number = p.op_count + 1
@@ -218,3 +220,68 @@ def _stop_refused(p: Position, op: Operation, reason: str, now: int) -> Step:
 def _ended(op: Operation, outcome: str) -> tuple[Sample, ...]:
     name = {"STOP_MOVE": "s6_stop_move_total", "TP_PARTIAL": "s6_tp_partial_total"}.get(op.kind)
     return (Sample("inc", name, 1, {"outcome": outcome}),) if name else ()
+
+
+def after_result(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
+    """The operation after this result, and what the result alone changes about the stop."""
+    step = _meaning(_held_off(p, order, delay_ms, now), op, order, result, delay_ms, now)
+    if result.reason != "MAKER_TIMEOUT" or result.status not in TERMINAL:
+        return step
+    return replace(step, samples=(*step.samples, Sample("inc", "s6_maker_wait_timeout_total", 1)))
+
+
+def _held_off(p: Position, order: Order, delay_ms: int, now: int) -> Position:
+    """A market order of ours that ended without any fill is not sent anew in the same breath."""
+    if not order.ours or order.type != "MARKET" or order.filled or order.status not in ("CANCELED", "EXPIRED"):
+        return p
+    if order.kind in ("EXIT", "GUARD"):
+        return replace(p, exit_not_before=now + delay_ms)
+    return replace(p, hold_until=now + delay_ms)
+
+
+def _meaning(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
+    if op is not None and op.kind != "CLEANUP" and not p.is_open:
+        mine = order.client_order_id == op.client_order_id
+        return position_closed(p, op, order if mine else p.order(op.client_order_id) or op.order, now)
+    if op is not None and order.client_order_id == op.target and op.stage != "PLACE":
+        return _old_one(p, op, order, result, now)
+    if op is not None and op.order is not None and order.client_order_id == op.order.client_order_id:
+        if order.status == "REJECTED" and op.stage == "PLACE":
+            return refused(p, op, result.reason or "REJECTED", delay_ms, now)
+        return Step(p, op)
+    if order.ours and order.status == "REJECTED" and result.status == "REJECTED":
+        return _rejected_afterwards(p, op, order, result, delay_ms, now)
+    if order.status == "NEW" and order.client_order_id == p.sl_order and p.sl_refusals:
+        p = replace(p, sl_refusals=0)
+    return Step(p, op)
+
+
+def _old_one(p: Position, op: Operation, order: Order, result: OrderResult, now: int) -> Step:
+    if order.status == "FILLED":
+        return cancel_lost_to_fill(p, op)
+    if not order.live:
+        return cancel_confirmed(p, op, now)
+    if result.status == "CANCEL_REJECTED":
+        return unclear(p, op)
+    return Step(p, op)
+
+
+def _rejected_afterwards(
+    p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int
+) -> Step:
+    """An order S4 had accepted was refused after all: what rested on it is taken back."""
+    if order.kind == "SL" and p.is_open and order.stop_px == p.sl_price and not p.sl_order:
+        if result.reason == "WOULD_TRIGGER":
+            return Step(replace(p, exit_reason="STOP_WOULD_TRIGGER"), op)
+        refusals = p.sl_refusals + 1
+        p = replace(p, sl_refusals=refusals, sl_price=p.sl_fallback, sl_qty=ZERO)
+        if refusals >= 2:
+            text = f"two stops refused ({result.reason}): closing at market"
+            return Step(replace(p, exit_reason="STOP_REFUSED"), op, alerts=(("FATAL", "STOP_MOVE_FAILED", text),))
+        return Step(p, op, alerts=(("WARN", "STOP_REFUSED", f"{result.reason}: the old price again"),))
+    if order.kind in ("EXIT", "GUARD"):
+        p = replace(p, exit_not_before=now + delay_ms)
+        return Step(p, op, alerts=(("ERROR", "EXIT_REFUSED", result.reason),))
+    return Step(
+        replace(p, hold_until=now + delay_ms), op, alerts=(("WARN", "ORDER_REFUSED", f"{order.kind}: {result.reason}"),)
+    )

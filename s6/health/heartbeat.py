@@ -34,7 +34,7 @@ class Beat(NamedTuple):
     host: str
 
 
-def beat_heart(redis: RedisClient, role: Role, now: int) -> None:
+def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
     """Say that this process lives; it counts as gone 10 s after the last time. Raises ``RedisError``."""
     host, pid = socket.gethostname(), os.getpid()
     pipe = text(redis).pipeline(transaction=False)
@@ -43,7 +43,7 @@ def beat_heart(redis: RedisClient, role: Role, now: int) -> None:
     pipe.execute()
 
 
-def hearts(redis: RedisClient) -> list[Beat]:
+def live_processes(redis: RedisClient) -> list[Beat]:
     """All processes that live. Raises ``RedisError``."""
     client = text(redis)
     members = sorted(client.smembers(INDEX))
@@ -60,7 +60,7 @@ def hearts(redis: RedisClient) -> list[Beat]:
     return found
 
 
-class Heart(threading.Thread):
+class Heartbeat(threading.Thread):
     """Beats every 2 s while ``alive()`` says that what the process is for goes on; one that hangs falls silent."""
 
     def __init__(self, redis: RedisClient, role: Role, clock: Clock, alive: Callable[[], bool] | None = None) -> None:
@@ -82,7 +82,7 @@ class Heart(threading.Thread):
         while not self._ending.is_set():
             if self._alive is None or self._alive():
                 try:
-                    beat_heart(self._redis, self._role, self._clock.now_ms())
+                    send_heartbeat(self._redis, self._role, self._clock.now_ms())
                 except RedisError as error:
                     log.warning("heartbeat not written: %s", error)
             else:

@@ -15,8 +15,8 @@ from s6 import keys
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextRedis, text
-from s6.alerts.log import AlertBook
-from s6.alerts.log import scripts as alert_scripts
+from s6.alerts import scripts
+from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
 from s6.model.bundle import Health
 from s6.model.market import MarketView
@@ -41,11 +41,11 @@ class Reported:
         return tuple(service for service in SERVICES if self.words.get(service) == "DOWN")
 
 
-class HealthGate:
+class ModeGate:
     """``s6.ports.Gate``. What it reads of Redis is at most 50 ms old, or read anew for what is about to be done;
     where it can't be read, no new risk is taken."""
 
-    def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertBook) -> None:
+    def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertLog) -> None:
         self._redis, self._breaker, self._bundles, self._alerts = text(redis), breaker, bundles, alerts
         self._lock = threading.Lock()
         self._read_at, self._reported = float("-inf"), Reported({}, 0)
@@ -89,7 +89,7 @@ class HealthGate:
         pipe = self._redis.pipeline(transaction=False)
         for service in SERVICES:
             pipe.get(f"prod:health:{service}")
-        pipe.scard(alert_scripts.FATAL)
+        pipe.scard(scripts.FATAL)
         *values, fatals = pipe.execute()
         words = {service: self._word(service, value) for service, value in zip(SERVICES, values, strict=True)}
         reported = Reported({service: word for service, word in words.items() if word}, int(fatals))

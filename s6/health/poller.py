@@ -17,9 +17,9 @@ from s6.adapters.breaker import SharedBreaker
 from s6.adapters.http_deadline import DeadlineAdapter, trusted
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
-from s6.alerts.log import AlertBook
+from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
-from s6.health.mode import HealthGate, open_symbols, tick_ages
+from s6.health.mode import ModeGate, open_symbols, tick_ages
 from s6.model.types import Mode
 from s6.ports import Clock, Metrics
 
@@ -43,9 +43,9 @@ class Poller(threading.Thread):
         redis: RedisClient,
         neighbours: Mapping[str, str],
         breaker: SharedBreaker,
-        gate: HealthGate,
+        gate: ModeGate,
         bundles: Bundles,
-        alerts: AlertBook,
+        alerts: AlertLog,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -98,9 +98,9 @@ class Poller(threading.Thread):
     def _heed_reports(self) -> None:
         down = set(self._gate.reported().down)
         for service in sorted(down - self._reported):
-            tell_of_neighbour(self._alerts, service, True, f"prod:health:{service} says DOWN")
+            report_neighbour(self._alerts, service, True, f"prod:health:{service} says DOWN")
         for service in sorted(self._reported - down):
-            tell_of_neighbour(self._alerts, service, False, "")
+            report_neighbour(self._alerts, service, False, "")
         self._reported = down
 
     def _look_at_markets(self) -> None:
@@ -113,7 +113,7 @@ class Poller(threading.Thread):
             self._alerts.raise_alert("ERROR", "MARKET_STALE", f"{symbol}: the newest tick is {age}", scope=symbol)
             self._stale.add(symbol)
         for symbol in sorted(self._stale - stale):
-            self._alerts.over("MARKET_STALE", f"{symbol}: ticks are fresh again, or nothing is held", scope=symbol)
+            self._alerts.resolve("MARKET_STALE", f"{symbol}: ticks are fresh again, or nothing is held", scope=symbol)
             self._stale.discard(symbol)
         self._suspects = stale
         mode: Mode = "RISK_REDUCTION_ONLY" if stale or self._gate.reasons() else "NORMAL"
@@ -121,11 +121,11 @@ class Poller(threading.Thread):
             self._metrics.set("s6_mode", 1 if name == mode else 0, mode=name)
 
 
-def tell_of_neighbour(alerts: AlertBook, name: str, down: bool, detail: str) -> None:
+def report_neighbour(alerts: AlertLog, name: str, down: bool, detail: str) -> None:
     """A neighbour's going down or coming back as an alert (``S4_DOWN``); with the book given, ``SharedBreaker``'s
     ``on_change``."""
     code = f"{name.upper()}_DOWN"
     if down:
         alerts.raise_alert("ERROR" if name in ("s4", "ws") else "WARN", code, detail or f"{name} does not answer")
     else:
-        alerts.over(code, f"{name} is back")
+        alerts.resolve(code, f"{name} is back")

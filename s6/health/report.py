@@ -15,8 +15,8 @@ from s6.adapters.breaker import NeighbourState, neighbour_key, read_state
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.bundles.active import KEY as BUNDLE
-from s6.health.heartbeat import Beat, hearts
-from s6.health.mode import HealthGate, open_symbols, tick_ages
+from s6.health.heartbeat import Beat, live_processes
+from s6.health.mode import ModeGate, open_symbols, tick_ages
 from s6.health.probe import Check, Outcome
 from s6.ports import Clock
 from s6.store import Store, StoreError
@@ -55,7 +55,7 @@ class HealthReporter:
     """Makes the report; one for each process that serves it. Never slower than 1.5 s, whatever hangs."""
 
     def __init__(
-        self, redis: RedisClient, broker: Broker, store: Store, gate: HealthGate, clock: Clock, manage_tick_s: float
+        self, redis: RedisClient, broker: Broker, store: Store, gate: ModeGate, clock: Clock, manage_tick_s: float
     ) -> None:
         self._client, self._redis, self._gate, self._clock = redis, text(redis), gate, clock
         self._tick_ms = int(manage_tick_s * 1000)
@@ -105,7 +105,7 @@ class HealthReporter:
             version=version,
             reconciled_ts=int(reconciled or 0),
             swept_ts=int(swept or 0),
-            beats=hearts(self._client),
+            beats=live_processes(self._client),
             neighbours={name: read_state(state) for name, state in zip(NEIGHBOURS, states, strict=True)},
             words=self._gate.reported().words,
             reasons=self._gate.reasons(),

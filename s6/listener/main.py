@@ -14,9 +14,9 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import connect
-from s6.bootstrap import House, build
+from s6.bootstrap import AllHints, Services, build
 from s6.bundles.watcher import BundleWatcher
-from s6.health.heartbeat import Heart
+from s6.health.heartbeat import Heartbeat
 from s6.health.poller import Poller
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
@@ -24,24 +24,24 @@ from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.logs import configure_logging
-from s6.settings import settings_or_exit
+from s6.settings import Settings, settings_or_exit
 
 log = logging.getLogger(__name__)
 HANGS_S: Final = 30.0
 JOIN_S: Final = 4.0
 
 
-def main() -> int:
-    """Run until SIGTERM or SIGINT; 0."""
+def main(hints: AllHints) -> int:
+    """Run until SIGTERM or SIGINT; returns 0."""
     settings = settings_or_exit()
     configure_logging(settings)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    house = _built(settings, ending)
-    if house is None:
+    services = _built(settings, hints, ending)
+    if services is None:
         return 0
-    threads = _threads(house, ending)
+    threads = _threads(services, ending)
     for thread in threads:
         thread.start()
     while not ending.wait(1.0):
@@ -59,28 +59,25 @@ def main() -> int:
     return 0
 
 
-def _built(settings: object, ending: threading.Event) -> House | None:
-    """A cluster is connected to at once, so it may have to be waited for."""
-    from s6.settings import Settings
-
-    assert isinstance(settings, Settings)
+def _built(settings: Settings, hints: AllHints, ending: threading.Event) -> Services | None:
+    """Build the services; a cluster is connected to at once, so wait for it. None: ended meanwhile."""
     while not ending.is_set():
         try:
-            return build(settings)
+            return build(settings, hints)
         except RedisError as error:
             log.warning("waiting for Redis: %s", error)
             ending.wait(1.0)
     return None
 
 
-def _threads(house: House, ending: threading.Event) -> list[threading.Thread]:
-    settings, state, bundles = house.settings, house.state, house.bundles
+def _threads(services: Services, ending: threading.Event) -> list[threading.Thread]:
+    settings, state, bundles = services.settings, services.state, services.bundles
     blocking = connect(settings.redis, blocking=True)
     consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     index = TriggerIndex()
-    results = ResultsConsumer(blocking, consumer, house.results, bundles, house.alerts, ending)
-    market = MarketReader(blocking, state, index, house.hints, bundles, house.alerts, house.clock, ending)
-    features = FeatureReader(blocking, state, house.sweep, bundles, house.alerts, ending)
+    results = ResultsConsumer(blocking, consumer, services.results, bundles, services.alerts, ending)
+    market = MarketReader(blocking, state, index, services.hints, bundles, services.alerts, services.clock, ending)
+    features = FeatureReader(blocking, state, services.sweep, bundles, services.alerts, ending)
     readers = (results, market, features)
     urls = {"s1": settings.s1_url, "s4": settings.s4_url, "s10": settings.s10_url, "s12": settings.s12_url}
 
@@ -88,11 +85,20 @@ def _threads(house: House, ending: threading.Event) -> list[threading.Thread]:
         return all(time.monotonic() - reader.last_round < HANGS_S for reader in readers)
 
     return [
-        Heart(house.redis, "listener", house.clock, alive),
-        BundleWatcher(blocking, bundles, house.alerts, settings.config_poll_s),
-        Reconciliation(house, ending),
+        Heartbeat(services.redis, "listener", services.clock, alive),
+        BundleWatcher(blocking, bundles, services.alerts, settings.config_poll_s),
+        Reconciliation(services, ending),
         *readers,
-        IndexKeeper(blocking, state, bundles, index, house.hints, ending),
-        RestWatch(state, house.hints, house.clock, ending, index),
-        Poller(house.redis, urls, house.breaker, house.gate, bundles, house.alerts, house.metrics, house.clock),
+        IndexKeeper(blocking, state, bundles, index, services.hints, ending),
+        RestWatch(state, services.hints, services.clock, ending, index),
+        Poller(
+            services.redis,
+            urls,
+            services.breaker,
+            services.gate,
+            bundles,
+            services.alerts,
+            services.metrics,
+            services.clock,
+        ),
     ]

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from s6 import keys
 from s6.adapters.redis_client import servers
-from s6.bootstrap import House
-from s6.health.heartbeat import hearts
+from s6.bootstrap import Services
+from s6.health.heartbeat import live_processes
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 
@@ -35,10 +35,10 @@ class Reconciliation(threading.Thread):
     The note of a former life is worth nothing to a listener that comes up alone: it is withdrawn first.
     """
 
-    def __init__(self, house: House, ending: threading.Event) -> None:
+    def __init__(self, services: Services, ending: threading.Event) -> None:
         super().__init__(name="reconciliation", daemon=True)
-        self._house = house
-        self._redis: Any = house.redis
+        self._services = services
+        self._redis: Any = services.redis
         self._ending = ending
         self._first = True
         self._begun = False
@@ -56,41 +56,41 @@ class Reconciliation(threading.Thread):
                 self._begun = True
             now_on = servers(self._redis)
             if now_on and self._redis.get(keys.SERVERS) != now_on:
-                self._house.state.doubt()
+                self._services.state.doubt()
             if self._first or not self._redis.exists(DONE):
                 self._reconcile(now_on)
         except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
             log.warning("not reconciled yet: %s", error)
 
     def _withdraw(self) -> None:
-        since = self._house.clock.now_ms() - HEARD_MS
-        others = (h for h in hearts(self._redis) if h.role == "listener" and h.pid != os.getpid())
+        since = self._services.clock.now_ms() - HEARD_MS
+        others = (h for h in live_processes(self._redis) if h.role == "listener" and h.pid != os.getpid())
         if not any(heart.ts >= since for heart in others):
             self._redis.delete(DONE)
 
     def _prepare_store(self) -> None:
         """A new store is made by whoever comes first; where we may not create, what is there must do."""
         try:
-            self._house.store.init()
+            self._services.store.init()
         except StoreUnavailable:
             raise
         except StoreError as error:
             log.warning("nothing created in the store: %s", error)
 
     def _reconcile(self, on: str) -> None:
-        token = self._house.state.lock(LOCK, LOCK_MS)
+        token = self._services.state.lock(LOCK, LOCK_MS)
         if token is None:
             return
         try:
             self._redis.set(BEGUN, token)
             self._prepare_store()
-            self._house.alerts.restore_standing()
-            report = self._house.coldstart.run()
+            self._services.alerts.restore_standing()
+            report = self._services.cold_start.run()
             if self._redis.get(BEGUN) != token:  # Redis was emptied meanwhile, or another has begun after us
                 return
             self._redis.set(keys.SERVERS, on)
-            self._redis.set(DONE, str(self._house.clock.now_ms()))
+            self._redis.set(DONE, str(self._services.clock.now_ms()))
             self._first = False
             log.info("reconciled: %s", report)
         finally:
-            self._house.state.unlock(LOCK, token)
+            self._services.state.unlock(LOCK, token)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import RedisClient
 from s6.engine.results import Contended, Results
 from s6.listener.group import GroupReader
-from s6.listener.sequencer import InOrder
+from s6.listener.sequencer import Sequencer
 from s6.listener.streams import Entry, Streams
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import Alerts, BundleSource, NeighbourUnavailable, StateUnavailable
@@ -44,7 +44,7 @@ class ResultsConsumer(threading.Thread):
         self._bundles = bundles
         self._alerts = alerts
         self._ending = ending
-        self._order = InOrder(self._reader, self._handle)
+        self._order = Sequencer(self._reader, self._handle)
         self._claimed_at = 0.0
         self._tidied_at = 0.0
         self._behind = False

@@ -17,7 +17,7 @@ from s6.listener.streams import COUNT, Entry
 KEEP_S: Final = 0.25
 
 
-class InOrder:
+class Sequencer:
     """Entries that were delivered to us and are to be handled, each in its turn.
 
     Parameters

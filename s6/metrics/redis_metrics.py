@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
-from s6.metrics.redis_metrics.catalogue import METRICS, Kind, Metric
+from s6.metrics.catalogue import METRICS, Kind, Metric
 
 log = logging.getLogger(__name__)
 

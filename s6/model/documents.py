@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from s6.model import jsonx
 from s6.model.codec import to_fields
+from s6.model.commit import Alert
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase, Severity, plain
-from s6.ports import Alert
 
 
 def event(

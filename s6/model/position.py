@@ -59,10 +59,11 @@ class Position:
     S6's own; so is that of a FUT position too small for S4's stops: ``self_guarded``). ``ladder`` is the take-profit
     ladder in force, as JSON. ``used_signals`` are those that adds were sent for, in any life, the newest last and the
     newest hundred at most; ``add_signal_id`` is the last of them. ``orders`` holds only orders that may still fill.
-    ``taken`` is the margin (SPOT: cost) that the quotas hold for this life. ``exiting`` names why it must be closed at
-    market; it sticks until flat. ``bundle_version`` is empty until a bundle names the symbol. ``unverified`` is the
-    first operation's number from which S4 may hold orders that nobody wrote down (0: none): until it has been asked,
-    nothing is begun and nothing goes on. ``rebuilt_ts`` is when the store last gave the position back.
+    ``reserved_margin`` is the margin (SPOT: cost) that the quotas hold for this life. ``exit_reason`` names why it
+    must be closed at market; it sticks until flat. ``bundle_version`` is empty until a bundle names the symbol.
+    ``unverified_from`` is the first operation's number from which S4 may hold orders that nobody wrote down (0:
+    none): until it has been asked, nothing is begun and nothing goes on. ``rebuilt_ts`` is when the store last gave
+    the position back.
     """
 
     position_id: str
@@ -75,7 +76,7 @@ class Position:
     op_count: int = 0
     status: PositionStatus = "OPEN"
     paused: bool = False
-    exiting: str = ""
+    exit_reason: str = ""
     qty: Decimal = ZERO
     dust: Decimal = ZERO
     entry_price_avg: Decimal = ZERO
@@ -83,7 +84,7 @@ class Position:
     leverage: Decimal = Decimal(1)
     liq_price: Decimal = ZERO
     q0: Decimal = ZERO
-    taken: Decimal = ZERO
+    reserved_margin: Decimal = ZERO
     realized_pnl_usdt: Decimal = ZERO
     unrealized_pnl_usdt: Decimal = ZERO
     roe: Decimal = ZERO
@@ -123,7 +124,7 @@ class Position:
     self_guarded: bool = False
     bundle_version: str = ""
     cause: str = ""
-    unverified: int = 0
+    unverified_from: int = 0
     rebuilt_ts: int = 0
     orders: tuple[Order, ...] = ()
 
@@ -131,7 +132,7 @@ class Position:
     def is_open(self) -> bool:
         return self.status == "OPEN"
 
-    def lives(self, order: Order) -> bool:
+    def is_current(self, order: Order) -> bool:
         """Whether the life this order belongs to goes on."""
         return self.is_open and order.life == self.life
 
@@ -160,7 +161,7 @@ class Position:
         """Whether any order of ours but the stop may still fill."""
         return any(o.ours and o.kind != "SL" for o in self.orders)
 
-    def silent(self, now: int, patience_ms: int) -> tuple[str, ...]:
+    def unconfirmed(self, now: int, patience_ms: int) -> tuple[str, ...]:
         """Orders of ours that S4 must be asked about: market orders it accepted and has said nothing final of for too
         long and, once it refused an EXIT, the stop as well (it may have closed the position). With no operation in
         flight also any order not accepted yet: its operation was lost."""

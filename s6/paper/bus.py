@@ -1,4 +1,4 @@
-"""Everything that the paper house writes to Redis: results, ticks, features, quotas, news.
+"""Everything that the paper services writes to Redis: results, ticks, features, quotas, news.
 
 What must not be lost (results, features, quotas, news) goes through one queue, in order, and is tried until Redis has
 taken it; a repeat after a lost answer is a duplicate, which every reader must bear, except for quotas: those are

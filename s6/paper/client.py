@@ -11,11 +11,11 @@ Number = Decimal | int | str
 
 
 class PaperError(RuntimeError):
-    """The paper house refused; the text says what and why."""
+    """The paper services refused; the text says what and why."""
 
 
 class PaperClient:
-    """Talks to `/control` of the paper house at `base_url`. What it sends to a stream is there when a call returns."""
+    """Talks to `/control` of the paper services. What it sends to a stream is there when a call returns."""
 
     def __init__(self, base_url: str, *, timeout_s: float = 10.0) -> None:
         self.base_url = base_url.rstrip("/")
@@ -27,7 +27,7 @@ class PaperClient:
         self._session.close()
 
     def neighbour_urls(self) -> dict[str, str]:
-        """The environment variables that make S6 speak to this house."""
+        """The environment variables that make S6 speak to this services."""
         return {f"S6_{name.upper()}_URL": f"{self.base_url}/{name}" for name in ("s1", "s4", "s10", "s12")}
 
     # --- market and entries

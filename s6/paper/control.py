@@ -1,4 +1,4 @@
-"""`/control/*`: what tests and operators tell the paper house, and what they ask it.
+"""`/control/*`: what tests and operators tell the paper services, and what they ask it.
 
 | request | does |
 |---|---|

@@ -145,7 +145,7 @@ class Refusal:
 
 
 class Faults:
-    """The plan in force and the scripts, asked by the parts of the paper house before they act. Thread-safe."""
+    """The plan in force and the scripts, asked by the parts of the paper services before they act. Thread-safe."""
 
     def __init__(self, plan: FaultPlan | None = None, *, seed: int = 0) -> None:
         self._calm = self.plan = plan or FaultPlan()

@@ -1,4 +1,4 @@
-"""The process: run the paper house in the foreground until SIGTERM or SIGINT."""
+"""The process: run the paper services in the foreground until SIGTERM or SIGINT."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import redis
 
 from s6.paper.config import PaperConfig, parse
-from s6.paper.house import PaperHouse
+from s6.paper.services import PaperServices
 
 
 def run(config: PaperConfig) -> None:
@@ -19,13 +19,13 @@ def run(config: PaperConfig) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    house = PaperHouse(config)
-    house.start()
-    print(json.dumps({"url": house.url}), flush=True)
+    services = PaperServices(config)
+    services.start()
+    print(json.dumps({"url": services.url}), flush=True)
     try:
         ended.wait()
     finally:
-        house.stop()
+        services.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import closing, scaling, stop
 from s6.plan.action import Action, Plan
-from s6.plan.case import Case, observe
+from s6.plan.context import PlanContext, observe
 from s6.rules import StopDecision
 
 
@@ -21,7 +21,7 @@ def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode:
     nobody remembers.
     """
     p = _completed(observe(position, view, bundle, now), bundle)
-    if p.unverified:
+    if p.unverified_from:
         return Plan(p)
     spec = bundle.symbols.get(p.symbol)
     if not p.is_open:
@@ -32,11 +32,11 @@ def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode:
         return Plan(p)
     is_fut = p.market == "FUT"
     guard = fut.stop if is_fut and fut else spot.guard if spot else GuardRules()
-    case = Case(p, view, spec, guard, fut if is_fut else None, None if is_fut else spot, bundle, mode, now)
+    context = PlanContext(p, view, spec, guard, fut if is_fut else None, None if is_fut else spot, bundle, mode, now)
     k, known = guard.k_for(view.features.regime or None)
-    decision = stop.decision(case, k)
-    case = replace(case, p=closing.breached(case, decision))
-    plan = _acting(case, decision)
+    decision = stop.decision(context, k)
+    context = replace(context, p=closing.breached(context, decision))
+    plan = _acting(context, decision)
     actions = tuple(replace(action, step=spec.step) for action in plan.actions)
     return replace(plan, actions=actions, regime_unknown=not known)
 
@@ -52,24 +52,24 @@ def _completed(p: Position, bundle: ActiveBundle) -> Position:
     return replace(p, liq_price=liq)
 
 
-def _acting(case: Case, decision: StopDecision) -> Plan:
-    p = case.p
-    leave = closing.leave(case, decision)
+def _acting(context: PlanContext, decision: StopDecision) -> Plan:
+    p = context.p
+    leave = closing.leave(context, decision)
     if leave is not None:
-        if case.now < p.exit_not_before:
-            return Plan(p, (), p.exit_not_before - case.now)
-        qty = closing.closable(case)
+        if context.now < p.exit_not_before:
+            return Plan(p, (), p.exit_not_before - context.now)
+        qty = closing.closable(context)
         return Plan(p, (replace(leave, qty=qty),) if qty > 0 else ())
     actions: list[Action] = []
     recheck = 0
     if p.breach_ts:
-        recheck = max(p.breach_ts + case.bundle.execution.breach_grace_ms - case.now, 1)
-    downgrade = closing.downgrade(case)
+        recheck = max(p.breach_ts + context.bundle.execution.breach_grace_ms - context.now, 1)
+    downgrade = closing.downgrade(context)
     if downgrade is not None:
         actions.append(downgrade)
-    move, wait = stop.move(case, decision)
+    move, wait = stop.move(context, decision)
     recheck = min((w for w in (recheck, wait) if w), default=0)
-    strays = stop.strays(p, case.now)
+    strays = stop.strays(p, context.now)
     if move is not None and p.live_stop is None and not p.sl_failures:
         actions += strays  # they go first, lest two stops live side by side
         strays = []
@@ -78,9 +78,11 @@ def _acting(case: Case, decision: StopDecision) -> Plan:
     elif decision.price == p.sl_price and decision.level > p.sl_level:
         p = replace(p, sl_level=decision.level)
     actions += strays
-    if not p.paused and not p.working and case.now >= p.hold_until:
-        actions += [a for a in (scaling.take_profit(case), None if downgrade else scaling.add(case)) if a is not None]
-    if scaling.stagnates(case):
+    if not p.paused and not p.working and context.now >= p.hold_until:
+        actions += [
+            a for a in (scaling.take_profit(context), None if downgrade else scaling.add(context)) if a is not None
+        ]
+    if scaling.stagnates(context):
         actions.append(Action("STAGNATED", "NO_NEW_BEST"))
     return Plan(p, tuple(actions), recheck)
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from s6 import rules
 from s6.plan.action import Action
-from s6.plan.case import Case
+from s6.plan.context import PlanContext
 
 
-def take_profit(case: Case) -> Action | None:
-    p = case.p
-    ladder = case.fut.tp_ladder if case.fut else case.spot.tp_ladder if case.spot else ()
+def take_profit(context: PlanContext) -> Action | None:
+    p = context.p
+    ladder = context.fut.tp_ladder if context.fut else context.spot.tp_ladder if context.spot else ()
     if not ladder:
         return None
-    decision = rules.tp_ladder_decision(roe=p.roe, ladder=ladder, done=p.tp_done, qty=p.qty, mark=p.mark, **case.size)
+    decision = rules.tp_ladder_decision(
+        roe=p.roe, ladder=ladder, done=p.tp_done, qty=p.qty, mark=p.mark, **context.size
+    )
     if decision.qty <= 0:
         return None
     return Action("TP_PARTIAL", "RUNG", qty=decision.qty, rungs=tuple(decision.rungs))
 
 
-def add(case: Case) -> Action | None:
-    p = case.p
-    rule = case.fut.add_on if case.fut else None
-    if rule is None or case.mode != "NORMAL":
+def add(context: PlanContext) -> Action | None:
+    p = context.p
+    rule = context.fut.add_on if context.fut else None
+    if rule is None or context.mode != "NORMAL":
         return None
-    signal = case.view.features
-    expired = case.now - signal.signal_ts > rule.signal_ttl_ms
+    signal = context.view.features
+    expired = context.now - signal.signal_ts > rule.signal_ttl_ms
     if not signal.signal_id or signal.signal_id in p.used_signals or expired:
         return None
     if signal.signal_ts <= p.rebuilt_ts:  # nobody knows whether it was used
@@ -41,7 +43,7 @@ def add(case: Case) -> Action | None:
         gamma=rule.gamma,
         eta=rule.eta,
         mark=p.mark,
-        **case.size,
+        **context.size,
     )
     if decision.qty <= 0:
         return None
@@ -49,9 +51,9 @@ def add(case: Case) -> Action | None:
     return Action("ADD", "SIGNAL", qty=decision.qty, signal_id=signal.signal_id, margin=margin)
 
 
-def stagnates(case: Case) -> bool:
-    p = case.p
-    rule = case.fut.stagnation if case.fut else case.spot.stagnation if case.spot else None
+def stagnates(context: PlanContext) -> bool:
+    p = context.p
+    rule = context.fut.stagnation if context.fut else context.spot.stagnation if context.spot else None
     if rule is None or p.stagnated:
         return False
-    return case.now - p.best_ts >= rule.after_ms and abs(p.roe) < rule.abs_roe_below
+    return context.now - p.best_ts >= rule.after_ms and abs(p.roe) < rule.abs_roe_below

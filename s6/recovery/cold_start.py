@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from s6 import keys
-from s6.engine.outbox_relay import Relay
+from s6.engine.outbox_relay import OutboxRelay
 from s6.model.types import Market
 from s6.ports import Alerts, Hints, State, StateUnavailable
 from s6.recovery.rebuilder import Rebuilder, is_behind
@@ -36,7 +36,7 @@ class ColdStart:
     by cumulative figures."""
 
     def __init__(
-        self, state: State, store: Store, relay: Relay, reconciler: Reconciler, hints: Hints, alerts: Alerts
+        self, state: State, store: Store, relay: OutboxRelay, reconciler: Reconciler, hints: Hints, alerts: Alerts
     ) -> None:
         self._state = state
         self._store = store
@@ -54,7 +54,7 @@ class ColdStart:
         self._restore_quotas()
         for position_id in self._state.open_ids():
             self._rebuilder.mend(position_id)
-            report.asked += self._reconciler.verify(position_id) or self._reconciler.position(position_id)
+            report.asked += self._reconciler.verify(position_id) or self._reconciler.reconcile_position(position_id)
             report.checked += 1
             self._hints.evaluate(position_id)
         log.info("cold start: %s", report)

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from s6 import keys
 from s6.model.codec import from_fields
+from s6.model.commit import Cleared, Commit, QuotaMove
 from s6.model.documents import snapshot
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO
-from s6.ports import Cleared, Clock, Commit, QuotaMove, State
+from s6.ports import Clock, State
 from s6.rules.exact import exactly
 from s6.store import Store, StoreConflict
 
@@ -75,7 +76,7 @@ class Rebuilder:
                     after,
                     op,
                     orders=(*story.books.values(), *unheard),
-                    snapshots=tuple(shown) if after.unverified else (),
+                    snapshots=tuple(shown) if after.unverified_from else (),
                     quotas=tuple(quotas),
                     over=live.rev if live is not None else 0,
                 )
@@ -97,16 +98,16 @@ class Rebuilder:
             orders=orders,
         )
         if not stored.is_open and not orders and op is None:
-            return replace(position, unverified=0)
-        unrecorded = stored.unverified or stored.op_count + 1
-        leaving = before.exiting if before.life == stored.life and stored.is_open else ""
+            return replace(position, unverified_from=0)
+        unrecorded = stored.unverified_from or stored.op_count + 1
+        leaving = before.exit_reason if before.life == stored.life and stored.is_open else ""
         return replace(
             position,
             seq=stored.seq + 1,
             ts=position.rebuilt_ts,
             cause="REBUILT",
-            unverified=min(unrecorded, before.unverified or unrecorded),
-            exiting=stored.exiting or leaving,
+            unverified_from=min(unrecorded, before.unverified_from or unrecorded),
+            exit_reason=stored.exit_reason or leaving,
         )
 
     def mend(self, position_id: str) -> None:
@@ -171,7 +172,7 @@ def _share(p: Position) -> list[QuotaMove]:
     """What the position had taken of counters that may have been lost with it; once in a counter's life."""
     move = f"{p.position_id}:{p.life}:rebuilt"
     return [
-        QuotaMove(move, keys.budget(p.market), p.taken, restores=True),
+        QuotaMove(move, keys.budget(p.market), p.reserved_margin, restores=True),
         QuotaMove(move, keys.concurrency(p.market), ZERO + 1, restores=True),
     ]
 
@@ -184,7 +185,7 @@ def _moves(before: Position | None, after: Position, order: Order) -> list[Quota
     moves: list[QuotaMove] = []
     if order.kind == "ADD":
         with exactly():
-            taken = p.taken - (before.taken if before is not None and same_life else ZERO)
+            taken = p.reserved_margin - (before.reserved_margin if before is not None and same_life else ZERO)
         move = f"{p.position_id}:{p.life}:{order.client_order_id}:{order.filled}"
         if taken:
             moves.append(QuotaMove(move, keys.budget(p.market), taken))
@@ -194,5 +195,5 @@ def _moves(before: Position | None, after: Position, order: Order) -> list[Quota
         close = f"{p.position_id}:{p.life}:close"
         with exactly():
             moves.append(QuotaMove(close, keys.concurrency(p.market), ZERO - 1))
-            moves.append(QuotaMove(close, keys.budget(p.market), -p.taken))
+            moves.append(QuotaMove(close, keys.budget(p.market), -p.reserved_margin))
     return moves

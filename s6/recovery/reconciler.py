@@ -7,14 +7,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from s6.engine.order_identity import Place, claimed, lives, places
+from s6.engine.order_identity import OrderSlot, claimed, lives_of, places
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
+from s6.model.commit import Loaded
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import ZERO, Market
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import Alerts, Clock, Loaded, Orders, State
+from s6.ports import Alerts, Clock, Orders, State
 
 #: So many operations in a row that S4 knows nothing of: there were no more. SPOT's guard moves without S4.
 UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}
@@ -30,7 +31,7 @@ _Loss = tuple[str, int, int]
 class _Sent(NamedTuple):
     """An order that S4 has under an id of ours."""
 
-    place: Place
+    place: OrderSlot
     result: OrderResult
 
 
@@ -46,7 +47,7 @@ class Reconciler:
         self._alerts = alerts
         self._answers: dict[_Loss, _Answers] = {}
 
-    def position(self, position_id: str, *, hint: bool = True) -> int:
+    def reconcile_position(self, position_id: str, *, hint: bool = True) -> int:
         """Ask S4 about every live order of the position; how many asked. Raises ``NeighbourUnavailable``."""
         loaded = self._state.load(position_id)
         if loaded is None:
@@ -54,7 +55,7 @@ class Reconciler:
         in_flight = loaded.op.client_order_id if loaded.op is not None else ""
         asked = [o for o in loaded.position.orders if o.client_order_id != in_flight]
         for order in asked:
-            self.order(position_id, order, hint=hint)
+            self.reconcile_order(position_id, order, hint=hint)
         return len(asked)
 
     def verify(self, position_id: str) -> int:
@@ -66,14 +67,14 @@ class Reconciler:
         answered so far is not asked again.
         """
         asked = 0
-        while (loaded := self._state.load(position_id)) is not None and loaded.position.unverified:
+        while (loaded := self._state.load(position_id)) is not None and loaded.position.unverified_from:
             answers = self._answers_about(loaded.position)
             before = len(answers)
             sent = self._unrecorded(loaded.position, answers)
             asked += len(answers) - before + self._in_flight(loaded, sent)
             for one in sent:
                 self._adopt(position_id, one)
-            asked += self.position(position_id, hint=False)
+            asked += self.reconcile_position(position_id, hint=False)
             self._release(loaded.position, sent)
             self._answers.pop(_loss(loaded.position), None)
             self._results.unpark(position_id)
@@ -86,13 +87,13 @@ class Reconciler:
         return self._answers.setdefault(_loss(p), {})
 
     def _unrecorded(self, p: Position, answers: _Answers) -> list[_Sent]:
-        """What S4 has under the ids of operations from ``unverified`` on.
+        """What S4 has under the ids of operations from ``unverified_from`` on.
 
         A position that was lost more than once may have gone on from far ahead each time.
         """
         sent: list[_Sent] = []
-        for life in lives(p):
-            for first in range(p.unverified, max(p.op_count, p.unverified) + 1, AHEAD):
+        for life in lives_of(p):
+            for first in range(p.unverified_from, max(p.op_count, p.unverified_from) + 1, AHEAD):
                 number, misses = first, 0
                 while misses < UNKNOWN_IN_A_ROW[p.market]:
                     misses += 1
@@ -160,11 +161,11 @@ class Reconciler:
             if _loss(p) != _loss(was):
                 return
             now = self.clock.now_ms()
-            p = replace(_stopped(p, op, sent, now), unverified=0, op_count=max(p.op_count, last), sl_failures=0)
+            p = replace(_stopped(p, op, sent, now), unverified_from=0, op_count=max(p.op_count, last), sl_failures=0)
             if self._recorder.write(p, op, now, phase="AFTER", cause="VERIFIED") is not None:
                 return
 
-    def order(self, position_id: str, order: Order, *, hint: bool = True) -> None:
+    def reconcile_order(self, position_id: str, order: Order, *, hint: bool = True) -> None:
         """Book what S4 says of one order; an order S4 doesn't know rests nowhere and is taken off.
 
         Raises ``NeighbourUnavailable``, ``StateUnavailable``.
@@ -195,7 +196,7 @@ class Reconciler:
 
 
 def _loss(p: Position) -> _Loss:
-    return p.position_id, p.rebuilt_ts, p.unverified
+    return p.position_id, p.rebuilt_ts, p.unverified_from
 
 
 def _stopped(p: Position, op: Operation | None, sent: list[_Sent], now: int) -> Position:

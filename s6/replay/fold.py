@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, cast
 
-from s6.booking import Booking, Terms, book, revalue
+from s6.booking import Booking, SymbolTerms, book, revalue
 from s6.model.codec import from_fields
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
@@ -34,7 +34,7 @@ BOOKED: Final = (
     "leverage",
     "liq_price",
     "q0",
-    "taken",
+    "reserved_margin",
     "realized_pnl_usdt",
     "tp_done",
     "add_on_count",
@@ -176,7 +176,7 @@ def _result(before: Position | None, known: Order | None, step: Step) -> tuple[F
     # Where the dust lay below a step, any step above it tells the same story.
     step_size = after.dust * 2 if after.dust else None
     try:
-        booking = book(before, known, _heard(order, after), mark=after.mark, terms=Terms(step_size), now=step.ts)
+        booking = book(before, known, _heard(order, after), mark=after.mark, terms=SymbolTerms(step_size), now=step.ts)
     except (MalformedMessage, LookupError, ValueError) as error:
         return None, [f"the result of {order.client_order_id} cannot follow: {error}"]
     if booking is None:

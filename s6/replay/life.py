@@ -54,7 +54,7 @@ class Life:
         if self.last.is_open:
             return ""
         closing = next((fill.kind for _, fill in self.fills if fill.closed), "")
-        return self.last.exiting or closing
+        return self.last.exit_reason or closing
 
     @property
     def most_held(self) -> Decimal:

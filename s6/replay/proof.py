@@ -17,8 +17,9 @@ from s6 import keys
 from s6.adapters.clock import SystemClock
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
+from s6.model.commit import Loaded
 from s6.model.position import Position, rungs_json
-from s6.ports import Loaded, StateUnavailable
+from s6.ports import StateUnavailable
 from s6.replay.fold import Doc, Step, differences, fold
 
 SILENT: Final = frozenset(

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from s6.embedded import EmbeddedRedis, free_port
 from s6.settings import NEIGHBOURS
-from s6.standalone.free_ports import is_free
+from s6.standalone.free_ports import free_port, is_free
+from s6.standalone.redis_single import EmbeddedRedis
 from s6.urls import mask_url
 
 REDIS_PORT: Final = 6379
@@ -25,7 +25,7 @@ class UpError(ValueError):
     """What keeps `s6 up` from starting; one line for people."""
 
 
-class Place:
+class LocalSetup:
     """What the command line asks for, made concrete: free ports, an existing data folder, the embedded Redis.
 
     ``notes`` tells which defaults were not to be had. Raises ``UpError``.
@@ -95,7 +95,7 @@ class Place:
         return port
 
 
-def make_environment(place: Place, given: dict[str, str]) -> dict[str, str]:
+def make_environment(place: LocalSetup, given: dict[str, str]) -> dict[str, str]:
     """The environment of every process; also kept as ``env.sh`` in the data folder, for other terminals."""
     own: dict[str, str] = {"PORT": str(place.port), "FLOWER_PORT": str(place.flower_port)}
     if place.redis is not None:
@@ -112,7 +112,7 @@ def make_environment(place: Place, given: dict[str, str]) -> dict[str, str]:
     return {**given, **own, "PATH": path}
 
 
-def paper_arguments(place: Place) -> list[str]:
+def paper_arguments(place: LocalSetup) -> list[str]:
     """The words of `s6 paper …`; Redis's address, with its password, goes by the environment."""
     words = ["paper", "--port", str(place.paper_port), "--state", str(place.data / "paper.db")]
     for candles in place.candles:

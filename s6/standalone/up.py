@@ -14,10 +14,11 @@ from typing import Final
 import requests
 
 import s6
-from s6.embedded import EmbeddedError, EmbeddedRedis
 from s6.settings import NEIGHBOURS, load_settings
-from s6.standalone.environment import Place, UpError, make_environment, paper_arguments
+from s6.standalone.environment import LocalSetup, UpError, make_environment, paper_arguments
 from s6.standalone.guardian import guardian
+from s6.standalone.redis_server import EmbeddedError
+from s6.standalone.redis_single import EmbeddedRedis
 from s6.standalone.supervisor import Printer, Supervised, process_types
 from s6.store import open_store
 
@@ -40,18 +41,18 @@ def up(options: argparse.Namespace) -> int:
     Raises ``UpError``, ``SettingsError``, ``EmbeddedError`` or ``OSError`` for what keeps it from starting.
     """
     ended = _Ended()
-    place = Place(options)
+    place = LocalSetup(options)
     environment = make_environment(place, dict(os.environ))
     load_settings(environment, need=() if place.paper else NEIGHBOURS)
     printer = Printer(on_broken_pipe=ended.set)
     for note in place.notes:
         printer.say(note)
-    house = _House(place, environment, printer)
+    services = _House(place, environment, printer)
     try:
-        house.start()
-        house.watch(ended)
+        services.start()
+        services.watch(ended)
     finally:
-        house.stop(ended)
+        services.stop(ended)
     return 0
 
 
@@ -74,7 +75,7 @@ class _Ended(threading.Event):
 
 
 class _House:
-    def __init__(self, place: Place, environment: dict[str, str], printer: Printer) -> None:
+    def __init__(self, place: LocalSetup, environment: dict[str, str], printer: Printer) -> None:
         self._place, self._environment, self._printer = place, environment, printer
         self._redis: EmbeddedRedis | None = place.redis
         self._children: list[Supervised] = []

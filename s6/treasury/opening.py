@@ -15,11 +15,11 @@ from decimal import Decimal
 from typing import Final
 
 from s6 import rules
+from s6.model.answers import Balances
 from s6.model.bundle import Treasury as TreasuryRules
 from s6.model.types import ZERO, plain
-from s6.ports import Balances
 from s6.store import StoreUnavailable
-from s6.treasury.parts import Parts
+from s6.treasury.dependencies import Dependencies
 from s6.treasury.record import (
     MODES,
     TRANSFER_ID,
@@ -48,7 +48,7 @@ _RETRY_AFTER_S: Final = {"APPROVED": 2, "PENDING": 30}
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class TransferQuote:
     """What a transfer would move, what FUT lacks, and the mode it would have."""
 
     amount: Decimal
@@ -60,12 +60,12 @@ class Sized:
 class Opening:
     """Begins transfers."""
 
-    parts: Parts
+    parts: Dependencies
     approval_ttl_ms: int
     sleep: Callable[[float], None] = time.sleep
 
-    def open(self, request: Request) -> Record | Sized:
-        """The transfer's record: new, or the one this ``transfer_id`` has; Sized when nothing is needed.
+    def open(self, request: Request) -> Record | TransferQuote:
+        """The transfer's record: new, or the one this ``transfer_id`` has; TransferQuote when nothing is needed.
 
         Raises a ``Refusal``, or whatever its parts raise when they can't be asked.
         """
@@ -118,7 +118,7 @@ class Opening:
             raise TransferInFlight("another transfer was begun at the same moment", 1)
         return turn
 
-    def _decide(self, request: Request, treasury: TreasuryRules, seen: int) -> Record | Sized | None:
+    def _decide(self, request: Request, treasury: TreasuryRules, seen: int) -> Record | TransferQuote | None:
         """None: somebody else has been quicker, look again."""
         newest = self._newest()
         if _turn(newest) != seen:
@@ -134,7 +134,9 @@ class Opening:
             if since < cooldown_ms:
                 raise CoolingDown(f"the last transfer ended {since} ms ago, cooldown_s is {cooldown_ms / 1000:g}")
 
-    def _insert(self, request: Request, sized: Sized, treasury: TreasuryRules, newest: Record | None) -> Record | None:
+    def _insert(
+        self, request: Request, sized: TransferQuote, treasury: TreasuryRules, newest: Record | None
+    ) -> Record | None:
         now = self.parts.clock.now_ms()
         last_ts = integer(newest, "ts") if newest is not None else 0
         record = new_record(
@@ -188,7 +190,7 @@ def _check_limits(request: Request, treasury: TreasuryRules) -> None:
         raise TooLarge(f"amount {plain(request.amount)} is above max_transfer {plain(treasury.max_transfer)}")
 
 
-def _size(request: Request, balances: Balances, treasury: TreasuryRules) -> Sized:
+def _size(request: Request, balances: Balances, treasury: TreasuryRules) -> TransferQuote:
     # A wallet in the red has nothing free; only for FUT does the contract's arithmetic know what that means.
     free_spot = max(ZERO, balances.spot_free)
     needed = rules.transfer_need(
@@ -205,4 +207,4 @@ def _size(request: Request, balances: Balances, treasury: TreasuryRules) -> Size
     elif amount and free_spot < amount + treasury.spot_buffer:
         wanted = f"{plain(amount)} and the buffer of {plain(treasury.spot_buffer)}"
         raise InsufficientFunds("SPOT", f"SPOT has {plain(free_spot)} free of {wanted}")
-    return Sized(amount, needed.need, request.mode or treasury.mode)
+    return TransferQuote(amount, needed.need, request.mode or treasury.mode)

@@ -15,7 +15,7 @@ from s6.model.bundle import Retry
 from s6.model.types import plain
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
-from s6.treasury.parts import Parts
+from s6.treasury.dependencies import Dependencies
 from s6.treasury.record import IN_FLIGHT, Record, in_flight, integer, moved, text, transfer_of
 
 Kind = Literal["ASKED", "WAITING", "EXECUTED", "FAILED", "EXPIRED", "DONE", "UNKNOWN", "LATER", "BUSY", "UNAVAILABLE"]
@@ -37,7 +37,7 @@ class Outcome:
 class Settling:
     """Moves transfers on."""
 
-    parts: Parts
+    parts: Dependencies
     chance: Callable[[], float] = random.random
 
     def sweep(self) -> int:

@@ -10,8 +10,8 @@ from typing import Final
 
 from s6.model.types import ZERO
 from s6.ports import Alerts, Approvals, Clock, Metrics, Wallets
-from s6.treasury.opening import Opening, Sized
-from s6.treasury.parts import Bundles, Locks, NoHints, Parts, Transfers, TreasuryHints, answering
+from s6.treasury.dependencies import Bundles, Dependencies, Locks, NoHints, Transfers, TreasuryHints, answering
+from s6.treasury.opening import Opening, TransferQuote
 from s6.treasury.record import Record, Request, Verdict, first_status, moved, text
 from s6.treasury.refusals import Conflict, CoolingDown, InsufficientFunds, NotFound, TransferInFlight, Unavailable
 from s6.treasury.settling import Outcome, Settling
@@ -43,7 +43,9 @@ class Treasury:
         rng: Random | None = None,
     ) -> None:
         self._rng = rng or SystemRandom()
-        self._parts = Parts(store, state, wallets, approvals, bundles, alerts, metrics, clock, hints or NoHints())
+        self._parts = Dependencies(
+            store, state, wallets, approvals, bundles, alerts, metrics, clock, hints or NoHints()
+        )
         self._opening = Opening(self._parts, approval_ttl_ms, sleep)
         self._settling = Settling(self._parts, self._rng.random)
 
@@ -72,7 +74,7 @@ class Treasury:
             return poor.code
         except (TransferInFlight, CoolingDown, Unavailable) as later:
             return later.code
-        return "NOT_NEEDED" if isinstance(opened, Sized) else "STARTED"
+        return "NOT_NEEDED" if isinstance(opened, TransferQuote) else "STARTED"
 
     def trigger(
         self,
@@ -98,7 +100,7 @@ class Treasury:
         request = Request(name, src, dst, asset, amount, mode, reason, by)
         with answering(f"transfer {name}"):
             opened = self._opening.open(request)
-        if isinstance(opened, Sized):
+        if isinstance(opened, TransferQuote):
             return _answer(transfer_id, "NOT_NEEDED", ZERO, opened.need, opened.mode)
         amount, need = Decimal(text(opened, "amount_exact")), Decimal(text(opened, "need"))
         mode = text(opened, "mode")

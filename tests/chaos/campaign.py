@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 import requests
 from redis.exceptions import RedisError
 
-from s6.embedded import EmbeddedRedis
 from s6.paper.client import PaperClient
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.chaos.weather import SPELLS
 from tests.chaos.world import World
 from tests.support.procs import CORE, S6Processes

@@ -17,29 +17,29 @@ from werkzeug.test import TestResponse
 
 from s6.engine.commands import Busy
 from s6.treasury import TransferInFlight
-from tests.unit.web.fakes import FakeHouse, alert, operation, position, snapshot, transfer
+from tests.unit.web.fakes import FakeServices, alert, operation, position, snapshot, transfer
 from web import create_app
-from web.house import House
+from web.services import Services
 
 Json = Any  # what json.loads gives
 TOKENS = {"read": "read-token", "ops": "ops-token", "treasury": "treasury-token"}
 
 
 @pytest.fixture(scope="module")
-def house() -> FakeHouse:
-    house = FakeHouse()
-    house.state.put(position("p-1"), operation())
-    house.state.put(position("p-2", status="CLOSED", ladder="", sl_price=None, sl_order=""))
-    house.store.docs = [snapshot(n) for n in range(1, 4)]
-    house.store.records = [transfer("t-1"), transfer("t-2", "EXECUTED")]
-    house.alerts.docs = [alert()]
-    house.treasury.records = {"t-1": house.store.records[0]}
-    return house
+def services() -> FakeServices:
+    services = FakeServices()
+    services.state.put(position("p-1"), operation())
+    services.state.put(position("p-2", status="CLOSED", ladder="", sl_price=None, sl_order=""))
+    services.store.docs = [snapshot(n) for n in range(1, 4)]
+    services.store.records = [transfer("t-1"), transfer("t-2", "EXECUTED")]
+    services.alerts.docs = [alert()]
+    services.treasury.records = {"t-1": services.store.records[0]}
+    return services
 
 
 @pytest.fixture(scope="module")
-def app(house: FakeHouse) -> Flask:
-    return create_app(lambda _: cast(House, house), settings=house.settings)
+def app(services: FakeServices) -> Flask:
+    return create_app(lambda _: cast(Services, services), settings=services.settings)
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +174,17 @@ def test_what_is_refused_is_as_described(
 @pytest.mark.parametrize("down", ["state", "store"])
 @pytest.mark.parametrize(("method", "path", "url", "body"), GUARDED)
 def test_what_is_away_is_as_described(
-    described: Json, house: FakeHouse, client: FlaskClient, method: str, path: str, url: str, body: Json, down: str
+    described: Json,
+    services: FakeServices,
+    client: FlaskClient,
+    method: str,
+    path: str,
+    url: str,
+    body: Json,
+    down: str,
 ) -> None:
     operation_ = of(described, path, method)
-    part = house.state if down == "state" else house.store
+    part = services.state if down == "state" else services.store
     part.down = True
     try:
         response = send(client, operation_, method, url, **({} if body is None else {"json": body}))
@@ -186,15 +193,15 @@ def test_what_is_away_is_as_described(
     check(described, operation_, response)
 
 
-def test_conflicts_are_as_described(described: Json, house: FakeHouse, client: FlaskClient) -> None:
-    house.manager.error, house.treasury.error = Busy("p-1"), TransferInFlight("t-0 is PENDING", 30)
+def test_conflicts_are_as_described(described: Json, services: FakeServices, client: FlaskClient) -> None:
+    services.commands.error, services.treasury.error = Busy("p-1"), TransferInFlight("t-0 is PENDING", 30)
     try:
         for path, body in (("/positions/manage", MANAGE), ("/auto-transfer/trigger", TRIGGER)):
             response = send(client, of(described, path, "POST"), "POST", path, json=body)
             assert response.status_code == 409
             check(described, of(described, path, "POST"), response)
     finally:
-        house.manager.error = house.treasury.error = None
+        services.commands.error = services.treasury.error = None
 
 
 json_values = st.recursive(

@@ -12,10 +12,11 @@ import pytest
 from s6 import keys
 from s6.adapters.redis_client import RedisClient, connect, servers
 from s6.adapters.redis_state import RedisState
+from s6.model.commit import Alert, Cleared, Commit, QuotaMove
 from s6.model.market import Extremes, Features, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.ports import Alert, Cleared, Commit, LockLost, QuotaMove, StateUnavailable
+from s6.ports import LockLost, StateUnavailable
 from tests.doubles.memory_redis import MemoryRedis
 
 

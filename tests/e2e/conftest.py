@@ -9,7 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.e2e.agreement", "tests.e2e.running")
 
-from s6.embedded import EmbeddedRedis  # noqa: E402
+from s6.standalone.redis_single import EmbeddedRedis  # noqa: E402
 from tests.e2e.running import Running  # noqa: E402
 from tests.support.procs import S6Processes  # noqa: E402
 

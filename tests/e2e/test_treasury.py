@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from s6.embedded import EmbeddedRedis
 from s6.model import jsonx
 from s6.paper.client import Item
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.e2e.running import D, Running
 from tests.support.http_server import HttpServer, Reply
 from tests.support.procs import CORE, S6Processes

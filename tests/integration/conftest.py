@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_celery import CeleryBrokerCluster, CeleryTestBroker, CeleryWorkerCluster
 
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.celery_nodes import WORKER_NAME, LocalWorker, RedisContainer, WorkerContainer
 from tests.support.procs import S6Processes, procfile
 

@@ -6,7 +6,7 @@ import pytest
 from pytest_celery import CeleryTestSetup
 
 from s6.adapters.redis_client import connect
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.waiting import wait_for
 
 

@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import connect
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.governed import START, Governed, governed
 from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
@@ -82,7 +82,7 @@ def test_what_was_sent_after_the_last_snapshot_is_found_by_its_id(
         s6_processes.ready().healthy()
         world.protected(names)
         world.settled()
-        assert {world.state(name)["unverified"] for name in names} == {"0"}
+        assert {world.state(name)["unverified_from"] for name in names} == {"0"}
         assert world.faults(emptied=True) == []
 
 
@@ -113,7 +113,7 @@ def test_what_a_replica_has_only_as_it_was_is_brought_up_to_date(s6_processes: S
             after = world.state(name)
             same = ("qty", "entry_price_avg", "realized_pnl_usdt", "q0", "life", "sl_price", "sl_order", "status")
             assert {field: after[field] for field in same} == {field: ahead[name][field] for field in same}
-            assert int(after["rev"]) > int(ahead[name]["rev"]) and after["unverified"] == "0"
+            assert int(after["rev"]) > int(ahead[name]["rev"]) and after["unverified_from"] == "0"
         s6_processes.start("web", "worker", "beat")
         s6_processes.ready().healthy()
         world.walk(41_200, 41_500, pause_s=0.7)

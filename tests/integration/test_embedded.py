@@ -13,9 +13,10 @@ import pytest
 from redis.exceptions import AuthenticationError
 
 from s6.adapters.redis_client import connect
-from s6.embedded import EmbeddedError, EmbeddedRedis
 from s6.standalone import redis_server as server
 from s6.standalone.free_ports import is_free
+from s6.standalone.redis_server import EmbeddedError
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.procs import ROOT
 from tests.support.waiting import wait_for
 
@@ -57,7 +58,7 @@ def test_nothing_outlives_an_owner_killed_with_sigkill(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from s6.standalone.guardian import guardian
 redis = EmbeddedRedis(Path({str(tmp_path)!r})).start()
 child = guardian().popen(["/bin/sh", "-c", "sleep 600 & echo $! > {tmp_path}/grandchild; wait"])

@@ -16,19 +16,20 @@ import pytest
 from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
-from s6.engine.commands import Busy, Manager
+from s6.engine.commands import Busy, OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
-from s6.engine.outbox_relay import Relay
+from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
+from s6.model.commit import Alert
 from s6.model.market import Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.types import ZERO, Market, plain
 from s6.model.wire import OrderResult
-from s6.ports import Alert, StateUnavailable
+from s6.ports import StateUnavailable
 from s6.store import open_store
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
 from tests.support.small_exchange import Fields, Held, SmallExchange
@@ -150,10 +151,12 @@ class Core:
         self.executor = Executor(
             self.state, self.exchange, bundles, self.results, recorder, self.governor.evaluate_soon, self.clock, rng
         )
-        self.manager = Manager(self.governor, self.state, bundles, recorder, self.queue, self.clock)
+        self.commands = OperatorCommands(
+            self.governor, self.state, bundles, recorder, self.queue, self.clock, self.alerts
+        )
         store = open_store(f"sqlite:///{folder}/s6.db")
         store.init()
-        self.relay = Relay(self.state, store, self.alerts)
+        self.relay = OutboxRelay(self.state, store, self.alerts)
         self._history: list[Fields] = []
         self._signals = 0
 
@@ -186,7 +189,7 @@ class Core:
 
     def evaluate(self, position_id: str) -> None:
         outcome = self.governor.evaluate(position_id)
-        for client_order_id in outcome.silent:
+        for client_order_id in outcome.unconfirmed:
             result = self.exchange.query(client_order_id)
             assert result is not None
 
@@ -211,7 +214,7 @@ class Core:
 
     def order(self, held: Held, word: str) -> None:
         try:
-            self.manager.manage(held.position_id, held.symbol, held.market, word, "ann", "a test")
+            self.commands.execute(held.position_id, held.symbol, held.market, word, "ann", "a test")
         except (Busy, StateUnavailable):
             return
 

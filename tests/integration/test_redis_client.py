@@ -15,7 +15,9 @@ from redis.cluster import RedisCluster
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
 
 from s6.adapters.redis_client import RedisClient, connect, servers
-from s6.embedded import EmbeddedCluster, EmbeddedRedis, EmbeddedSentinel
+from s6.standalone.redis_single import EmbeddedRedis
+from tests.support.redis_cluster import EmbeddedCluster
+from tests.support.redis_sentinel import EmbeddedSentinel
 from tests.support.waiting import wait_for
 
 # The server breaks off a connection rather than send an answer over its output limit: done, and the answer lost.

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from s6.embedded import EmbeddedCluster, EmbeddedRedis, EmbeddedSentinel
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.chaos.world import World
 from tests.support.governed import Governed, governed
 from tests.support.procs import S6Processes
+from tests.support.redis_cluster import EmbeddedCluster
+from tests.support.redis_sentinel import EmbeddedSentinel
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.chaos.world import World
 from tests.doubles.arango import ArangoDouble, Fault
 from tests.support.governed import START, Governed, governed

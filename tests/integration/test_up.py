@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from s6.embedded import free_port
+from s6.standalone.free_ports import free_port
 from tests.support.procs import BIN, Process
 from tests.support.waiting import wait_for
 

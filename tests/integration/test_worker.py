@@ -12,9 +12,9 @@ from pytest_celery import CeleryTestSetup
 from s6.adapters.clock import SystemClock
 from s6.adapters.redis_client import connect
 from s6.adapters.redis_state import RedisState
-from s6.embedded import EmbeddedRedis
+from s6.model.commit import Commit
 from s6.model.position import Position
-from s6.ports import Commit
+from s6.standalone.redis_single import EmbeddedRedis
 from s6.store import Store, open_store
 from tests.support.procs import S6Processes
 from tests.support.waiting import wait_for

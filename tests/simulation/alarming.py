@@ -18,7 +18,7 @@ def alarming(before: Written, after: Written) -> Iterator[tuple[str, str]]:
     yield from _of_the_operation(before.op, after.op)
     if _number(before.state, "sl_failures") < _number(after.state, "sl_failures") >= FAILURES:
         yield "ERROR", "STOP_MOVE_FAILED"
-    if before.state["exiting"] != "STOP_REFUSED" == after.state["exiting"]:
+    if before.state["exit_reason"] != "STOP_REFUSED" == after.state["exit_reason"]:
         yield "FATAL", "STOP_MOVE_FAILED"
     if after.state["status"] == "OPEN":
         for name in after.orders:

@@ -50,7 +50,7 @@ class Losses:
             return
         fills = len(world.exchange.fills)
         if fills == self._fills and _steps(self._replica) != _steps(world.redis.copied()) and world.rng.random() < 0.7:
-            world.house.relay.run()
+            world.services.relay.run()
             world.wiped = world.failed_over = True
             world.kernel.note("---- a replica takes over")
             world.redis.fail_over(self._replica)

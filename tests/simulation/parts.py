@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from s6.bootstrap import House
+from s6.bootstrap import Services
 from s6.engine.executor import Progress
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
+from s6.model.commit import Alert
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.types import Market, Severity
-from s6.ports import Alert, NeighbourUnavailable, StateUnavailable
+from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError
 from tests.simulation.faults import Faults
 from tests.simulation.kernel import Kernel
@@ -130,7 +131,7 @@ class SimHints:
 
     def __init__(self, kernel: Kernel, faults: Faults) -> None:
         self._kernel, self._rng, self._faults = kernel, kernel.rng, faults
-        self.house: House
+        self.services: Services
 
     def _post(self, label: str, task: Callable[[], None], delay_ms: int = 0) -> None:
         profile, rng = self._faults.profile, self._rng
@@ -179,13 +180,13 @@ class SimHints:
 
     def _evaluate(self, position_id: str, retries: int) -> None:
         try:
-            outcome = self.house.governor.evaluate(position_id)
+            outcome = self.services.governor.evaluate(position_id)
             if outcome.unverified:
-                self.house.reconciler.verify(position_id)
-                outcome = self.house.governor.evaluate(position_id)
+                self.services.reconciler.verify(position_id)
+                outcome = self.services.governor.evaluate(position_id)
             kind = "BUSY" if outcome.unverified else outcome.kind
-            if outcome.silent:
-                self.house.reconciler.position(position_id)
+            if outcome.unconfirmed:
+                self.services.reconciler.reconcile_position(position_id)
         except (StateUnavailable, NeighbourUnavailable) as error:
             self._kernel.note(f"    not evaluated: {error}")
             kind = "BUSY"
@@ -202,7 +203,7 @@ class SimHints:
 
     def _advance(self, position_id: str, op_id: str, links: tuple[str, ...]) -> None:
         try:
-            progress = self.house.executor.advance(position_id, op_id)
+            progress = self.services.executor.advance(position_id, op_id)
         except StateUnavailable as error:
             self._kernel.note(f"    not advanced: {error}")
             progress = Progress("WAIT", 500)
@@ -216,7 +217,7 @@ class SimHints:
 
     def _advance_transfer(self, transfer_id: str, retries: int) -> None:
         try:
-            outcome = self.house.treasury.advance(transfer_id)
+            outcome = self.services.treasury.advance(transfer_id)
         except StoreError as error:
             self._kernel.note(f"    {error}")
             return

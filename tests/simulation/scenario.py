@@ -70,7 +70,7 @@ class Scenario:
 
     def _relay(self) -> None:
         """What the relay would do within its period, now."""
-        self.world.as_worker("", lambda: self.world.house.relay.run())
+        self.world.as_worker("", lambda: self.world.services.relay.run())
         self.world.kernel.run_until(self.world.kernel.now + 1)
 
     # -- who does what, when -----------------------------------------------------------------------------------
@@ -80,9 +80,9 @@ class Scenario:
         world.exchange.tick(SYMBOL, world.mark)
         self._every(400, self._tick)
         self._every(rng.choice([1_500, 4_000]), self._features)
-        self._every(SWEEP_MS, lambda: world.as_worker("sweep", world.house.sweep_once))
-        self._every(SWEEP_MS, lambda: world.as_worker("treasury sweep", lambda: world.house.treasury.sweep()))
-        self._every(1_500, lambda: world.as_worker("", lambda: world.house.relay.run()))
+        self._every(SWEEP_MS, lambda: world.as_worker("sweep", world.services.sweep.run_once))
+        self._every(SWEEP_MS, lambda: world.as_worker("treasury sweep", lambda: world.services.treasury.sweep()))
+        self._every(1_500, lambda: world.as_worker("", lambda: world.services.relay.run()))
         self._every(1_000, self._listen)
         self._every(5_000, lambda: world.as_listener("", lambda: world.listener.keeper._refresh()))
         self._every(3_000, self._acknowledge)
@@ -105,7 +105,7 @@ class Scenario:
         world = self.world
         world.as_listener("", lambda: world.listener.rest._look())
         world.as_listener("", lambda: world.listener.reconciliation.look())
-        world.as_listener("", lambda: world.house.results.give_up_overdue())
+        world.as_listener("", lambda: world.services.results.give_up_overdue())
 
     def _tick(self) -> None:
         rng, world = self.rng, self.world
@@ -181,17 +181,17 @@ class Scenario:
         world = self.world
         position = world.exchange.positions.get(position_id)
         market = position.market if position else "FUT"
-        manager = world.house.manager
+        commands = world.services.commands
         world.as_worker(
             f"operator: {word} {position_id}",
-            lambda: manager.manage(position_id, SYMBOL, market, word, "op", "test"),
+            lambda: commands.execute(position_id, SYMBOL, market, word, "op", "test"),
         )
 
     def _treasury(self) -> None:
         rng, world = self.rng, self.world
         if rng.random() < 0.5:
             return
-        treasury = world.house.treasury
+        treasury = world.services.treasury
         self._every(6_000, lambda: world.as_worker("treasury check", lambda: treasury.check()))
         for number in range(2):
             name, amount = rng.choice([None, f"t{number}"]), rng.choice([None, Decimal(50)])
@@ -207,7 +207,7 @@ class Scenario:
         for name in world.approvers.asked:
             record = world.store.moved.get(name)
             if record is not None and record["status"] == "PENDING" and rng.random() < 0.6:
-                verdict = world.house.treasury.approve if rng.random() < 0.7 else world.house.treasury.reject
+                verdict = world.services.treasury.approve if rng.random() < 0.7 else world.services.treasury.reject
                 world.as_worker(f"{verdict.__name__} {name}", partial(verdict, name, "ann"))
 
     def _outages(self) -> None:

@@ -18,16 +18,15 @@ from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
 from s6.engine import executor, results, transitions
 from s6.engine.executor import Executor
-from s6.engine.outbox_relay import Relay
+from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
-from s6.model import documents as messages
+from s6.model import documents
+from s6.model.commit import Commit
 from s6.model.position import Position
 from s6.model.wire import OrderResult
 from s6.plan import Plan, build, stop
-from s6.ports import Commit
-from s6.recovery import cold_start as coldstart
-from s6.recovery import rebuilder as rebuild
+from s6.recovery import cold_start, rebuilder
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
 from tests.doubles.memory_redis import MemoryRedis
@@ -112,7 +111,7 @@ def resizing_is_forgotten(patch: Patch) -> None:
 
 @planted(ODD)
 def the_new_stop_is_placed_before_the_cancels_outcome(patch: Patch) -> None:
-    patch.setattr(transitions, "cancel_pending", lambda p, op, wait, now: transitions.old_one_gone(p, op, now))
+    patch.setattr(transitions, "cancel_pending", lambda p, op, wait, now: transitions.cancel_confirmed(p, op, now))
 
 
 @planted(PLAIN)
@@ -129,7 +128,7 @@ def quotas_are_given_back_twice(patch: Patch) -> None:
 
 @planted(CROWD)
 def an_event_is_lost(patch: Patch) -> None:
-    real = messages.event
+    real = documents.event
 
     def some(position: Position, type_: str, *args: Any) -> dict[str, str]:
         return real(position, "STAGNATED" if type_ == "TP_PARTIAL" else type_, *args)
@@ -213,12 +212,12 @@ def late_holders_of_a_lock_may_write(patch: Patch) -> None:
 
 @planted(TROUBLE)
 def a_snapshot_is_taken_off_that_the_store_never_got(patch: Patch) -> None:
-    real = Relay._write
+    real = OutboxRelay._write
 
-    def early(self: Relay, docs: Any) -> None:
+    def early(self: OutboxRelay, docs: Any) -> None:
         real(self, docs[1:] if len(docs) > 3 else docs)
 
-    patch.setattr(Relay, "_write", early)
+    patch.setattr(OutboxRelay, "_write", early)
 
 
 @planted(CROWD)
@@ -228,7 +227,7 @@ def closing_orders_in_flight_are_not_counted(patch: Patch) -> None:
 
 @planted(ODD)
 def a_refused_cancel_counts_as_done(patch: Patch) -> None:
-    patch.setattr(transitions, "unclear", lambda p, op: transitions.old_one_gone(p, op, 1))
+    patch.setattr(transitions, "unclear", lambda p, op: transitions.cancel_confirmed(p, op, 1))
 
 
 @planted(REFUSED)
@@ -238,7 +237,7 @@ def alerts_are_told_after_the_commit(patch: Patch) -> None:
     def late(self: Recorder, position: Position, *args: Any, alerts: Any = (), **members: Any) -> Position | None:
         written = real(self, position, *args, **members)
         if written is not None:
-            self.tell(position.position_id, alerts)
+            self.publish(position.position_id, alerts)
         return written
 
     patch.setattr(Recorder, "write", late)
@@ -247,7 +246,7 @@ def alerts_are_told_after_the_commit(patch: Patch) -> None:
 @planted(LOST)
 def rebuilt_positions_are_governed_unverified(patch: Patch) -> None:
     real = Rebuilder._resumed
-    patch.setattr(Rebuilder, "_resumed", lambda *args: replace(real(*args), unverified=0))
+    patch.setattr(Rebuilder, "_resumed", lambda *args: replace(real(*args), unverified_from=0))
 
 
 @planted(LOST)
@@ -262,12 +261,12 @@ def an_operation_goes_on_whatever_became_of_it(patch: Patch) -> None:
 
 @planted(LOST)
 def lost_counters_stay_lost(patch: Patch) -> None:
-    patch.setattr(rebuild, "_share", lambda p: [])
+    patch.setattr(rebuilder, "_share", lambda p: [])
 
 
 @planted(BEHIND)
 def a_stale_position_is_believed(patch: Patch) -> None:
-    patch.setattr(coldstart, "is_behind", lambda live, latest: False)
+    patch.setattr(cold_start, "is_behind", lambda live, latest: False)
 
 
 @pytest.mark.parametrize("name", mutations)

@@ -19,11 +19,11 @@ from s6.adapters.redis_state import RedisState
 from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s12 import S12Approvals
-from s6.bootstrap import House
-from s6.engine.commands import Busy, Manager, Mismatch, NotFound
+from s6.bootstrap import Services
+from s6.engine.commands import Busy, Mismatch, NotFound, OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
-from s6.engine.outbox_relay import Relay
+from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Contended, Results
 from s6.engine.sweep import Sweep
@@ -78,12 +78,12 @@ class World:
         self.wiped = self.failed_over = False
         self.priceless: set[str] = set()
         self._number = 0
-        self.house = self._built()
-        self.hints.house = self.house
+        self.services = self._built()
+        self.hints.services = self.services
         self.listener = Listener(self)
         self.redis.published = self._changed
 
-    def _built(self) -> House:
+    def _built(self) -> Services:
         kernel, faults = self.kernel, self.faults
         s4 = SimNeighbour("s4", kernel, faults, self._s4)
         s1 = SimNeighbour("s1", kernel, faults, self.wallets.handle)
@@ -97,7 +97,7 @@ class World:
         results = Results(state, bundles, recorder, hints, kernel, alerts, recover, orders)
         governor = Governor(state, bundles, gate, recorder, hints, kernel, alerts)
         reconciler = Reconciler(state, orders, results, recorder, kernel, alerts)
-        relay = Relay(state, cast(Any, self.store), alerts)
+        relay = OutboxRelay(state, cast(Any, self.store), alerts)
         parts: dict[str, Any] = {
             "settings": SimpleNamespace(manage_tick_s=10),
             "clock": kernel,
@@ -114,10 +114,10 @@ class World:
             "results": results,
             "governor": governor,
             "executor": Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, kernel, self.rng),
-            "manager": Manager(governor, state, bundles, recorder, hints, kernel),
+            "commands": OperatorCommands(governor, state, bundles, recorder, hints, kernel, cast(Any, alerts)),
             "reconciler": reconciler,
-            "coldstart": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts),
-            "sweep": Sweep(state, bundles, gate, hints, metrics, kernel),
+            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts),
+            "sweep": Sweep(state, bundles, gate, hints, metrics, kernel, 10_000),
             "relay": relay,
             "treasury": Treasury(
                 store=self.store,
@@ -133,9 +133,9 @@ class World:
                 sleep=lambda seconds: kernel.wait(int(seconds * 1000)),
                 rng=self.rng,
             ),
-            "reporter": None,
+            "health": None,
         }
-        return House(**parts)
+        return Services(**parts)
 
     def _s4(self, method: str, path: str, body: Mapping[str, object], text: str) -> tuple[int, dict[str, object]]:
         if method == "GET":
@@ -328,7 +328,7 @@ class _Watched:
 
     def apply(self, result: OrderResult, raw: Mapping[str, str]) -> object:
         try:
-            return self._world.house.results.apply(result, raw)
+            return self._world.services.results.apply(result, raw)
         except (RedisError, StateUnavailable, NeighbourUnavailable, Contended):
             raise
         except Exception as error:
@@ -340,15 +340,15 @@ class Listener:
     """The listener process: everything it keeps in memory dies with it."""
 
     def __init__(self, world: World, up_at: int = 0) -> None:
-        house, nobody, ending = world.house, cast(Any, None), threading.Event()
-        state, hints, bundles, alerts = house.state, house.hints, world.bundles, world.alerts
+        services, nobody, ending = world.services, cast(Any, None), threading.Event()
+        state, hints, bundles, alerts = services.state, services.hints, world.bundles, world.alerts
         self.up_at = up_at
         self.busy = 0
         self.unhandled: deque[tuple[Entry, int]] = deque()
         self.index = TriggerIndex()
         self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints, ending)
         self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel, ending)
-        self.features = FeatureReader(nobody, state, house.sweep, bundles, alerts, ending)
+        self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts, ending)
         self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts, ending)
         self.rest = RestWatch(state, hints, world.kernel, ending, self.index)
-        self.reconciliation = Reconciliation(house, ending)
+        self.reconciliation = Reconciliation(services, ending)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_celery import CeleryTestContainer, CeleryTestWorker
 
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.procs import STOP_S, Process
 from tests.support.waiting import wait_for
 

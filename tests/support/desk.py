@@ -8,20 +8,22 @@ from typing import Any, cast
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
-from s6.engine.commands import Manager
+from s6.engine.commands import OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
-from s6.engine.outbox_relay import Relay
+from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
 from s6.engine.sweep import Sweep
+from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.bundle import ActiveBundle
+from s6.model.commit import Commit
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Market
 from s6.model.wire import OrderResult
-from s6.ports import CancelAnswer, Commit, NeighbourUnavailable, Placed, Refused
+from s6.ports import NeighbourUnavailable
 from s6.recovery.cold_start import ColdStart
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
@@ -108,10 +110,10 @@ class Desk:
         self.reconciler = Reconciler(state, self.s4, self.results, recorder, clock, self.alerts)
         soon = self.governor.evaluate_soon
         self.executor = Executor(state, self.s4, always, self.results, recorder, soon, clock)
-        self.manager = Manager(self.governor, state, always, recorder, self.hints, clock)
-        self.relay = Relay(state, store, self.alerts)
-        self.coldstart = ColdStart(state, store, self.relay, self.reconciler, self.hints, self.alerts)
-        self.sweep = Sweep(state, always, always, self.hints, metrics, clock)
+        self.commands = OperatorCommands(self.governor, state, always, recorder, self.hints, clock, self.alerts)
+        self.relay = OutboxRelay(state, store, self.alerts)
+        self.cold_start = ColdStart(state, store, self.relay, self.reconciler, self.hints, self.alerts)
+        self.sweep = Sweep(state, always, always, self.hints, metrics, clock, 10_000)
 
     def put(self, position: Position, op: Operation | None = None, *, told: bool = True) -> Position:
         """A position as it stands, its orders in the books, with a snapshot: in the store as well if ``told``."""

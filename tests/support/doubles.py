@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from s6.model.commit import Alert
 from s6.model.types import Severity
-from s6.ports import Alert
 
 
 @dataclass
@@ -60,6 +60,7 @@ class MemoryAlerts:
     raised: list[tuple[Severity, str, str, str]] = field(default_factory=list)
     letters: list[tuple[str, str, str, object]] = field(default_factory=list)
     delivered: dict[str, Alert] = field(default_factory=dict)
+    acks: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def raise_alert(
         self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
@@ -72,3 +73,12 @@ class MemoryAlerts:
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
         self.letters.append((source, entry_id, error, payload))
+
+    def get(self, alert_id: str) -> dict[str, object] | None:
+        alert = self.delivered.get(alert_id)
+        return None if alert is None else {**asdict(alert), "ack": self.acks.get(alert_id)}
+
+    def ack(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
+        if alert_id in self.delivered:
+            self.acks.setdefault(alert_id, {"by": by, "note": note})
+        return self.get(alert_id)

@@ -7,9 +7,9 @@ import os
 from celery import Celery
 
 from s6.adapters.redis_client import connect
-from tasks import patch_kombu as transport
+from tasks.patch_kombu import patch_kombu
 
-transport.mend()
+patch_kombu()
 app = Celery("minimal", broker=os.environ.get("S6_BROKER_URL"))
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
 

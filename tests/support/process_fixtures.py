@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from s6.embedded import EmbeddedRedis
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.procs import S6Processes
 
 _FAILED: Final = pytest.StashKey[bool]()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from s6.adapters.redis_client import RedisClient, connect
-from s6.embedded import EmbeddedCluster, EmbeddedRedis, EmbeddedSentinel
-from s6.standalone.redis_single import DATABASES
+from s6.standalone.redis_single import DATABASES, EmbeddedRedis
+from tests.support.redis_cluster import EmbeddedCluster
+from tests.support.redis_sentinel import EmbeddedSentinel
 
 _numbers = itertools.cycle(range(1, DATABASES))
 

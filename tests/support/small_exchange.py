@@ -8,10 +8,11 @@ from decimal import Decimal
 from random import Random
 from typing import TypeVar
 
+from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.position import Order, Position
 from s6.model.types import ZERO, Market, OrderKind, Side, closing_side, opening_side, plain
 from s6.model.wire import OrderResult
-from s6.ports import CancelAnswer, NeighbourUnavailable, Placed, Refused
+from s6.ports import NeighbourUnavailable
 from s6.rules.exact import exactly
 
 T = TypeVar("T")

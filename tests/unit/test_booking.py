@@ -7,12 +7,12 @@ from decimal import Decimal as D
 
 import pytest
 
-from s6.booking import Booking, Terms, book
+from s6.booking import Booking, SymbolTerms, book
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage
 from tests.unit.given import NOW, position, result, stopped
 
-TERMS = Terms(D("0.001"), D("0.004"))
+TERMS = SymbolTerms(D("0.001"), D("0.004"))
 
 
 def n(*values: D | int | str) -> tuple[D, ...]:
@@ -31,7 +31,7 @@ def test_the_first_entry_fill_is_a_birth() -> None:
     p = b.position
     assert p.side == "SHORT"
     assert n(p.qty, p.q0, p.entry_price_avg, p.isolated_margin_usdt) == n(1, 1, 40000, 4000)
-    assert n(p.realized_pnl_usdt, p.taken) == n(-16, 4000)
+    assert n(p.realized_pnl_usdt, p.reserved_margin) == n(-16, 4000)
     assert b.opened
     assert abs(p.liq_price - D(44000) / D("1.004")) < D("1e-20")
     assert [e["type"] for e in b.events] == ["ENTRY"]
@@ -66,7 +66,7 @@ def test_s4s_own_figures_win() -> None:
     added = booked(b.position, kind="ADD", client_order_id="a1", qty="0.5", filled_qty="0.5", avg_price="43000",
                    isolated_margin_usdt="6300", liq_price="36900")  # fmt: skip
     p = added.position
-    assert n(p.isolated_margin_usdt, p.added_qty, p.add_on_count, p.q0, p.taken) == n(6300, "0.5", 1, 1, 6300)
+    assert n(p.isolated_margin_usdt, p.added_qty, p.add_on_count, p.q0, p.reserved_margin) == n(6300, "0.5", 1, 1, 6300)
     assert [(q.key, q.delta) for q in added.quotas] == [("risk:budget:FUT", D(2200))]
 
 
@@ -89,8 +89,8 @@ def test_a_partial_close_shrinks_the_margin_and_keeps_the_entry() -> None:
 
 
 def test_flat_is_told_after_the_fill_that_made_it_and_quotas_go_back() -> None:
-    b = booked(position(qty=D("0.1004"), taken=D(400)), kind="TP", side="SELL", client_order_id="t", qty="0.1",
-               filled_qty="0.1", avg_price="42000")  # fmt: skip
+    b = booked(position(qty=D("0.1004"), reserved_margin=D(400)), kind="TP", side="SELL", client_order_id="t",
+               qty="0.1", filled_qty="0.1", avg_price="42000")  # fmt: skip
     assert [e["type"] for e in b.events] == ["TP_PARTIAL", "EXIT"]
     assert b.position.status == "CLOSED"
     assert n(b.position.qty, b.position.dust) == n(0, "0.0004")
@@ -102,13 +102,13 @@ def test_a_next_life_keeps_the_counters_and_nothing_else() -> None:
     closed = position(status="CLOSED", qty=D(0), seq=9, rev=20, op_count=5, tp_done=(0,), reduces=2, sl_price=D(1))
     p = booked(closed, client_order_id="e2", side="SELL").position
     assert (p.life, p.seq, p.rev, p.op_count, p.side) == (2, 9, 20, 5, "SHORT")
-    assert (p.tp_done, p.reduces, p.sl_price, p.exiting) == ((), 0, None, "")
+    assert (p.tp_done, p.reduces, p.sl_price, p.exit_reason) == ((), 0, None, "")
 
 
 def test_an_add_that_fills_after_the_close_is_to_be_closed() -> None:
     closed = position(status="CLOSED", qty=D(0))
     p = booked(closed, kind="ADD", client_order_id="a1").position
-    assert (p.status, p.exiting) == ("OPEN", "ADD_AFTER_CLOSE")
+    assert (p.status, p.exit_reason) == ("OPEN", "ADD_AFTER_CLOSE")
 
 
 def test_more_closed_than_held_is_told_of_and_never_negative() -> None:

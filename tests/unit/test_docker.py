@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from s6.adapters.redis_client import RedisClient
-from s6.health.heartbeat import beat_heart
+from s6.health.heartbeat import send_heartbeat
 from s6.settings import load_settings
 from tests.support.http_server import HttpServer, Reply
 from tests.support.procs import ROOT, procfile
@@ -207,7 +207,7 @@ def test_a_process_is_well_while_its_heart_beats(
 ) -> None:
     ended = healthcheck(tmp_path, kind, S6_REDIS_URL=redis_url)
     assert (ended.returncode, "no sign of life" in ended.stdout) == (1, True), ended.stderr
-    beat_heart(redis_client, kind, 1)  # type: ignore[arg-type]
+    send_heartbeat(redis_client, kind, 1)  # type: ignore[arg-type]
     assert healthcheck(tmp_path, kind, S6_REDIS_URL=redis_url).returncode == 0
 
 

@@ -15,7 +15,7 @@ from web.schemas.fields import Page
 def list_alerts(call: Call, query: AlertsQuery) -> Reply:
     """Alerts, newest first."""
     try:
-        page = call.house.alerts.page(
+        page = call.services.alerts.page(
             limit=query.limit, cursor=query.cursor, severity=query.severity, standing=query.standing
         )
     except StoreRefused:
@@ -30,7 +30,7 @@ def acknowledge_alert(call: Call, alert_id: str, body: AckRequest) -> Reply:
     A FATAL one no longer stands then, and new risk may be taken again. Acknowledging twice changes nothing. What was
     said about a position's alert stands in the position's timeline too.
     """
-    alert = call.house.acknowledge(alert_id, by=body.by, note=body.note)
+    alert = call.services.commands.acknowledge(alert_id, by=body.by, note=body.note)
     if alert is None:
         raise not_found(f"there is no alert {alert_id[:80]}")
     return Reply(alert)

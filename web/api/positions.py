@@ -7,9 +7,9 @@ from dataclasses import fields
 from itertools import islice
 
 from s6.model import jsonx
+from s6.model.commit import Doc, Loaded
 from s6.model.position import Position
 from s6.model.types import POSITION_ID
-from s6.ports import Doc, Loaded
 from web.api import table
 from web.endpoint import Call, Reply
 from web.problems import Problem, invalid, not_found
@@ -43,7 +43,9 @@ def manage_position(call: Call, body: ManageRequest) -> Reply:
     same and changes nothing. `EXIT` closes at market. `PAUSE` and `RESUME` stop and restart governance; protection
     goes on while paused: the stop stays, risk is still reduced. 409 with `Retry-After`: it is being governed right now.
     """
-    view = call.house.manager.manage(body.position_id, body.symbol, body.market, body.actions[0], call.who, body.reason)
+    view = call.services.commands.execute(
+        body.position_id, body.symbol, body.market, body.actions[0], call.who, body.reason
+    )
     return Reply(view.as_dict())
 
 
@@ -56,8 +58,8 @@ def list_positions(call: Call, query: PositionsQuery) -> Reply:
     items: list[object] = []
     after, read = _position_cursor(query.cursor), 0
     while True:
-        ids = call.house.state.all_ids(after=after, limit=_CHUNK)
-        for position_id, loaded in zip(ids, call.house.state.load_many(ids), strict=True):
+        ids = call.services.state.all_ids(after=after, limit=_CHUNK)
+        for position_id, loaded in zip(ids, call.services.state.load_many(ids), strict=True):
             if len(items) == query.limit:
                 return Reply({"items": items, "next_cursor": after})
             after = position_id
@@ -107,7 +109,7 @@ def unknown(position_id: str) -> Problem:
 
 def find(call: Call, position_id: str) -> Loaded | None:
     """The position and its operation, None when the name belongs to none (or cannot be a name)."""
-    return call.house.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
+    return call.services.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
 
 
 def detail(loaded: Loaded) -> dict[str, object]:
@@ -137,8 +139,10 @@ def timeline(call: Call, position_id: str, limit: int, after: int) -> tuple[list
     if not POSITION_ID.fullmatch(position_id):
         return [], None
     # Read first what waits: what moves to the store meanwhile is then seen twice rather than never.
-    waiting = call.house.state.outbox_peek(position_id, _READ_AT_MOST)
-    stored = call.house.store.snapshots(position_id=position_id, limit=limit + 1, cursor=str(after) if after else None)
+    waiting = call.services.state.outbox_peek(position_id, _READ_AT_MOST)
+    stored = call.services.store.snapshots(
+        position_id=position_id, limit=limit + 1, cursor=str(after) if after else None
+    )
     found = list(islice(_in_order(stored.items, waiting, after), limit + 1))
     if len(found) <= limit:
         return found, None

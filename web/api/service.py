@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from web.api import table
 from web.endpoint import Call, Reply
-from web.house import lazy_house
 from web.schemas.health import Checks, Health
+from web.services import lazy_services
 
 _PATIENCE_S = 0.4
 
@@ -16,15 +16,15 @@ def get_health(call: Call) -> Reply:
 
     200 when it can (`OK`, or `DEGRADED`: a neighbour is down, say), 503 when it can't (`DOWN`).
     """
-    known = lazy_house().within(_PATIENCE_S)
-    report = known.health() if known is not None else _without_house()
+    known = lazy_services().within(_PATIENCE_S)
+    report = known.health.report() if known is not None else _without_house()
     return Reply(report, 503 if report["status"] == "DOWN" else 200)
 
 
 @table.add("GET", "/metrics", tag="service", answers={200: "text/plain"}, problems=(503,))
 def get_metrics(call: Call) -> Reply:
     """Metrics in Prometheus' text format, true across all processes."""
-    return Reply(call.house.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Reply(call.services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _without_house() -> dict[str, object]:

@@ -25,7 +25,7 @@ def trigger_transfer(call: Call, body: TriggerRequest) -> Reply:
     202: the transfer is on its way (AUTO) or waits for an approval (SEMI). 200: nothing is needed. The same
     `transfer_id` again answers the same. 409 `TRANSFER_IN_FLIGHT` with `Retry-After`, or `INSUFFICIENT_SPOT`.
     """
-    answer = call.house.treasury.trigger(
+    answer = call.services.treasury.trigger(
         src=body.src,
         dst=body.dst,
         asset=body.asset,
@@ -51,7 +51,7 @@ def approve_transfer(call: Call, transfer_id: str, body: DecisionRequest) -> Rep
 
     Approving twice changes nothing; approving what was rejected is 409.
     """
-    return Reply(call.house.treasury.approve(_checked(transfer_id), approver=body.approver, note=body.note))
+    return Reply(call.services.treasury.approve(_checked(transfer_id), approver=body.approver, note=body.note))
 
 
 @table.add(
@@ -67,7 +67,7 @@ def reject_transfer(call: Call, transfer_id: str, body: DecisionRequest) -> Repl
 
     Rejecting twice changes nothing; rejecting what was approved is 409.
     """
-    return Reply(call.house.treasury.reject(_checked(transfer_id), approver=body.approver, note=body.note))
+    return Reply(call.services.treasury.reject(_checked(transfer_id), approver=body.approver, note=body.note))
 
 
 @table.add(
@@ -80,14 +80,14 @@ def reject_transfer(call: Call, transfer_id: str, body: DecisionRequest) -> Repl
 )
 def get_transfer(call: Call, transfer_id: str) -> Reply:
     """A transfer as it stands."""
-    return Reply(call.house.treasury.transfer(_checked(transfer_id)))
+    return Reply(call.services.treasury.transfer(_checked(transfer_id)))
 
 
 @table.add("GET", "/transfers", tag="transfers", scope="read", answers={200: Page[Transfer]}, problems=(503,))
 def list_transfers(call: Call, query: TransfersQuery) -> Reply:
     """Transfers, newest first."""
     try:
-        page = call.house.store.transfers(limit=query.limit, cursor=query.cursor, status=query.status)
+        page = call.services.store.transfers(limit=query.limit, cursor=query.cursor, status=query.status)
     except StoreRefused:
         raise bad_cursor() from None
     return Reply({"items": page.items, "next_cursor": page.next_cursor})

@@ -14,11 +14,11 @@ from s6.model.types import POSITION_ID, SYMBOL
 from s6.settings import Scope
 from s6.store import StoreError
 from web.auth import Caller
-from web.house import House, house
 from web.panel import history, session, words
 from web.panel.overview import Watch
 from web.panel.positions import rows_of
 from web.problems import Problem, as_problem, not_found
+from web.services import Services, services
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +81,15 @@ def sign_out() -> AnyResponse:
 
 @blueprint.post("/panel/positions/<position_id>/manage")
 def manage(position_id: str) -> AnyResponse:
-    def act(the_house: House, caller: Caller) -> str:
+    def act(known_services: Services, caller: Caller) -> str:
         action = request.form.get("action", "")
         if action not in _ACTIONS:
             raise Problem(422, "INVALID", "choose one of the actions")
-        loaded = the_house.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
+        loaded = known_services.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
         if loaded is None:
             raise not_found(f"there is no position {position_id[:80]}")
         known = loaded.position
-        the_house.manager.manage(position_id, known.symbol, known.market, action, caller.name, _note("reason"))
+        known_services.commands.execute(position_id, known.symbol, known.market, action, caller.name, _note("reason"))
         return {
             "EVAL": "Governed once.",
             "PAUSE": "Paused: the stop stays, risk is still reduced.",
@@ -102,8 +102,8 @@ def manage(position_id: str) -> AnyResponse:
 
 @blueprint.post("/panel/alerts/<alert_id>/ack")
 def acknowledge(alert_id: str) -> AnyResponse:
-    def act(the_house: House, caller: Caller) -> str:
-        if the_house.acknowledge(alert_id, by=caller.name, note=_note("note")) is None:
+    def act(known_services: Services, caller: Caller) -> str:
+        if known_services.commands.acknowledge(alert_id, by=caller.name, note=_note("note")) is None:
             raise not_found("this alert is gone")
         return "Acknowledged."
 
@@ -112,11 +112,11 @@ def acknowledge(alert_id: str) -> AnyResponse:
 
 @blueprint.post("/panel/transfers/<transfer_id>/<any(approve,reject):decision>")
 def decide(transfer_id: str, decision: str) -> AnyResponse:
-    def act(the_house: House, caller: Caller) -> str:
+    def act(known_services: Services, caller: Caller) -> str:
         if decision == "approve":
-            the_house.treasury.approve(transfer_id, caller.name, _note("note"))
+            known_services.treasury.approve(transfer_id, caller.name, _note("note"))
             return "Approved."
-        the_house.treasury.reject(transfer_id, caller.name, _note("note"))
+        known_services.treasury.reject(transfer_id, caller.name, _note("note"))
         return "Rejected."
 
     return _act("treasury", act, "/")
@@ -132,11 +132,11 @@ def failed(error: Exception) -> AnyResponse:
     return Response(page, problem.status, dict(problem.headers))
 
 
-def _act(scope: Scope, act: Callable[[House, Caller], str], back: str) -> AnyResponse:
+def _act(scope: Scope, act: Callable[[Services, Caller], str], back: str) -> AnyResponse:
     """Carry out what a form asks for, and show the page again with what came of it."""
     caller = session.acting(scope)
     try:
-        flash(act(house(), caller), "done")
+        flash(act(services(), caller), "done")
     except Exception as error:  # whatever it is, people are told on the page they came from
         flash(_sentence(as_problem(error)), "refused")
     _watch().forget()
@@ -177,23 +177,23 @@ def _overview(template: str, caller: Caller) -> str:
 
 
 def _position(template: str, caller: Caller, position_id: str) -> str:
-    the_house = house()
-    loaded = the_house.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
+    known_services = services()
+    loaded = known_services.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
     if loaded is None:
         raise not_found(f"there is no position {position_id[:80]}")
     try:
-        snapshots = history.newest(the_house, position_id)
+        snapshots = history.newest(known_services, position_id)
     except StoreError as error:
         log.warning("the panel misses the timeline of %s: %s", position_id, error)
         snapshots = None
     return render_template(
         template,
-        row=rows_of(the_house, [loaded])[0],
+        row=rows_of(known_services, [loaded])[0],
         snapshots=snapshots,
         chart=history.chart(snapshots or ()),
         caller=caller,
         csrf=session.csrf_token(),
-        at_ms=the_house.clock.now_ms(),
+        at_ms=known_services.clock.now_ms(),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from s6.ports import Doc
-from web.house import House
+from s6.model.commit import Doc
+from web.services import Services
 
 SHOWN = 200
 _WIDTH, _HEIGHT, _EDGE = 720.0, 180.0, 8.0
@@ -29,10 +29,10 @@ class Chart:
     height: int = int(_HEIGHT)
 
 
-def newest(house: House, position_id: str) -> list[Doc]:
+def newest(services: Services, position_id: str) -> list[Doc]:
     """The newest snapshots, latest first; those that still wait for the store included."""
-    waiting = house.state.outbox_peek(position_id, SHOWN * 10)
-    stored = house.store.snapshots(position_id=position_id, limit=SHOWN, newest_first=True).items
+    waiting = services.state.outbox_peek(position_id, SHOWN * 10)
+    stored = services.store.snapshots(position_id=position_id, limit=SHOWN, newest_first=True).items
     by_seq = {_integer(doc, "seq"): doc for doc in [*stored, *waiting]}
     return [by_seq[seq] for seq in sorted(by_seq, reverse=True)][:SHOWN]
 

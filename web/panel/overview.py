@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from s6.ports import StateUnavailable
 from s6.store import StoreError
-from web.house import House, LazyHouse
 from web.panel.positions import OpenPositions, open_positions
+from web.services import LazyServices, Services
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Overview:
-    """One look at the house. None where it could not be looked at just now."""
+    """One look at the services. None where it could not be looked at just now."""
 
     at_ms: int
     health: Mapping[str, object]
@@ -69,8 +69,8 @@ class Overview:
 class Watch:
     """Looks at the house at most once a second for each symbol asked for, however many are watching."""
 
-    def __init__(self, house: LazyHouse, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._house = house
+    def __init__(self, services: LazyServices, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._services = services
         self._seconds = seconds
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Overview]] = {}
@@ -82,7 +82,7 @@ class Watch:
             if known is None or self._seconds() - known[0] >= _FRESH_S:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
-                known = (self._seconds(), _look(self._house(), symbol))
+                known = (self._seconds(), _look(self._services(), symbol))
                 self._known[symbol] = known
             return known[1]
 
@@ -92,19 +92,19 @@ class Watch:
             self._known.clear()
 
 
-def _look(house: House, symbol: str) -> Overview:
-    health = house.health()
+def _look(services: Services, symbol: str) -> Overview:
+    health = services.health.report()
     checks = health.get("checks")
     redis = checks.get("redis") if isinstance(checks, dict) else None
     if isinstance(redis, dict) and redis["status"] == "DOWN":
-        return Overview(house.clock.now_ms(), health, None, None, None, _attempt(lambda: _pending(house)), symbol)
+        return Overview(services.clock.now_ms(), health, None, None, None, _attempt(lambda: _pending(services)), symbol)
     return Overview(
-        at_ms=house.clock.now_ms(),
+        at_ms=services.clock.now_ms(),
         health=health,
-        figures=_attempt(lambda: _figures(house)),
-        positions=_attempt(lambda: open_positions(house, symbol)),
-        alerts=_attempt(lambda: _alerts(house)),
-        transfers=_attempt(lambda: _pending(house)),
+        figures=_attempt(lambda: _figures(services)),
+        positions=_attempt(lambda: open_positions(services, symbol)),
+        alerts=_attempt(lambda: _alerts(services)),
+        transfers=_attempt(lambda: _pending(services)),
         symbol=symbol,
     )
 
@@ -118,8 +118,8 @@ def _attempt(look: Callable[[], T]) -> T | None:
         return None
 
 
-def _figures(house: House) -> Figures:
-    metrics = house.metrics
+def _figures(services: Services) -> Figures:
+    metrics = services.metrics
     return Figures(
         stop_moves=_rate(metrics.totals("s6_stop_move_total")),
         take_profits=_rate(metrics.totals("s6_tp_partial_total")),
@@ -136,12 +136,12 @@ def _rate(totals: Mapping[tuple[str, ...], float]) -> Rate:
     return Rate(totals.get(("success",), 0.0) / total if total else None, int(total))
 
 
-def _alerts(house: House) -> list[dict[str, object]]:
+def _alerts(services: Services) -> list[dict[str, object]]:
     """Those that stand, then the newest others that nobody has acknowledged."""
-    standing = house.alerts.page(limit=50, cursor=None, severity=None, standing=True).items
-    others = house.alerts.page(limit=50, cursor=None, severity=None, standing=False).items
+    standing = services.alerts.page(limit=50, cursor=None, severity=None, standing=True).items
+    others = services.alerts.page(limit=50, cursor=None, severity=None, standing=False).items
     return [*standing, *(alert for alert in others if alert.get("ack") is None and alert["severity"] != "FATAL")][:50]
 
 
-def _pending(house: House) -> list[dict[str, object]]:
-    return house.store.transfers(limit=50, status="PENDING").items
+def _pending(services: Services) -> list[dict[str, object]]:
+    return services.store.transfers(limit=50, status="PENDING").items

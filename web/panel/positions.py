@@ -8,12 +8,12 @@ from decimal import Decimal
 from itertools import islice
 
 from s6.model import jsonx
+from s6.model.commit import Loaded
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Position
-from s6.ports import Loaded
 from s6.rules import pnl, roe
-from web.house import House
+from web.services import Services
 
 SHOWN = 100
 _LOOKED_AT = 2000
@@ -64,20 +64,20 @@ class OpenPositions:
     more: bool = False
 
 
-def open_positions(house: House, symbol: str = "") -> OpenPositions:
+def open_positions(services: Services, symbol: str = "") -> OpenPositions:
     """Open positions (of one symbol). Raises ``StateUnavailable``."""
-    source = house.state.ids_of(symbol) if symbol else house.state.open_ids()
+    source = services.state.ids_of(symbol) if symbol else services.state.open_ids()
     ids = list(islice(source, _LOOKED_AT + 1))
-    loaded = [one for one in house.state.load_many(ids[:_LOOKED_AT]) if one is not None and one.position.is_open]
+    loaded = [one for one in services.state.load_many(ids[:_LOOKED_AT]) if one is not None and one.position.is_open]
     loaded.sort(key=lambda one: (one.position.symbol, one.position.position_id))
     shown = loaded[:SHOWN]
-    return OpenPositions(rows_of(house, shown), len(loaded), len(ids) > _LOOKED_AT)
+    return OpenPositions(rows_of(services, shown), len(loaded), len(ids) > _LOOKED_AT)
 
 
-def rows_of(house: House, loaded: Sequence[Loaded]) -> tuple[Row, ...]:
+def rows_of(services: Services, loaded: Sequence[Loaded]) -> tuple[Row, ...]:
     """Positions as rows, each at its symbol's newest mark."""
-    markets = house.state.markets({one.position.symbol for one in loaded}) if loaded else {}
-    now = house.clock.now_ms()
+    markets = services.state.markets({one.position.symbol for one in loaded}) if loaded else {}
+    now = services.clock.now_ms()
     return tuple(_row(one, markets.get(one.position.symbol), now) for one in loaded)
 
 
@@ -118,7 +118,7 @@ def _notes(position: Position, operation: Operation | None, now: int) -> list[st
     if position.is_open and (position.sl_price is None or not guarded):
         moving = operation is not None and operation.kind == "STOP_MOVE" and now - operation.started_ts < _MOVING_MS
         notes.append("stop on its way" if moving else "no stop")
-    if position.exiting:
+    if position.exit_reason:
         notes.append("exiting")
     if position.paused:
         notes.append("paused")

@@ -11,8 +11,8 @@ from flask.sessions import SecureCookieSessionInterface
 
 from s6.settings import Scope
 from web.auth import Caller, identify, recall
-from web.house import lazy_house
 from web.problems import Problem
+from web.services import lazy_services
 
 
 class PanelSessions(SecureCookieSessionInterface):
@@ -24,7 +24,7 @@ class PanelSessions(SecureCookieSessionInterface):
 
 def sign_in(token: str) -> Caller | None:
     """Begin a session for the holder of ``token``; None, and no session, when it is not a valid one."""
-    caller = identify(lazy_house().settings.api_tokens, token.strip())
+    caller = identify(lazy_services().settings.api_tokens, token.strip())
     session.clear()
     if caller is not None:
         session.permanent = True
@@ -40,7 +40,7 @@ def sign_out() -> None:
 def current() -> Caller | None:
     """Who is signed in. A session ends with its token."""
     key = session.get("key")
-    return recall(lazy_house().settings.api_tokens, key) if isinstance(key, str) else None
+    return recall(lazy_services().settings.api_tokens, key) if isinstance(key, str) else None
 
 
 def csrf_token() -> str:

@@ -13,9 +13,10 @@ from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import Fetched, S10Config
 from s6.adapters.s12 import S12Approvals
 from s6.model import jsonx
+from s6.model.answers import Balances, CancelAnswer, Placed, Refused, TransferAnswer
 from s6.model.position import Order, Position
 from s6.model.types import Market, OrderKind
-from s6.ports import Balances, CancelAnswer, NeighbourUnavailable, Placed, Refused, TransferAnswer
+from s6.ports import NeighbourUnavailable
 from tests.support.doubles import MemoryBreaker, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from s6.adapters.redis_records import payload
+from s6.model.commit import Commit
 from s6.model.documents import snapshot
-from s6.ports import Commit
 from tests.unit.given import NOW, stopped
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from s6.booking import Terms, book
+from s6.booking import SymbolTerms, book
 from s6.model import jsonx
 from s6.model.documents import snapshot
 from s6.model.operation import Operation
@@ -16,7 +16,7 @@ from s6.model.wire import OrderResult
 
 D = Decimal
 T0 = 1_700_000_000_000
-TERMS = Terms(step=D("0.001"), mmr=D("0.004"))
+TERMS = SymbolTerms(step=D("0.001"), mmr=D("0.004"))
 
 
 class Story:

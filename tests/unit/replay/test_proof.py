@@ -14,8 +14,8 @@ from s6.adapters.clock import SystemClock
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.model import jsonx
+from s6.model.commit import Commit
 from s6.model.operation import Operation
-from s6.ports import Commit
 from s6.recovery.rebuilder import Rebuilder
 from s6.replay.proof import Proof, prove, read_live
 from s6.store import open_store

@@ -11,21 +11,21 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from s6.model import jsonx
-from tests.unit.web.fakes import FakeHouse
+from tests.unit.web.fakes import FakeServices
 from web import create_app
-from web.house import House
+from web.services import Services
 
 Json = Any  # whatever an answer holds
 
 
 @pytest.fixture
-def house() -> FakeHouse:
-    return FakeHouse()
+def services() -> FakeServices:
+    return FakeServices()
 
 
 @pytest.fixture
-def app(house: FakeHouse) -> Flask:
-    return create_app(lambda _: cast(House, house), settings=house.settings)
+def app(services: FakeServices) -> Flask:
+    return create_app(lambda _: cast(Services, services), settings=services.settings)
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
-"""A house of plain objects: what the web asks is answered from memory."""
+"""Services of plain objects: what the web asks is answered from memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from s6.model.commit import Doc, Loaded
 from s6.model.market import MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.ports import Doc, Loaded, StateUnavailable
+from s6.ports import StateUnavailable
 from s6.settings import Settings, load_settings
 from s6.store import Page, StoreRefused, StoreUnavailable
 from s6.treasury import NotFound
@@ -185,11 +186,12 @@ PLAN: dict[str, object] = {
 
 
 @dataclass
-class FakeManager:
+class FakeCommands:
     calls: list[tuple[str, ...]] = field(default_factory=list)
     error: Exception | None = None
+    acknowledge: Callable[..., dict[str, object] | None] = lambda *_, **__: None
 
-    def manage(self, position_id: str, symbol: str, market: str, action: str, by: str, reason: str) -> FakePlan:
+    def execute(self, position_id: str, symbol: str, market: str, action: str, by: str, reason: str) -> FakePlan:
         if self.error is not None:
             raise self.error
         self.calls.append((position_id, symbol, market, action, by, reason))
@@ -317,19 +319,24 @@ HEALTHY: dict[str, Any] = {
 
 
 @dataclass
-class FakeHouse:
+class FakeHealth:
+    answer: dict[str, object] = field(default_factory=lambda: dict(HEALTHY))
+
+    def report(self) -> dict[str, object]:
+        return self.answer
+
+
+@dataclass
+class FakeServices:
     settings: Settings = field(default_factory=settings)
     clock: FakeClock = field(default_factory=FakeClock)
     state: FakeState = field(default_factory=FakeState)
     store: FakeStore = field(default_factory=FakeStore)
-    manager: FakeManager = field(default_factory=FakeManager)
+    commands: FakeCommands = field(default_factory=FakeCommands)
     alerts: FakeAlerts = field(default_factory=FakeAlerts)
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
     treasury: FakeTreasury = field(default_factory=FakeTreasury)
-    report: dict[str, object] = field(default_factory=lambda: dict(HEALTHY))
+    health: FakeHealth = field(default_factory=FakeHealth)
 
-    def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
-        return self.alerts.ack(alert_id, by=by, note=note)
-
-    def health(self) -> dict[str, object]:
-        return self.report
+    def __post_init__(self) -> None:
+        self.commands.acknowledge = self.alerts.ack

@@ -10,13 +10,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.unit.web.fakes import NOW, FakeHouse, alert, operation, position, snapshot, transfer
+from tests.unit.web.fakes import NOW, FakeServices, alert, operation, position, snapshot, transfer
 
 Told = Callable[[TestResponse], Any]
 
 
-def test_one_position(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
-    house.state.put(position(), operation())
+def test_one_position(services: FakeServices, reader: FlaskClient, told: Told) -> None:
+    services.state.put(position(), operation())
     response = reader.get("/positions/p-1")
     assert response.status_code == 200
     body = told(response)
@@ -43,9 +43,9 @@ def test_one_position(house: FakeHouse, reader: FlaskClient, told: Told) -> None
     ],
 )
 def test_the_stop_that_lives(
-    house: FakeHouse, reader: FlaskClient, told: Told, changes: dict[str, Any], client_order_id: str | None
+    services: FakeServices, reader: FlaskClient, told: Told, changes: dict[str, Any], client_order_id: str | None
 ) -> None:
-    house.state.put(position(**changes))
+    services.state.put(position(**changes))
     body = told(reader.get("/positions/p-1"))
     assert body["operation"] is None
     if client_order_id is None:
@@ -54,8 +54,8 @@ def test_the_stop_that_lives(
         assert body["stop"]["client_order_id"] == client_order_id
 
 
-def test_no_ladder_is_null(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
-    house.state.put(position(ladder="[]"))
+def test_no_ladder_is_null(services: FakeServices, reader: FlaskClient, told: Told) -> None:
+    services.state.put(position(ladder="[]"))
     assert told(reader.get("/positions/p-1"))["ladder"] is None
 
 
@@ -67,10 +67,10 @@ def test_no_such_position(reader: FlaskClient, told: Told, name: str) -> None:
         assert told(response)["code"] == "NOT_FOUND"
 
 
-def test_positions_page_by_page(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
+def test_positions_page_by_page(services: FakeServices, reader: FlaskClient, told: Told) -> None:
     names = [f"p-{n:04}" for n in range(1203)]
     for n, name in enumerate(names):
-        house.state.put(
+        services.state.put(
             position(name, symbol="ETHUSDT" if n % 100 == 0 else "BTCUSDT", status="CLOSED" if n % 2 else "OPEN")
         )
     found: list[str] = []
@@ -87,16 +87,16 @@ def test_positions_page_by_page(house: FakeHouse, reader: FlaskClient, told: Tol
     assert few["next_cursor"] is None
 
 
-def test_a_full_last_page_ends_the_list(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
+def test_a_full_last_page_ends_the_list(services: FakeServices, reader: FlaskClient, told: Told) -> None:
     for name in ("a", "b"):
-        house.state.put(position(name))
+        services.state.put(position(name))
     assert told(reader.get("/positions?limit=2"))["next_cursor"] is None
 
 
-def test_timeline_reads_on_where_the_store_ends(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
-    house.state.put(position())
-    house.store.docs = [snapshot(n) for n in range(1, 6)]
-    house.state.waiting = [snapshot(n) for n in range(4, 9)]
+def test_timeline_reads_on_where_the_store_ends(services: FakeServices, reader: FlaskClient, told: Told) -> None:
+    services.state.put(position())
+    services.store.docs = [snapshot(n) for n in range(1, 6)]
+    services.state.waiting = [snapshot(n) for n in range(4, 9)]
     seqs: list[int] = []
     cursor = ""
     while True:
@@ -109,13 +109,15 @@ def test_timeline_reads_on_where_the_store_ends(house: FakeHouse, reader: FlaskC
     assert seqs == list(range(1, 9))
 
 
-def test_a_position_without_snapshots_has_an_empty_timeline(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
-    house.state.put(position())
+def test_a_position_without_snapshots_has_an_empty_timeline(
+    services: FakeServices, reader: FlaskClient, told: Told
+) -> None:
+    services.state.put(position())
     assert told(reader.get("/positions/p-1/timeline")) == {"items": [], "next_cursor": None}
 
 
 @pytest.mark.parametrize("action", ["EVAL", "PLAN", "EXIT", "PAUSE", "RESUME"])
-def test_manage(house: FakeHouse, operator: FlaskClient, told: Told, action: str) -> None:
+def test_manage(services: FakeServices, operator: FlaskClient, told: Told, action: str) -> None:
     response = operator.post(
         "/positions/manage",
         json={"symbol": "BTCUSDT", "market": "FUT", "position_id": "p-1", "actions": [action], "reason": " look "},
@@ -124,13 +126,13 @@ def test_manage(house: FakeHouse, operator: FlaskClient, told: Told, action: str
     body = told(response)
     assert body["plan"]["actions"][0] == {"type": "STOP_MOVE", "old": 43000, "new": 44000}
     assert body["orders"][0] == {"kind": "CANCEL", "target": "SL-abcd"}
-    assert house.manager.calls == [("p-1", "BTCUSDT", "FUT", action, "olga", "look")]
+    assert services.commands.calls == [("p-1", "BTCUSDT", "FUT", action, "olga", "look")]
 
 
 def test_alerts_and_their_acknowledgement(
-    house: FakeHouse, reader: FlaskClient, operator: FlaskClient, told: Told
+    services: FakeServices, reader: FlaskClient, operator: FlaskClient, told: Told
 ) -> None:
-    house.alerts.docs = [alert("a-1"), alert("a-2", "WARN")]
+    services.alerts.docs = [alert("a-1"), alert("a-2", "WARN")]
     assert [a["alert_id"] for a in told(reader.get("/alerts"))["items"]] == ["a-1", "a-2"]
     assert [a["alert_id"] for a in told(reader.get("/alerts?standing=true"))["items"]] == ["a-1"]
     assert [a["alert_id"] for a in told(reader.get("/alerts?severity=WARN"))["items"]] == ["a-2"]
@@ -142,7 +144,7 @@ def test_alerts_and_their_acknowledgement(
     assert operator.post("/alerts/a-9/ack", json={"by": "olga"}).status_code == 404
 
 
-def test_trigger_and_decide(house: FakeHouse, treasurer: FlaskClient, reader: FlaskClient, told: Told) -> None:
+def test_trigger_and_decide(services: FakeServices, treasurer: FlaskClient, reader: FlaskClient, told: Told) -> None:
     response = treasurer.post(
         "/auto-transfer/trigger",
         json={"from": "SPOT", "to": "FUT", "asset": "USDT", "amount": "12.50", "mode": "SEMI", "reason": "thin",
@@ -152,8 +154,8 @@ def test_trigger_and_decide(house: FakeHouse, treasurer: FlaskClient, reader: Fl
     assert told(response) == {
         "transfer_id": "t-1", "status": "PENDING", "amount": Decimal("12.5"), "need": Decimal("300.1"), "mode": "SEMI",
     }  # fmt: skip
-    assert house.treasury.calls[0]["by"] == "tom"
-    house.treasury.records["t-1"] = transfer("t-1")
+    assert services.treasury.calls[0]["by"] == "tom"
+    services.treasury.records["t-1"] = transfer("t-1")
     assert told(reader.get("/auto-transfer/t-1"))["status"] == "PENDING"
     response = treasurer.post("/auto-transfer/t-1/approve", json={"approver": "tom", "note": "go"})
     assert (response.status_code, told(response)["status"]) == (200, "APPROVED")
@@ -163,23 +165,23 @@ def test_trigger_and_decide(house: FakeHouse, treasurer: FlaskClient, reader: Fl
         assert reader.get(f"/auto-transfer/{name}").status_code == 404
 
 
-def test_nothing_needed_200(house: FakeHouse, treasurer: FlaskClient, told: Told) -> None:
-    house.treasury.answer = {"status": "NOT_NEEDED", "transfer_id": None, "amount": Decimal(0), "need": Decimal(0)}
+def test_nothing_needed_200(services: FakeServices, treasurer: FlaskClient, told: Told) -> None:
+    services.treasury.answer = {"status": "NOT_NEEDED", "transfer_id": None, "amount": Decimal(0), "need": Decimal(0)}
     response = treasurer.post(
         "/auto-transfer/trigger", json={"from": "SPOT", "to": "FUT", "asset": "USDT", "reason": "thin"}
     )
     assert (response.status_code, told(response)["status"]) == (200, "NOT_NEEDED")
 
 
-def test_transfers_by_status(house: FakeHouse, reader: FlaskClient, told: Told) -> None:
-    house.store.records = [transfer("t-1"), transfer("t-2", "EXECUTED")]
+def test_transfers_by_status(services: FakeServices, reader: FlaskClient, told: Told) -> None:
+    services.store.records = [transfer("t-1"), transfer("t-2", "EXECUTED")]
     assert [t["transfer_id"] for t in told(reader.get("/transfers?status=EXECUTED"))["items"]] == ["t-2"]
     assert len(told(reader.get("/transfers"))["items"]) == 2
 
 
 @pytest.mark.parametrize(("status", "answered"), [("OK", 200), ("DEGRADED", 200), ("DOWN", 503)])
-def test_health(house: FakeHouse, anyone: FlaskClient, told: Told, status: str, answered: int) -> None:
-    house.report["status"] = status
+def test_health(services: FakeServices, anyone: FlaskClient, told: Told, status: str, answered: int) -> None:
+    services.health.answer["status"] = status
     response = anyone.get("/health")
     assert response.status_code == answered
     assert response.mimetype == "application/json"

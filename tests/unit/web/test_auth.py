@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from s6.settings import load_settings
-from tests.unit.web.fakes import FakeHouse, position
+from tests.unit.web.fakes import FakeServices, position
 from web.auth import identify, recall
 
 GUARDED = [
@@ -48,9 +48,9 @@ def test_ops_and_treasury_do_not_include_each_other(operator: FlaskClient, treas
 
 
 def test_every_scope_reads(
-    house: FakeHouse, reader: FlaskClient, operator: FlaskClient, treasurer: FlaskClient
+    services: FakeServices, reader: FlaskClient, operator: FlaskClient, treasurer: FlaskClient
 ) -> None:
-    house.state.put(position())
+    services.state.put(position())
     for client in (reader, operator, treasurer):
         assert client.get("/positions/p-1").status_code == 200
 

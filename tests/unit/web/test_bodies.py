@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.unit.web.fakes import FakeHouse
+from tests.unit.web.fakes import FakeServices
 
 Told = Callable[[TestResponse], Any]
 MANAGE = {"symbol": "BTCUSDT", "market": "FUT", "position_id": "p-1", "actions": ["EVAL"], "reason": "look"}
@@ -127,12 +127,12 @@ def test_json_but_no_object_422(operator: FlaskClient, told: Told, raw: str) -> 
     ],
 )
 def test_decimals_keep_their_digits(
-    house: FakeHouse, treasurer: FlaskClient, told: Told, amount: str, exact: str | None
+    services: FakeServices, treasurer: FlaskClient, told: Told, amount: str, exact: str | None
 ) -> None:
     body = f'{{"from":"SPOT","to":"FUT","asset":"USDT","reason":"r","amount":{amount}}}'
     response = post(treasurer, body, "/auto-transfer/trigger")
     assert response.status_code == 202
-    assert house.treasury.calls[0]["amount"] == (None if exact is None else Decimal(exact))
+    assert services.treasury.calls[0]["amount"] == (None if exact is None else Decimal(exact))
     if exact is not None:
         assert f'"amount":{exact},'.encode() in response.get_data()
 

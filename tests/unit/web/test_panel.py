@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisDown
 
 from s6.engine.commands import Busy
 from s6.model.market import Tick
-from tests.unit.web.fakes import NOW, FakeHouse, alert, operation, position, snapshot, transfer
+from tests.unit.web.fakes import NOW, FakeServices, alert, operation, position, snapshot, transfer
 
 
 def enter(app: Flask, token: str) -> FlaskClient:
@@ -44,8 +44,8 @@ def text(client: FlaskClient, path: str = "/") -> str:
     return response.get_data(as_text=True)
 
 
-def test_without_a_session_there_is_only_the_door(anyone: FlaskClient, house: FakeHouse) -> None:
-    house.state.put(position("secret-position"))
+def test_without_a_session_there_is_only_the_door(anyone: FlaskClient, services: FakeServices) -> None:
+    services.state.put(position("secret-position"))
     assert "Sign in" in text(anyone)
     assert "secret-position" not in text(anyone)
     assert anyone.get("/panel/overview").status_code == 401
@@ -76,13 +76,13 @@ def test_signing_out(ops: FlaskClient) -> None:
     assert ops.get("/panel/overview").status_code == 401
 
 
-def test_the_first_page(house: FakeHouse, ops: FlaskClient) -> None:
-    house.state.put(position(), operation())
-    house.state.put(position("p-2", symbol="ETHUSDT", side="SHORT", paused=True, stagnated=True, sl_order=""))
-    house.state.put(position("p-3", status="CLOSED"))
-    house.state.ticks["BTCUSDT"] = Tick(NOW, Decimal(44500), Decimal(44500), Decimal(44500))
-    house.metrics.counts = {"s6_stop_move_total": {("success",): 99, ("failed",): 1}}
-    house.metrics.quantiles = {("s6_exec_seconds", 0.95): 0.312}
+def test_the_first_page(services: FakeServices, ops: FlaskClient) -> None:
+    services.state.put(position(), operation())
+    services.state.put(position("p-2", symbol="ETHUSDT", side="SHORT", paused=True, stagnated=True, sl_order=""))
+    services.state.put(position("p-3", status="CLOSED"))
+    services.state.ticks["BTCUSDT"] = Tick(NOW, Decimal(44500), Decimal(44500), Decimal(44500))
+    services.metrics.counts = {"s6_stop_move_total": {("success",): 99, ("failed",): 1}}
+    services.metrics.quantiles = {("s6_exec_seconds", 0.95): 0.312}
     page = text(ops)
     for word in ("Governing", "b-0007", "99 %", "0.31 s", "44,500", "43,000", "stop move", "paused", "no stop", "1/2"):
         assert word in page, word
@@ -90,21 +90,21 @@ def test_the_first_page(house: FakeHouse, ops: FlaskClient) -> None:
     assert "Approve" not in page
 
 
-def test_one_symbol_alone(house: FakeHouse, ops: FlaskClient) -> None:
-    house.state.put(position("p-1"))
-    house.state.put(position("p-2", symbol="ETHUSDT"))
+def test_one_symbol_alone(services: FakeServices, ops: FlaskClient) -> None:
+    services.state.put(position("p-1"))
+    services.state.put(position("p-2", symbol="ETHUSDT"))
     page = text(ops, "/?symbol=ethusdt")
     assert "p-2" in page
     assert "p-1" not in page
     assert "<b>" not in text(ops, "/?symbol=<b>x</b>").split("positions")[0].split('role="search"')[0][-20:]
 
 
-def test_nothing_told_by_others_becomes_markup(house: FakeHouse, ops: FlaskClient) -> None:
+def test_nothing_told_by_others_becomes_markup(services: FakeServices, ops: FlaskClient) -> None:
     evil = "<script>alert(1)</script>"
-    house.alerts.docs = [alert() | {"detail": evil, "code": evil}]
-    house.state.put(position(bundle_version=evil), operation(reason=evil))
-    house.store.docs = [snapshot(1, cause=evil, mark=Decimal(1))]
-    house.report["bundle_version"] = evil
+    services.alerts.docs = [alert() | {"detail": evil, "code": evil}]
+    services.state.put(position(bundle_version=evil), operation(reason=evil))
+    services.store.docs = [snapshot(1, cause=evil, mark=Decimal(1))]
+    services.health.answer["bundle_version"] = evil
     for path in ("/", "/panel/overview", "/panel/positions/p-1", f"/?symbol={evil}"):
         page = text(ops, path)
         assert evil not in page
@@ -112,15 +112,15 @@ def test_nothing_told_by_others_becomes_markup(house: FakeHouse, ops: FlaskClien
         assert not re.search(r"<script(?![^>]*\ssrc=)", page)
 
 
-def test_a_bad_day_is_told(house: FakeHouse, ops: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_day_is_told(services: FakeServices, ops: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise RedisDown("refused")
 
-    house.report = house.report | {"status": "DOWN", "mode": "RISK_REDUCTION_ONLY"}
-    house.state.down = True
-    house.store.down = True
-    monkeypatch.setattr(house.alerts, "page", away)
-    monkeypatch.setattr(house.metrics, "totals", away)
+    services.health.answer = services.health.answer | {"status": "DOWN", "mode": "RISK_REDUCTION_ONLY"}
+    services.state.down = True
+    services.store.down = True
+    monkeypatch.setattr(services.alerts, "page", away)
+    monkeypatch.setattr(services.metrics, "totals", away)
     page = text(ops)
     for word in (
         "Not governing",
@@ -133,19 +133,19 @@ def test_a_bad_day_is_told(house: FakeHouse, ops: FlaskClient, monkeypatch: pyte
     assert ops.get("/panel/positions/p-1").status_code == 503
 
 
-def test_a_position_without_its_history(house: FakeHouse, ops: FlaskClient) -> None:
-    house.state.put(position())
-    house.store.down = True
+def test_a_position_without_its_history(services: FakeServices, ops: FlaskClient) -> None:
+    services.state.put(position())
+    services.store.down = True
     assert "store cannot be read" in text(ops, "/panel/positions/p-1")
 
 
-def test_a_positions_page(house: FakeHouse, ops: FlaskClient) -> None:
-    house.state.put(position())
-    house.store.docs = [
+def test_a_positions_page(services: FakeServices, ops: FlaskClient) -> None:
+    services.state.put(position())
+    services.store.docs = [
         snapshot(n, life=1, mark=Decimal(43000 + 50 * n), sl_price=Decimal(42000), entry_price_avg=Decimal(42000))
         for n in range(1, 5)
     ]
-    house.state.waiting = [snapshot(5, life=1, mark=Decimal(43900), sl_price=Decimal(43000), cause="LAST WORD")]
+    services.state.waiting = [snapshot(5, life=1, mark=Decimal(43900), sl_price=Decimal(43000), cause="LAST WORD")]
     page = text(ops, "/panel/positions/p-1")
     assert "LAST WORD" in page
     assert page.count("<polyline") == 3
@@ -156,25 +156,25 @@ def test_a_positions_page(house: FakeHouse, ops: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("action", ["EVAL", "PAUSE", "RESUME", "EXIT"])
-def test_acting_on_a_position(house: FakeHouse, ops: FlaskClient, action: str) -> None:
-    house.state.put(position())
+def test_acting_on_a_position(services: FakeServices, ops: FlaskClient, action: str) -> None:
+    services.state.put(position())
     response = ops.post(
         "/panel/positions/p-1/manage", data={"csrf": csrf(ops), "action": action, "reason": "too  calm"}
     )
     assert response.headers["Location"] == "/panel/positions/p-1"
-    assert house.manager.calls == [("p-1", "BTCUSDT", "FUT", action, "olga", "too calm")]
+    assert services.commands.calls == [("p-1", "BTCUSDT", "FUT", action, "olga", "too calm")]
     assert 'class="flash done"' in text(ops, "/panel/positions/p-1")
 
 
-def test_what_could_not_be_done_is_told(house: FakeHouse, ops: FlaskClient) -> None:
-    house.state.put(position())
-    house.manager.error = Busy("p-1")
+def test_what_could_not_be_done_is_told(services: FakeServices, ops: FlaskClient) -> None:
+    services.state.put(position())
+    services.commands.error = Busy("p-1")
     ops.post("/panel/positions/p-1/manage", data={"csrf": csrf(ops), "action": "EXIT"})
     assert "being governed right now. Try again in 1 s." in text(ops, "/panel/positions/p-1")
 
 
-def test_forms_of_strangers_do_nothing(house: FakeHouse, app: Flask, ops: FlaskClient) -> None:
-    house.state.put(position())
+def test_forms_of_strangers_do_nothing(services: FakeServices, app: Flask, ops: FlaskClient) -> None:
+    services.state.put(position())
     good = {"csrf": csrf(ops), "action": "EXIT"}
     path = "/panel/positions/p-1/manage"
     assert ops.post(path, data=good | {"csrf": "guessed"}).status_code == 403
@@ -184,27 +184,27 @@ def test_forms_of_strangers_do_nothing(house: FakeHouse, app: Flask, ops: FlaskC
     assert enter(app, "read-token").post(path, data=good).status_code == 403
     reader = enter(app, "read-token")
     assert reader.post(path, data=good | {"csrf": csrf(reader)}).status_code == 403
-    assert house.manager.calls == []
+    assert services.commands.calls == []
 
 
-def test_acknowledging(house: FakeHouse, ops: FlaskClient) -> None:
-    house.alerts.docs = [alert()]
+def test_acknowledging(services: FakeServices, ops: FlaskClient) -> None:
+    services.alerts.docs = [alert()]
     assert "Acknowledge" in text(ops)
     ops.post("/panel/alerts/a-1/ack", data={"csrf": csrf(ops), "note": "on it"})
-    assert house.alerts.docs[0]["ack"] == {"by": "olga", "note": "on it", "ts": NOW}
+    assert services.alerts.docs[0]["ack"] == {"by": "olga", "note": "on it", "ts": NOW}
     assert "Stop move failed" not in text(ops)
 
 
 @pytest.mark.parametrize(("decision", "status"), [("approve", "APPROVED"), ("reject", "REJECTED")])
-def test_deciding_on_a_transfer(house: FakeHouse, treasury: FlaskClient, decision: str, status: str) -> None:
-    house.store.records = [transfer()]
-    house.treasury.records["tr-1"] = house.store.records[0]
+def test_deciding_on_a_transfer(services: FakeServices, treasury: FlaskClient, decision: str, status: str) -> None:
+    services.store.records = [transfer()]
+    services.treasury.records["tr-1"] = services.store.records[0]
     page = text(treasury)
     assert "300.1 USDT" in page
     assert "Approve" in page
     treasury.post(f"/panel/transfers/tr-1/{decision}", data={"csrf": csrf(treasury), "note": "fine"})
-    assert house.treasury.records["tr-1"]["status"] == status
-    assert house.treasury.records["tr-1"]["approver"] == "tom"
+    assert services.treasury.records["tr-1"]["status"] == status
+    assert services.treasury.records["tr-1"]["approver"] == "tom"
     assert "awaiting approval" not in text(treasury)
 
 

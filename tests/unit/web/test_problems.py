@@ -17,9 +17,9 @@ from s6.ports import NeighbourUnavailable, StateUnavailable
 from s6.settings import Settings
 from s6.store import StoreUnavailable
 from s6.treasury import Conflict, InsufficientFunds, TooLarge, TransferInFlight, Unavailable
-from tests.unit.web.fakes import HEALTHY, FakeHouse, settings
+from tests.unit.web.fakes import HEALTHY, FakeServices, settings
 from web import create_app
-from web.house import House
+from web.services import Services
 
 Told = Callable[[TestResponse], Any]
 MANAGE = {"symbol": "BTCUSDT", "market": "FUT", "position_id": "p-1", "actions": ["EVAL"]}
@@ -65,9 +65,9 @@ def test_wrong_methods_and_paths(anyone: FlaskClient, told: Told, method: str, p
     ],
 )
 def test_errors_of_governing(
-    house: FakeHouse, operator: FlaskClient, told: Told, error: Exception, status: int, code: str
+    services: FakeServices, operator: FlaskClient, told: Told, error: Exception, status: int, code: str
 ) -> None:
-    house.manager.error = error
+    services.commands.error = error
     response = operator.post("/positions/manage", json=MANAGE)
     problem = told(response)
     assert_problem(response, problem, status, code)
@@ -77,8 +77,8 @@ def test_errors_of_governing(
         assert problem["errors"] == [{"field": "symbol", "message": "the position's is ETHUSDT"}]
 
 
-def test_a_neighbours_wait_is_passed_on(house: FakeHouse, operator: FlaskClient) -> None:
-    house.manager.error = NeighbourUnavailable("s4", "429", 2500)
+def test_a_neighbours_wait_is_passed_on(services: FakeServices, operator: FlaskClient) -> None:
+    services.commands.error = NeighbourUnavailable("s4", "429", 2500)
     assert operator.post("/positions/manage", json=MANAGE).headers["Retry-After"] == "3"
 
 
@@ -93,7 +93,7 @@ def test_a_neighbours_wait_is_passed_on(house: FakeHouse, operator: FlaskClient)
     ],
 )
 def test_what_the_treasury_refuses(
-    house: FakeHouse,
+    services: FakeServices,
     treasurer: FlaskClient,
     told: Told,
     error: Exception,
@@ -101,7 +101,7 @@ def test_what_the_treasury_refuses(
     code: str,
     retry: str | None,
 ) -> None:
-    house.treasury.error = error
+    services.treasury.error = error
     response = treasurer.post("/auto-transfer/trigger", json=TRIGGER)
     problem = told(response)
     assert_problem(response, problem, status, code)
@@ -111,16 +111,16 @@ def test_what_the_treasury_refuses(
 
 
 @pytest.mark.parametrize("path", ["/positions", "/positions/p-1", "/positions/p-1/timeline"])
-def test_redis_down_503(house: FakeHouse, reader: FlaskClient, told: Told, path: str) -> None:
-    house.state.down = True
+def test_redis_down_503(services: FakeServices, reader: FlaskClient, told: Told, path: str) -> None:
+    services.state.down = True
     response = reader.get(path)
     assert_problem(response, told(response), 503, "STATE_UNAVAILABLE")
     assert int(response.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize("path", ["/positions/p-1/timeline", "/transfers"])
-def test_store_down_503(house: FakeHouse, reader: FlaskClient, told: Told, path: str) -> None:
-    house.store.down = True
+def test_store_down_503(services: FakeServices, reader: FlaskClient, told: Told, path: str) -> None:
+    services.store.down = True
     response = reader.get(path)
     assert_problem(response, told(response), 503, "STORE_UNAVAILABLE")
 
@@ -128,11 +128,11 @@ def test_store_down_503(house: FakeHouse, reader: FlaskClient, told: Told, path:
 def test_a_house_that_cannot_be_built_yet_is_tried_again() -> None:
     tries: list[int] = []
 
-    def build(_: Settings) -> House:
+    def build(_: Settings) -> Services:
         tries.append(1)
         if len(tries) == 1:
             raise RedisDown("cluster away")
-        return cast(House, FakeHouse())
+        return cast(Services, FakeServices())
 
     client = create_app(build, settings=settings()).test_client()
     headers = {"Authorization": "Bearer read-token"}
@@ -147,7 +147,7 @@ def test_a_house_that_cannot_be_built_yet_is_tried_again() -> None:
 def test_health_while_the_house_cannot_be_built(told: Told) -> None:
     release = threading.Event()
 
-    def build(_: Settings) -> House:
+    def build(_: Settings) -> Services:
         release.wait(5)
         raise RedisDown("cluster away")
 

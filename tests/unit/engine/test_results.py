@@ -11,11 +11,12 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
+from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.bundle import ActiveBundle
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import OrderResult
-from s6.ports import CancelAnswer, NeighbourUnavailable, Placed, Refused
+from s6.ports import NeighbourUnavailable
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
 from tests.unit.given import NOW, bundle, result
 

@@ -12,7 +12,7 @@ from s6.model.position import Position
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class PlanContext:
     """Everything one plan is made from, gathered once."""
 
     p: Position

@@ -1,4 +1,4 @@
-"""Puts the parts of the paper house together."""
+"""Puts the parts of the paper services together."""
 
 import secrets
 import time
@@ -28,7 +28,7 @@ from s6.paper.wallet import Wallet
 _REDIS_WAIT_S = 30.0
 
 
-class PaperHouse:
+class PaperServices:
     """The neighbours, the exchange behind them and their market; `start`, then `stop`."""
 
     def __init__(self, config: PaperConfig, client: RedisClient | None = None) -> None:

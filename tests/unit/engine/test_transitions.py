@@ -7,10 +7,10 @@ from decimal import Decimal as D
 
 import pytest
 
-from s6.booking import Terms, book
+from s6.booking import SymbolTerms, book
 from s6.engine import transitions as to
 from s6.engine.operation import begin
-from s6.engine.wakeups import after_result
+from s6.engine.transitions import after_result
 from s6.model.operation import Operation
 from s6.model.position import Order
 from s6.plan import Action
@@ -76,7 +76,7 @@ def test_a_refusal_by_422_and_one_by_the_stream_are_two() -> None:
     told = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-3", status="REJECTED",
                   filled_qty="0", avg_price=None, reason="PRICE_FILTER")  # fmt: skip
     step = after_result(replace(held, sl_order="", orders=()), None, replace(again, status="REJECTED"), told, 500, NOW)
-    assert step.position.exiting == "STOP_REFUSED"
+    assert step.position.exit_reason == "STOP_REFUSED"
     assert [(severity, code) for severity, code, _ in step.alerts] == [("FATAL", "STOP_MOVE_FAILED")]
 
 
@@ -84,17 +84,17 @@ def test_a_stop_that_may_have_been_sent_is_seen_through_when_its_position_closes
     op = a_move()
     assert op.order is not None
     flat = stopped(39000, status="CLOSED", qty=D(0), sl_order="", orders=(op.order,))
-    assert to.closed_meanwhile(flat, op, op.order, NOW).op == op
-    told = to.closed_meanwhile(flat, op, replace(op.order, status="NEW"), NOW)
+    assert to.position_closed(flat, op, op.order, NOW).op == op
+    told = to.position_closed(flat, op, replace(op.order, status="NEW"), NOW)
     assert (told.op, [e["type"] for e in told.events]) == (None, ["STOP_MOVE"])
-    assert to.closed_meanwhile(flat, a_move(order=None), None, NOW).op is None
+    assert to.position_closed(flat, a_move(order=None), None, NOW).op is None
 
 
 def test_a_stop_of_a_life_that_is_over_changes_nothing_of_the_next() -> None:
     op = a_move()
     assert op.order is not None
     reborn = stopped(42000, life=2)
-    taken = to.accepted_in_vain(reborn, op, op.order, NOW)
+    taken = to.accepted_after_close(reborn, op, op.order, NOW)
     assert (taken.op, [e["type"] for e in taken.events]) == (None, ["STOP_MOVE"])
     assert (taken.position.sl_price, taken.position.sl_order) == (D(42000), "SL-1")
     assert [o.client_order_id for o in taken.position.orders if o.status == "NEW"] == ["SL-1", "SL-2"]
@@ -106,8 +106,8 @@ def test_a_refusal_is_over_once_a_stop_rests() -> None:
     p = stopped(39000, sl_refusals=1)
     new = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1", status="NEW", filled_qty="0",
                  avg_price=None)  # fmt: skip
-    heard = book(p, p.live_stop, new, mark=None, terms=Terms(), now=NOW)
+    heard = book(p, p.live_stop, new, mark=None, terms=SymbolTerms(), now=NOW)
     assert heard is not None
     assert after_result(heard.position, None, heard.order, new, 500, NOW).position.sl_refusals == 0
-    assert book(replace(p, sl_refusals=0), p.live_stop, new, mark=None, terms=Terms(), now=NOW) is None
+    assert book(replace(p, sl_refusals=0), p.live_stop, new, mark=None, terms=SymbolTerms(), now=NOW) is None
     assert begin(p, Action("STOP_MOVE", "LOCK", D(1), D(39000), D(39500), target="SL-1"), NOW)[1].refusals == 0

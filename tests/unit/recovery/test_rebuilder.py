@@ -63,9 +63,17 @@ def test_a_lost_position_comes_back_unverified_and_counts_on_from_far_ahead(desk
     desk.clock.now += 60_000
     assert desk.rebuilder.rebuild("p1")
     after = desk.now()
-    assert (after.unverified, after.op_count, after.rev) == (6, 5 + AHEAD, before.rev + AHEAD + 1)
+    assert (after.unverified_from, after.op_count, after.rev) == (6, 5 + AHEAD, before.rev + AHEAD + 1)
     assert (after.seq, after.cause, after.rebuilt_ts) == (before.seq + 1, "REBUILT", desk.clock.now)
-    same: dict[str, Any] = {"rev": 0, "op_count": 0, "unverified": 0, "rebuilt_ts": 0, "seq": 0, "ts": 0, "cause": ""}
+    same: dict[str, Any] = {
+        "rev": 0,
+        "op_count": 0,
+        "unverified_from": 0,
+        "rebuilt_ts": 0,
+        "seq": 0,
+        "ts": 0,
+        "cause": "",
+    }
     assert replace(after, **same) == replace(before, **same)
     assert (after.sl_not_before, after.hold_until) == (0, 0)  # no clock says when it is safe
     assert desk.state.ids_of("BTCUSDT") == ["p1"]
@@ -79,17 +87,17 @@ def test_what_was_unverified_when_it_was_lost_is_so_from_where_it_was(desk: Desk
     for lost in (1, 2):
         desk.redis.flushall()
         assert desk.rebuilder.rebuild("p1")
-        assert (desk.now().unverified, desk.now().op_count) == (6, 5 + lost * AHEAD)
+        assert (desk.now().unverified_from, desk.now().op_count) == (6, 5 + lost * AHEAD)
         desk.relay.run()
 
 
 def test_what_an_older_version_stored_is_rebuilt(desk: Desk) -> None:
     desk.put(stopped(39_000, op_count=5))
     for doc in desk.store.history["p1"].values():
-        doc["state"] = {n: t for n, t in dict(doc["state"]).items() if n not in ("unverified", "rebuilt_ts")}  # type: ignore[call-overload]
+        doc["state"] = {n: t for n, t in dict(doc["state"]).items() if n not in ("unverified_from", "rebuilt_ts")}  # type: ignore[call-overload]
     desk.redis.flushall()
     assert desk.rebuilder.rebuild("p1")
-    assert desk.now().unverified == 6
+    assert desk.now().unverified_from == 6
 
 
 def test_what_is_closed_and_at_rest_needs_no_asking(desk: Desk) -> None:
@@ -97,8 +105,8 @@ def test_what_is_closed_and_at_rest_needs_no_asking(desk: Desk) -> None:
     desk.put(stopped(39_000, position_id="p2", status="CLOSED", qty=D(0)))
     desk.redis.flushall()
     assert desk.rebuilder.rebuild("p1") and desk.rebuilder.rebuild("p2")
-    assert (desk.now("p1").unverified, desk.now("p1").seq) == (0, 1)
-    assert desk.now("p2").unverified == 1  # its stop may live on
+    assert (desk.now("p1").unverified_from, desk.now("p1").seq) == (0, 1)
+    assert desk.now("p2").unverified_from == 1  # its stop may live on
 
 
 def test_its_operation_and_the_books_of_all_orders_come_back(desk: Desk) -> None:
@@ -140,7 +148,7 @@ def work(desk: Desk) -> None:
 
 
 def start(desk: Desk) -> None:
-    desk.coldstart.run()
+    desk.cold_start.run()
 
 
 def found_closed(desk: Desk) -> None:
@@ -155,7 +163,7 @@ def test_lost_counters_get_back_what_rebuilt_positions_had_taken_whoever_comes_f
 ) -> None:
     """The one is open still; the other's close is learned from S4, before or after its share is put back."""
     for name, margin in (("p1", 4_000), ("p2", 300)):
-        desk.put(stopped(39_000, position_id=name, taken=D(margin), op_count=5))
+        desk.put(stopped(39_000, position_id=name, reserved_margin=D(margin), op_count=5))
         desk.s4.has["SL-1"] = result(
             client_order_id="SL-1", kind="SL", status="CANCELED", filled_qty=None, avg_price=None
         )
@@ -168,28 +176,28 @@ def test_lost_counters_get_back_what_rebuilt_positions_had_taken_whoever_comes_f
     assert (desk.now("p1").status, desk.now("p2").status) == ("CLOSED", "OPEN")
     assert (counted(desk), desk.state.rebuilt()) == ((1, 300), [])
     entry_side(desk, 100)
-    desk.coldstart.run()
+    desk.cold_start.run()
     assert counted(desk) == (2, 400)
 
 
 def test_counters_that_were_not_lost_stay_as_they_are(desk: Desk) -> None:
-    desk.put(stopped(39_000, taken=D(4_000)))
-    desk.coldstart.run()
+    desk.put(stopped(39_000, reserved_margin=D(4_000)))
+    desk.cold_start.run()
     entry_side(desk, 4_000)
     desk.redis.do_delete(keys.state("p1"))
-    desk.coldstart.run()
+    desk.cold_start.run()
     assert (counted(desk), desk.now().cause) == ((1, 4_000), "VERIFIED")
 
 
 def test_it_is_not_over_while_a_share_is_on_its_way(desk: Desk) -> None:
-    desk.put(stopped(39_000, taken=D(4_000)))
+    desk.put(stopped(39_000, reserved_margin=D(4_000)))
     desk.redis.flushall()
     assert desk.rebuilder.rebuild("p1")
     desk.redis.do_set(keys.relay_claim("p1"), "another relay's", px=5_000)
     with pytest.raises(StateUnavailable):
-        desk.coldstart.run()
+        desk.cold_start.run()
     desk.clock.now += 5_001
-    desk.coldstart.run()
+    desk.cold_start.run()
     assert counted(desk) == (1, 4_000)
 
 
@@ -206,19 +214,19 @@ def test_what_redis_has_only_as_it_was_is_rebuilt_and_verified(desk: Desk) -> No
     desk.put(stopped(39_000, op_count=5))
     replica = desk.redis.copied()
     heard(desk, "m1")
-    moved = replace(desk.now(), sl_price=D(39_700), op_count=7, exiting="")
+    moved = replace(desk.now(), sl_price=D(39_700), op_count=7, exit_reason="")
     desk.put(moved)
     ahead = desk.now()
     failed_over(desk, replica)
     stale = desk.now()
     assert stale.qty == 1
-    desk.coldstart.run()
+    desk.cold_start.run()
     after = desk.now()
-    assert (after.qty, after.sl_price, after.unverified) == (D("0.6"), D(39_700), 0)
+    assert (after.qty, after.sl_price, after.unverified_from) == (D("0.6"), D(39_700), 0)
     assert after.op_count == 7 + AHEAD and after.rev > max(ahead.rev, stale.rev) and after.seq > ahead.seq
     assert set(place_numbers(desk)) >= {8}
     assert [raised[1] for raised in desk.alerts.raised] == ["REBUILT"]
-    desk.coldstart.run()
+    desk.cold_start.run()
     assert desk.now().rebuilt_ts == after.rebuilt_ts
 
 
@@ -260,7 +268,7 @@ def test_what_waits_for_the_store_is_no_loss(desk: Desk) -> None:
     heard(desk, "m1")  # its snapshot waits
     before = desk.now()
     assert not desk.rebuilder.rebuild("p1")
-    desk.coldstart.run()
+    desk.cold_start.run()
     assert desk.now() == before
 
 
@@ -294,8 +302,8 @@ def test_fills_that_only_the_stale_one_has_heard_are_booked_anew(desk: Desk) -> 
     heard(desk, "new", qty="0.25")
     heard(desk, "m2", qty="0.1")
     assert desk.now().qty == D("0.65")
-    desk.coldstart.run()
-    assert (desk.now().qty, desk.now().unverified) == (D("0.45"), 0)
+    desk.cold_start.run()
+    assert (desk.now().qty, desk.now().unverified_from) == (D("0.45"), 0)
     assert {o.client_order_id for o in desk.state.own_orders("p1") if o.filled} == {"m0", "m1", "m2", "new"}
 
 
@@ -310,9 +318,9 @@ def test_a_new_life_that_began_on_a_stale_or_empty_redis_goes_on(desk: Desk) -> 
     heard(desk, "e9", "ENTRY", "0.3")
     assert (desk.now().life, desk.now().seq) == (1, 1)
     desk.store.hook = lambda name, key, writes: None
-    desk.coldstart.run()
+    desk.cold_start.run()
     now = desk.now()
-    assert (now.status, now.life, now.qty, now.q0, now.unverified) == ("OPEN", 2, D("0.3"), D("0.3"), 0)
+    assert (now.status, now.life, now.qty, now.q0, now.unverified_from) == ("OPEN", 2, D("0.3"), D("0.3"), 0)
     assert [letter[0] for letter in desk.alerts.letters] == ["snapshots"]
 
 
@@ -336,18 +344,18 @@ def test_an_exit_that_was_decided_sticks(desk: Desk) -> None:
     heard(desk, "m1", qty="0.1")
     heard(desk, "m2", qty="0.1")
     failed_over(desk, replica)
-    desk.put(replace(desk.now(), exiting="OPERATOR"), told=False)
+    desk.put(replace(desk.now(), exit_reason="OPERATOR"), told=False)
     assert desk.rebuilder.rebuild("p1")
-    assert desk.now().exiting == "OPERATOR"
+    assert desk.now().exit_reason == "OPERATOR"
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["counters on another server", "counters stale as well"])
 def test_quotas_follow_the_lost_steps_once(desk: Desk, kept: bool) -> None:
-    desk.put(stopped(39_000, taken=D(4_000), orders=(), sl_order=""))
-    desk.put(stopped(39_000, position_id="p2", taken=D(2_000), orders=(), sl_order=""))
+    desk.put(stopped(39_000, reserved_margin=D(4_000), orders=(), sl_order=""))
+    desk.put(stopped(39_000, position_id="p2", reserved_margin=D(2_000), orders=(), sl_order=""))
     entry_side(desk, 4_000)
     entry_side(desk, 2_000)
-    desk.coldstart.run()
+    desk.cold_start.run()
     replica = desk.redis.copied()
     heard(desk, "a1", "ADD", "0.5", avg_price="40000")
     heard(desk, "m1", qty="1", position_id="p2")
@@ -357,7 +365,7 @@ def test_quotas_follow_the_lost_steps_once(desk: Desk, kept: bool) -> None:
     if kept:
         for key in (FUT, COUNT, keys.quota_applied(FUT), keys.quota_applied(COUNT)):
             desk.redis.data[key] = live[key]
-    desk.coldstart.run()
+    desk.cold_start.run()
     desk.relay.run()
     assert (desk.now("p1").qty, desk.now("p2").status) == (D("1.5"), "CLOSED")
     assert counted(desk) == (1, 6_000)

@@ -35,7 +35,7 @@ def desk() -> Desk:
 
 def lost(price: int = 39_000, **members: Any) -> Position:
     """What a rebuild makes of a stopped position whose last recorded operation was the fifth."""
-    rebuilt = {"op_count": COUNT + AHEAD, "unverified": FIRST, "rebuilt_ts": NOW, "ladder": LADDER}
+    rebuilt = {"op_count": COUNT + AHEAD, "unverified_from": FIRST, "rebuilt_ts": NOW, "ladder": LADDER}
     return stopped(price, **{**rebuilt, **members})
 
 
@@ -61,7 +61,9 @@ def gone(name: str, status: str = "CANCELED") -> OrderResult:
 
 
 def test_what_an_older_version_wrote_is_verified() -> None:
-    fields = {name: text for name, text in to_fields(position()).items() if name not in ("unverified", "rebuilt_ts")}
+    fields = {
+        name: text for name, text in to_fields(position()).items() if name not in ("unverified_from", "rebuilt_ts")
+    }
     assert from_fields(Position, fields) == position()
 
 
@@ -69,24 +71,24 @@ def test_what_an_older_version_wrote_is_verified() -> None:
     "held",
     [
         lost(),
-        lost(exiting="OPERATOR"),
+        lost(exit_reason="OPERATOR"),
         lost(39_990, mark=D(39_000)),
-        position(unverified=FIRST),
-        position(unverified=FIRST, market="SPOT", sl_price=D(50_000)),
+        position(unverified_from=FIRST),
+        position(unverified_from=FIRST, market="SPOT", sl_price=D(50_000)),
         lost(status="CLOSED", qty=D(0)),
     ],
     ids=["stopped", "leaving", "breached", "naked", "guarded", "closed"],
 )
 def test_an_unverified_position_gets_no_action(held: Position) -> None:
     assert build_plan(held, view(40_000), bundle(), "NORMAL", NOW).actions == ()
-    verified = build_plan(replace(held, unverified=0), view(50_000, atr=1), bundle(), "NORMAL", NOW + 10_000)
+    verified = build_plan(replace(held, unverified_from=0), view(50_000, atr=1), bundle(), "NORMAL", NOW + 10_000)
     assert verified.actions
 
 
 def test_an_evaluation_says_so_and_does_nothing(desk: Desk) -> None:
     desk.put(replace(lost(), sl_order="", orders=()))
     outcome = desk.governor.evaluate("p1")
-    assert (outcome.kind, outcome.unverified, outcome.silent) == ("NOTHING", True, ())
+    assert (outcome.kind, outcome.unverified, outcome.unconfirmed) == ("NOTHING", True, ())
     assert (desk.hints.driven, desk.s4.sent) == ([], [])
     desk.governor.evaluate_soon("p1")
     assert desk.hints.evaluated == ["p1"]
@@ -113,7 +115,7 @@ def test_an_operation_in_flight_is_held(desk: Desk) -> None:
 
 
 def test_the_sweep_sees_to_it(desk: Desk) -> None:
-    desk.put(stopped(39_000, unverified=FIRST))
+    desk.put(stopped(39_000, unverified_from=FIRST))
     desk.put(stopped(39_900, position_id="p2", bundle_version="b-1"))
     desk.sweep.run()
     assert desk.hints.evaluated == ["p1"]
@@ -122,10 +124,10 @@ def test_the_sweep_sees_to_it(desk: Desk) -> None:
 def test_operators_see_an_empty_plan_and_an_exit_is_remembered(desk: Desk) -> None:
     desk.put(lost())
     for word, hints in (("PLAN", 0), ("EVAL", 1), ("EXIT", 2)):
-        shown = desk.manager.manage("p1", "BTCUSDT", "FUT", word, "ann", "test")
+        shown = desk.commands.execute("p1", "BTCUSDT", "FUT", word, "ann", "test")
         assert shown.as_dict()["plan"]["actions"] == []  # type: ignore[index]
         assert desk.hints.evaluated == ["p1"] * hints
-    assert desk.now().exiting == "OPERATOR"
+    assert desk.now().exit_reason == "OPERATOR"
     desk.reconciler.verify("p1")
     outcome = desk.governor.evaluate("p1")
     assert outcome.op is not None and outcome.op.kind == "EXIT"
@@ -140,14 +142,14 @@ def test_a_stop_that_nobody_remembers_is_the_positions_stop(desk: Desk) -> None:
     newest = told("SL", FIRST + 2).client_order_id
     assert desk.reconciler.verify("p1") > 5
     now = desk.now()
-    assert (now.unverified, now.sl_order, now.sl_qty, now.sl_price) == (0, newest, D(1), D(39_000))
+    assert (now.unverified_from, now.sl_order, now.sl_qty, now.sl_price) == (0, newest, D(1), D(39_000))
     assert [o.client_order_id for o in now.orders if o.live and o.ours] == [newest]
     move = desk.governor.evaluate("p1").op
     assert move is not None and (move.kind, move.target) == ("STOP_MOVE", newest)  # one stop at a time
 
 
 def test_before_the_first_accepted_stop_it_is_a_stray_and_goes_first(desk: Desk) -> None:
-    desk.put(position(op_count=COUNT + AHEAD, unverified=FIRST, sl_failures=2))
+    desk.put(position(op_count=COUNT + AHEAD, unverified_from=FIRST, sl_failures=2))
     have(desk, told("SL", FIRST))
     desk.reconciler.verify("p1")
     (first, *_) = build_plan(desk.now(), view(40_000), bundle(), "NORMAL", NOW).actions
@@ -166,23 +168,23 @@ def test_fills_are_booked_for_what_they_were(desk: Desk) -> None:
     assert (now.tp_done, now.used_signals, now.reduces) == ((0,), ("s7",), 1)
     assert now.sl_order == "SL-1"
     before = desk.redis.copied()
-    desk.write(replace(now, unverified=FIRST))  # asked once more, all is known
+    desk.write(replace(now, unverified_from=FIRST))  # asked once more, all is known
     desk.reconciler.verify("p1")
     assert replace(desk.now(), rev=0, seq=0) == replace(now, rev=0, seq=0)
     assert desk.redis.copied()[0]["pos:orders:{p1}"] == before[0]["pos:orders:{p1}"]
 
 
 def test_it_stops_asking_where_s4_knows_no_more(desk: Desk) -> None:
-    desk.put(position(unverified=FIRST, op_count=COUNT + AHEAD))
+    desk.put(position(unverified_from=FIRST, op_count=COUNT + AHEAD))
     have(desk, told("SL", FIRST + 2, status="CANCELED"), told("SL", FIRST + 6))
     assert desk.reconciler.verify("p1") == 5 * 6
     assert desk.now().orders == ()
-    desk.put(position(position_id="p2", market="SPOT", unverified=FIRST, op_count=COUNT + AHEAD))
+    desk.put(position(position_id="p2", market="SPOT", unverified_from=FIRST, op_count=COUNT + AHEAD))
     assert desk.reconciler.verify("p2") == 2 * 8
 
 
 def test_a_position_lost_twice_is_looked_for_in_both_places(desk: Desk) -> None:
-    desk.put(position(unverified=FIRST, op_count=COUNT + 2 * AHEAD))
+    desk.put(position(unverified_from=FIRST, op_count=COUNT + 2 * AHEAD))
     second = told("SL", FIRST + AHEAD)
     have(desk, second)
     desk.reconciler.verify("p1")
@@ -190,7 +192,7 @@ def test_a_position_lost_twice_is_looked_for_in_both_places(desk: Desk) -> None:
 
 
 def test_numbers_that_s4_knows_are_not_given_again(desk: Desk) -> None:
-    desk.put(stopped(39_000, unverified=FIRST, op_count=COUNT))
+    desk.put(stopped(39_000, unverified_from=FIRST, op_count=COUNT))
     have(desk, told("SL", 1, client_order_id="SL-1", intent_id="i"), told("TP", FIRST + 1, status="CANCELED"))
     desk.reconciler.verify("p1")
     assert desk.now().op_count == FIRST + 1
@@ -199,7 +201,7 @@ def test_numbers_that_s4_knows_are_not_given_again(desk: Desk) -> None:
 def test_a_life_that_began_meanwhile_does_not_hide_what_the_last_one_left(desk: Desk) -> None:
     desk.put(lost(status="CLOSED", qty=D(0), orders=(), sl_order=""))
     desk.results.apply(result(client_order_id="e2"), {})
-    assert (desk.now().life, desk.now().unverified) == (2, FIRST)
+    assert (desk.now().life, desk.now().unverified_from) == (2, FIRST)
     left, new = told("SL", FIRST), told("SL", FIRST + 1, life=2)
     have(desk, left, new)
     desk.reconciler.verify("p1")
@@ -210,10 +212,10 @@ def test_orders_in_the_books_are_asked_about_before_it_is_released(desk: Desk) -
     desk.put(lost())
     have(desk, gone("SL-1"))
     seen: list[int] = []
-    desk.s4.before = lambda name: seen.append(desk.now().unverified)
+    desk.s4.before = lambda name: seen.append(desk.now().unverified_from)
     desk.reconciler.verify("p1")
     assert desk.s4.asked[-1] == "SL-1" and set(seen) == {FIRST}
-    assert (desk.now().unverified, desk.now().sl_order) == (0, "")
+    assert (desk.now().unverified_from, desk.now().sl_order) == (0, "")
 
 
 def test_while_s4_is_away_it_stays_unverified(desk: Desk) -> None:
@@ -222,10 +224,10 @@ def test_while_s4_is_away_it_stays_unverified(desk: Desk) -> None:
     desk.s4.down = True
     with pytest.raises(NeighbourUnavailable):
         desk.reconciler.verify("p1")
-    assert desk.now().unverified == FIRST
+    assert desk.now().unverified_from == FIRST
     desk.s4.down = False
     desk.reconciler.verify("p1")
-    assert desk.now().unverified == 0
+    assert desk.now().unverified_from == 0
 
 
 def test_an_s4_that_fails_now_and_then_is_not_asked_all_over_again(desk: Desk) -> None:
@@ -239,7 +241,7 @@ def test_an_s4_that_fails_now_and_then_is_not_asked_all_over_again(desk: Desk) -
 
     desk.s4.before = fails
     tries = 0
-    while desk.now().unverified:
+    while desk.now().unverified_from:
         tries += 1
         with suppress(NeighbourUnavailable):
             desk.reconciler.verify("p1")
@@ -314,7 +316,7 @@ def test_who_has_asked_for_a_former_loss_does_not_release_it(desk: Desk) -> None
 
     _also_after(desk, 12, lost_again)
     desk.reconciler.verify("p1")
-    assert desk.now().unverified == 0
+    assert desk.now().unverified_from == 0
     assert told("SL", FIRST + 1).client_order_id in {o.client_order_id for o in desk.now().orders}
 
 
@@ -347,7 +349,7 @@ def _also_after(desk: Desk, queries: int, act: Callable[[], object]) -> None:
 
 def _books(p: Position) -> tuple[object, ...]:
     return (
-        p.unverified,
+        p.unverified_from,
         p.qty,
         p.tp_done,
         p.realized_pnl_usdt,
@@ -364,7 +366,7 @@ def moving(new: int = 39_500) -> tuple[Position, Operation]:
     """Rebuilt from a snapshot of a stop move that had just begun: the fifth operation."""
     action = Action("STOP_MOVE", "TRAIL", D(1), D(39_000), D(new), target="SL-1", step=D("0.001"))
     held, op = begin(stopped(39_000, op_count=COUNT - 1), action, NOW - 5_000)
-    return replace(held, op_count=COUNT + AHEAD, unverified=FIRST, rebuilt_ts=NOW + 1), op
+    return replace(held, op_count=COUNT + AHEAD, unverified_from=FIRST, rebuilt_ts=NOW + 1), op
 
 
 def test_an_operation_of_which_s4_knows_nothing_goes_on(desk: Desk) -> None:
@@ -372,7 +374,7 @@ def test_an_operation_of_which_s4_knows_nothing_goes_on(desk: Desk) -> None:
     desk.put(held, op)
     have(desk, told("SL", 1, client_order_id="SL-1", intent_id="i"))
     desk.reconciler.verify("p1")
-    assert (desk.now().unverified, desk.op()) == (0, op)
+    assert (desk.now().unverified_from, desk.op()) == (0, op)
 
 
 def test_an_operation_whose_order_s4_has_is_at_its_last_step(desk: Desk) -> None:
@@ -393,7 +395,12 @@ def test_its_order_is_known_for_what_it_is_when_its_result_comes_first(desk: Des
     desk.put(held, op)
     desk.results.apply(told("SL", COUNT, status="FILLED", filled_qty="1", avg_price="39500"), {})
     (order,) = [o for o in desk.state.own_orders("p1") if o.client_order_id == op.client_order_id]
-    assert (order.ours, order.stop_px, desk.now().unverified, desk.now().status) == (True, D(39_500), FIRST, "CLOSED")
+    assert (order.ours, order.stop_px, desk.now().unverified_from, desk.now().status) == (
+        True,
+        D(39_500),
+        FIRST,
+        "CLOSED",
+    )
 
 
 @pytest.mark.parametrize(("status", "price"), [("CANCELED", 39_500), ("REJECTED", 39_000), (None, 39_000)])
@@ -405,7 +412,7 @@ def test_an_operation_that_gave_way_to_later_ones_is_over(desk: Desk, status: st
         have(desk, told("SL", COUNT, status=status))
     desk.reconciler.verify("p1")
     now = desk.now()
-    assert (desk.op(), now.unverified, now.sl_price) == (None, 0, D(price))
+    assert (desk.op(), now.unverified_from, now.sl_price) == (None, 0, D(price))
     assert now.sl_order == told("SL", FIRST + 1).client_order_id
 
 
@@ -419,11 +426,11 @@ def test_a_result_of_a_forgotten_order_makes_it_ours_and_the_position_unverified
     now = desk.now()
     order = now.order(late.client_order_id)
     assert order is not None and (order.ours, order.rungs, order.intent_id) == (True, (0,), late.intent_id)
-    assert (now.unverified, now.qty, now.tp_done) == (COUNT + 2, D("0.7"), (0,))
+    assert (now.unverified_from, now.qty, now.tp_done) == (COUNT + 2, D("0.7"), (0,))
     assert desk.hints.evaluated == ["p1"]
     have(desk, late, told("SL", 1, client_order_id="SL-1", intent_id="i"))
     desk.reconciler.verify("p1")
-    assert (desk.now().unverified, desk.now().op_count) == (0, COUNT + 2)
+    assert (desk.now().unverified_from, desk.now().op_count) == (0, COUNT + 2)
 
 
 def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: Desk) -> None:
@@ -436,7 +443,7 @@ def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: De
     close = {"kind": "EXIT", "side": "SELL", "leverage": None, "qty": "0.1", "filled_qty": "0.1"}
     for name in ("m1", "SL-manual", "SL-0123456789abcdef01234567", "TP-" + "z" * 24):
         desk.results.apply(result(client_order_id=name, **close), {})
-    assert desk.now().unverified == 0
+    assert desk.now().unverified_from == 0
     assert {o.client_order_id for o in desk.state.own_orders("p1") if o.ours} == {"SL-1", known.client_order_id}
 
 
@@ -448,7 +455,7 @@ def test_ids_are_found_around_what_is_known_only() -> None:
     earlier = place_of(held, told("ADD", 4_999, life=1).client_order_id)
     assert earlier is not None and earlier.life == 1
     assert place_of(held, told("SL", 10, life=2).client_order_id) is None
-    assert place_of(replace(held, unverified=7), told("SL", 10, life=2).client_order_id) is not None
+    assert place_of(replace(held, unverified_from=7), told("SL", 10, life=2).client_order_id) is not None
 
 
 @pytest.mark.parametrize("live", [True, False])

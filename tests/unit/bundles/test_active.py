@@ -9,12 +9,12 @@ from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
-from s6.alerts.log import AlertBook
+from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
 from s6.bundles.watcher import BundleWatcher
-from s6.embedded import EmbeddedRedis
 from s6.model import jsonx
 from s6.ports import NeighbourUnavailable
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.bundles import MemoryConfig, bundle_text
 from tests.support.doubles import ManualClock, MemoryMetrics
 from tests.support.waiting import wait_for
@@ -28,23 +28,23 @@ def s10() -> MemoryConfig:
 
 
 @pytest.fixture
-def alerts(redis_client: RedisClient) -> AlertBook:
-    return AlertBook(redis_client, ManualClock(), MemoryMetrics())
+def alerts(redis_client: RedisClient) -> AlertLog:
+    return AlertLog(redis_client, ManualClock(), MemoryMetrics())
 
 
 @pytest.fixture
-def bundles(redis_client: RedisClient, s10: MemoryConfig, alerts: AlertBook) -> Bundles:
+def bundles(redis_client: RedisClient, s10: MemoryConfig, alerts: AlertLog) -> Bundles:
     return Bundles(redis_client, s10, alerts, ManualClock())
 
 
 @pytest.fixture
-def elsewhere(redis_client: RedisClient, s10: MemoryConfig, alerts: AlertBook) -> Bundles:
+def elsewhere(redis_client: RedisClient, s10: MemoryConfig, alerts: AlertLog) -> Bundles:
     """Another process's."""
     return Bundles(redis_client, s10, alerts, ManualClock())
 
 
 @pytest.fixture
-def watch(redis_client: RedisClient, bundles: Bundles, alerts: AlertBook) -> Iterator[Watch]:
+def watch(redis_client: RedisClient, bundles: Bundles, alerts: AlertLog) -> Iterator[Watch]:
     started: list[BundleWatcher] = []
 
     def start(poll_s: float = 60.0) -> BundleWatcher:
@@ -229,7 +229,7 @@ def test_redis_emptied_is_noticed_at_once(watch: Watch, bundles: Bundles, redis_
 
 def test_the_watcher_outlives_redis(own_redis: EmbeddedRedis, s10: MemoryConfig) -> None:
     with connect(own_redis.url()) as client:
-        alerts = AlertBook(client, ManualClock(), MemoryMetrics())
+        alerts = AlertLog(client, ManualClock(), MemoryMetrics())
         bundles = Bundles(client, s10, alerts, ManualClock())
         watcher = BundleWatcher(client, bundles, alerts, 1.0)
         watcher.start()
@@ -250,7 +250,7 @@ def test_the_watcher_outlives_redis(own_redis: EmbeddedRedis, s10: MemoryConfig)
 
 def test_on_a_cluster(cluster_url: str, s10: MemoryConfig) -> None:
     with connect(cluster_url) as client:
-        alerts = AlertBook(client, ManualClock(), MemoryMetrics())
+        alerts = AlertLog(client, ManualClock(), MemoryMetrics())
         bundles = Bundles(client, s10, alerts, ManualClock())
         watcher = BundleWatcher(client, bundles, alerts, 60.0)
         watcher.start()

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from s6.health.mode.report import HealthReporter
 
 from s6 import keys
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
-from s6.alerts.log import AlertBook
+from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
-from s6.embedded import EmbeddedRedis
-from s6.health.heartbeat import Heart, beat_heart, hearts
-from s6.health.mode import HealthGate
-from s6.health.poller import Poller, tell_of_neighbour
+from s6.health.heartbeat import Heartbeat, live_processes, send_heartbeat
+from s6.health.mode import ModeGate
+from s6.health.poller import Poller, report_neighbour
+from s6.health.report import HealthReporter
 from s6.model import jsonx
 from s6.model.market import MarketView, Tick
+from s6.standalone.redis_single import EmbeddedRedis
 from s6.store import Store, StoreUnavailable, open_store
 from s6.urls import Broker
 from tests.support.bundles import MemoryConfig
@@ -36,25 +36,25 @@ REDUCED = "RISK_REDUCTION_ONLY"
 
 
 @dataclass
-class Parts:
+class Dependencies:
     """Everything around health, on one Redis."""
 
     redis: RedisClient
     clock: ManualClock
     metrics: MemoryMetrics
-    alerts: AlertBook
+    alerts: AlertLog
     breaker: SharedBreaker
     bundles: Bundles
-    gate: HealthGate
+    gate: ModeGate
 
     @classmethod
-    def on(cls, redis: RedisClient) -> Parts:
+    def on(cls, redis: RedisClient) -> Dependencies:
         clock, metrics = ManualClock(), MemoryMetrics()
-        alerts = AlertBook(redis, clock, metrics)
-        breaker = SharedBreaker(redis, clock, lambda name, down, why: tell_of_neighbour(alerts, name, down, why))
+        alerts = AlertLog(redis, clock, metrics)
+        breaker = SharedBreaker(redis, clock, lambda name, down, why: report_neighbour(alerts, name, down, why))
         bundles = Bundles(redis, MemoryConfig(), alerts, clock)
         bundles.refresh()
-        return cls(redis, clock, metrics, alerts, breaker, bundles, HealthGate(redis, breaker, bundles, alerts))
+        return cls(redis, clock, metrics, alerts, breaker, bundles, ModeGate(redis, breaker, bundles, alerts))
 
     def mode(self, age_ms: int | None = 0) -> str:
         """The gate's word on a market whose tick is that old, without its short memory."""
@@ -80,14 +80,14 @@ class Parts:
 
 
 @pytest.fixture
-def parts(redis_client: RedisClient) -> Parts:
-    return Parts.on(redis_client)
+def parts(redis_client: RedisClient) -> Dependencies:
+    return Dependencies.on(redis_client)
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------------
 
 
-def test_normal_when_all_is_well(parts: Parts) -> None:
+def test_normal_when_all_is_well(parts: Dependencies) -> None:
     assert parts.mode() == "NORMAL"
     assert parts.mode(5_000) == "NORMAL"
     parts.says("s4", "OK")
@@ -95,20 +95,20 @@ def test_normal_when_all_is_well(parts: Parts) -> None:
     assert parts.mode() == "NORMAL"
 
 
-def test_no_new_risk_on_stale_or_missing_market_data(parts: Parts) -> None:
+def test_no_new_risk_on_stale_or_missing_market_data(parts: Dependencies) -> None:
     assert parts.mode(5_001) == REDUCED
     assert parts.mode(None) == REDUCED
 
 
 @pytest.mark.parametrize("service", ["ws", "s4", "s2", "s11"])
-def test_no_new_risk_while_a_health_key_says_down(service: str, parts: Parts) -> None:
+def test_no_new_risk_while_a_health_key_says_down(service: str, parts: Dependencies) -> None:
     parts.says(service, "DOWN")
     assert parts.mode() == REDUCED
     parts.redis.delete(f"prod:health:{service}")
     assert parts.mode() == "NORMAL"
 
 
-def test_what_is_about_to_be_done_goes_by_this_moments_word(parts: Parts) -> None:
+def test_what_is_about_to_be_done_goes_by_this_moments_word(parts: Dependencies) -> None:
     assert parts.mode() == "NORMAL"
     parts.says("ws", "DOWN")
     now = parts.clock.now
@@ -116,7 +116,7 @@ def test_what_is_about_to_be_done_goes_by_this_moments_word(parts: Parts) -> Non
     assert parts.gate.mode("FUT", view, now, fresh=True) == "RISK_REDUCTION_ONLY"
 
 
-def test_no_new_risk_while_s4_does_not_answer(parts: Parts) -> None:
+def test_no_new_risk_while_s4_does_not_answer(parts: Dependencies) -> None:
     for _ in range(3):
         parts.breaker.failed("s1", "x")
     assert parts.mode() == "NORMAL"
@@ -128,7 +128,7 @@ def test_no_new_risk_while_s4_does_not_answer(parts: Parts) -> None:
     assert parts.codes() == ["S1_DOWN", "S4_DOWN", "S4_DOWN_OVER"]
 
 
-def test_no_new_risk_while_a_fatal_alert_stands(parts: Parts) -> None:
+def test_no_new_risk_while_a_fatal_alert_stands(parts: Dependencies) -> None:
     parts.alerts.raise_alert("FATAL", "STOP_MOVE_FAILED", "x", position_id="p-1")
     assert parts.mode() == REDUCED
     [alert_id] = parts.alerts.standing_fatal()
@@ -137,7 +137,7 @@ def test_no_new_risk_while_a_fatal_alert_stands(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("value", ["{", "[]", '"DOWN"', '{"status": "down"}', '{"status": []}', "null"])
-def test_a_malformed_health_key_is_no_news_and_said_once(value: str, parts: Parts) -> None:
+def test_a_malformed_health_key_is_no_news_and_said_once(value: str, parts: Dependencies) -> None:
     parts.redis.set("prod:health:ws", value)
     assert [parts.mode(), parts.mode()] == ["NORMAL", "NORMAL"]
     assert parts.codes() == ["HEALTH_KEY_MALFORMED"]
@@ -145,7 +145,7 @@ def test_a_malformed_health_key_is_no_news_and_said_once(value: str, parts: Part
 
 def test_no_new_risk_without_redis(own_redis: EmbeddedRedis) -> None:
     with connect(own_redis.url()) as client:
-        parts = Parts.on(client)
+        parts = Dependencies.on(client)
         assert parts.mode() == "NORMAL"
         own_redis.stop()
         assert parts.mode() == REDUCED
@@ -155,7 +155,7 @@ def test_no_new_risk_without_redis(own_redis: EmbeddedRedis) -> None:
 
 
 @pytest.fixture
-def poll(parts: Parts) -> Iterator[Callable[[dict[str, str]], Poller]]:
+def poll(parts: Dependencies) -> Iterator[Callable[[dict[str, str]], Poller]]:
     started: list[Poller] = []
 
     def start(neighbours: dict[str, str]) -> Poller:
@@ -181,7 +181,7 @@ def poll(parts: Parts) -> Iterator[Callable[[dict[str, str]], Poller]]:
         assert not poller.is_alive()
 
 
-def test_an_outage_and_its_end_are_noticed(parts: Parts, poll: Callable[[dict[str, str]], Poller]) -> None:
+def test_an_outage_and_its_end_are_noticed(parts: Dependencies, poll: Callable[[dict[str, str]], Poller]) -> None:
     with HttpServer(lambda asked: Reply()) as s4, HttpServer(lambda asked: Reply(body=b"fine")) as s1:
         poll({"s4": s4.url, "s1": s1.url, "s10": "http://127.0.0.1:1", "s12": ""})
         wait_for(lambda: "S10_DOWN" in parts.codes())
@@ -196,7 +196,7 @@ def test_an_outage_and_its_end_are_noticed(parts: Parts, poll: Callable[[dict[st
 
 
 def test_stale_markets_are_told_of_when_something_is_held(
-    parts: Parts, poll: Callable[[dict[str, str]], Poller]
+    parts: Dependencies, poll: Callable[[dict[str, str]], Poller]
 ) -> None:
     parts.redis.hset(keys.market("ETHUSDT"), "ts", "1")
     parts.hold("BTCUSDT", parts.clock.now - 6_000)
@@ -208,7 +208,7 @@ def test_stale_markets_are_told_of_when_something_is_held(
     wait_for(lambda: ("set", "s6_mode", 1, {"mode": "NORMAL"}) in parts.metrics.samples)
 
 
-def test_what_the_health_keys_say_is_told(parts: Parts, poll: Callable[[dict[str, str]], Poller]) -> None:
+def test_what_the_health_keys_say_is_told(parts: Dependencies, poll: Callable[[dict[str, str]], Poller]) -> None:
     poll({})
     parts.says("ws", "DOWN")
     wait_for(lambda: "WS_DOWN" in parts.codes())
@@ -221,20 +221,20 @@ def test_what_the_health_keys_say_is_told(parts: Parts, poll: Callable[[dict[str
 
 def test_a_heart_is_heard_and_falls_silent(redis_client: RedisClient) -> None:
     clock = ManualClock()
-    heart = Heart(redis_client, "worker", clock)
+    heart = Heartbeat(redis_client, "worker", clock)
     heart.start()
-    [beat] = wait_for(lambda: hearts(redis_client))
+    [beat] = wait_for(lambda: live_processes(redis_client))
     assert (beat.role, beat.ts) == ("worker", clock.now)
     assert 0 < redis_client.pttl(f"s6:alive:worker:{beat.host}-{beat.pid}") <= 10_000
     heart.stop()
     heart.join(5)
-    assert hearts(redis_client) == []
+    assert live_processes(redis_client) == []
 
 
 def test_a_dead_process_leaves_the_index(redis_client: RedisClient) -> None:
     redis_client.sadd("s6:alive", "worker:gone-1")
-    beat_heart(redis_client, "beat", 5)
-    assert [beat.role for beat in hearts(redis_client)] == ["beat"]
+    send_heartbeat(redis_client, "beat", 5)
+    assert [beat.role for beat in live_processes(redis_client)] == ["beat"]
     assert len(redis_client.smembers("s6:alive")) == 1
 
 
@@ -245,10 +245,10 @@ def test_a_process_that_hangs_falls_silent(redis_client: RedisClient) -> None:
         asked.set()
         return False
 
-    heart = Heart(redis_client, "listener", ManualClock(), hangs)
+    heart = Heartbeat(redis_client, "listener", ManualClock(), hangs)
     heart.start()
     assert asked.wait(5)
-    assert hearts(redis_client) == []
+    assert live_processes(redis_client) == []
     heart.stop()
     heart.join(5)
 
@@ -264,16 +264,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def all_well(parts: Parts) -> None:
+def all_well(parts: Dependencies) -> None:
     for role in ("worker", "listener", "beat"):
-        beat_heart(parts.redis, role, parts.clock.now)
+        send_heartbeat(parts.redis, role, parts.clock.now)
     for name in ("s1", "s4", "s10", "s12"):
         parts.breaker.probed(name, 4)
     parts.redis.set("s6:reconciled", "1")
     parts.redis.hset("s6:sweep:last", "ts", str(parts.clock.now - 2_000))
 
 
-def reporter(parts: Parts, broker_url: str, store: Store) -> Callable[[], dict[str, Any]]:
+def reporter(parts: Dependencies, broker_url: str, store: Store) -> Callable[[], dict[str, Any]]:
     made = HealthReporter(parts.redis, Broker(broker_url), store, parts.gate, parts.clock, 10.0)
 
     def report() -> dict[str, Any]:
@@ -284,7 +284,7 @@ def reporter(parts: Parts, broker_url: str, store: Store) -> Callable[[], dict[s
     return report
 
 
-def test_all_well(parts: Parts, broker_url: str, store: Store) -> None:
+def test_all_well(parts: Dependencies, broker_url: str, store: Store) -> None:
     all_well(parts)
     parts.hold("BTCUSDT", parts.clock.now - 30)
     report = reporter(parts, broker_url, store)
@@ -310,7 +310,7 @@ def test_all_well(parts: Parts, broker_url: str, store: Store) -> None:
 
 
 @pytest.mark.parametrize("lost", ["s6:bundle", "s6:reconciled", "worker", "listener", "beat"])
-def test_down_without_what_governing_needs(lost: str, parts: Parts, broker_url: str, store: Store) -> None:
+def test_down_without_what_governing_needs(lost: str, parts: Dependencies, broker_url: str, store: Store) -> None:
     all_well(parts)
     for key in parts.redis.scan_iter(f"s6:alive:{lost}:*"):
         parts.redis.delete(key)
@@ -320,7 +320,9 @@ def test_down_without_what_governing_needs(lost: str, parts: Parts, broker_url: 
     assert len(body["reasons"]) == 1
 
 
-def test_degraded_by_a_neighbour_a_store_a_market_or_a_fatal(parts: Parts, broker_url: str, store: Store) -> None:
+def test_degraded_by_a_neighbour_a_store_a_market_or_a_fatal(
+    parts: Dependencies, broker_url: str, store: Store
+) -> None:
     all_well(parts)
     for _ in range(3):
         parts.breaker.failed("s10", "HTTP 503")
@@ -345,7 +347,7 @@ def test_degraded_by_a_neighbour_a_store_a_market_or_a_fatal(parts: Parts, broke
 
 def test_on_a_cluster(cluster_url: str, broker_url: str, store: Store) -> None:
     with connect(cluster_url) as client:
-        parts = Parts.on(client)
+        parts = Dependencies.on(client)
         all_well(parts)
         for symbol in ("BTCUSDT", "ETHUSDT"):
             parts.hold(symbol, parts.clock.now)
@@ -354,7 +356,7 @@ def test_on_a_cluster(cluster_url: str, broker_url: str, store: Store) -> None:
         assert body["ws_lag_ms"] == {"BTCUSDT": 0, "ETHUSDT": 0}
 
 
-def test_a_worker_that_no_longer_sweeps_is_down(parts: Parts, broker_url: str, store: Store) -> None:
+def test_a_worker_that_no_longer_sweeps_is_down(parts: Dependencies, broker_url: str, store: Store) -> None:
     all_well(parts)
     parts.redis.hset("s6:sweep:last", "ts", str(parts.clock.now - 70_000))
     body = reporter(parts, broker_url, store)()
@@ -362,7 +364,7 @@ def test_a_worker_that_no_longer_sweeps_is_down(parts: Parts, broker_url: str, s
     assert body["manage_tick_delay_ms"] == 60_000
 
 
-def test_the_first_sweep_is_awaited_from_the_reconciliation(parts: Parts, broker_url: str, store: Store) -> None:
+def test_the_first_sweep_is_awaited_from_the_reconciliation(parts: Dependencies, broker_url: str, store: Store) -> None:
     all_well(parts)
     parts.redis.delete("s6:sweep:last")
     parts.redis.set("s6:reconciled", str(parts.clock.now - 12_000))
@@ -371,7 +373,7 @@ def test_the_first_sweep_is_awaited_from_the_reconciliation(parts: Parts, broker
 
 def test_without_redis_or_broker(own_redis: EmbeddedRedis, store: Store) -> None:
     with connect(own_redis.url()) as client:
-        parts = Parts.on(client)
+        parts = Dependencies.on(client)
         all_well(parts)
         report = reporter(parts, own_redis.url(1), store)
         assert wait_for(lambda: report()["status"] == "OK")
@@ -389,7 +391,7 @@ def test_without_redis_or_broker(own_redis: EmbeddedRedis, store: Store) -> None
 def test_nothing_that_hangs_makes_it_slow(own_redis: EmbeddedRedis) -> None:
     hanging = HangingStore()
     with connect(own_redis.url()) as client:
-        parts = Parts.on(client)
+        parts = Dependencies.on(client)
         all_well(parts)
         report = reporter(parts, own_redis.url(1), cast(Store, hanging))
         began = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from s6 import keys
-from s6.bootstrap import House
+from s6.bootstrap import Services
 from s6.listener.reconciliation import Reconciliation
 from tests.support.desk import Desk
 from tests.unit.given import bundle
@@ -32,9 +32,9 @@ class Listeners:
             "clock": desk.clock,
             "store": desk.store,
             "alerts": SimpleNamespace(restore_standing=lambda: 0),
-            "coldstart": SimpleNamespace(run=self._run),
+            "cold_start": SimpleNamespace(run=self._run),
         }
-        self.house = cast(House, SimpleNamespace(**parts))
+        self.services = cast(Services, SimpleNamespace(**parts))
         self.during: Callable[[], None] = _nothing
 
     def _run(self) -> str:
@@ -43,7 +43,7 @@ class Listeners:
         return ""
 
     def one(self) -> Reconciliation:
-        return Reconciliation(self.house, threading.Event())
+        return Reconciliation(self.services, threading.Event())
 
     def done(self) -> bool:
         return self.desk.redis.do_get(keys.RECONCILED) is not None

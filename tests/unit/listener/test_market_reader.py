@@ -15,7 +15,7 @@ from tests.unit.given import NOW, bundle, stopped
 
 
 class Notes(list[tuple[Any, ...]]):
-    """Writes down every call made of it, as any part of the house."""
+    """Writes down every call made of it, as any part of the services."""
 
     def __init__(self, **answers: Any) -> None:
         super().__init__()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from s6.metrics.redis_metrics.catalogue import METRICS
 
 from s6.health.mode import SERVICES
+from s6.metrics.catalogue import METRICS
 from s6.treasury.refusals import InsufficientFunds
 from tests.support.procs import ROOT
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from s6.metrics.redis_metrics.catalogue import METRICS
 
 from s6.adapters.redis_client import RedisClient, connect
+from s6.metrics.catalogue import METRICS
 from s6.metrics.redis_metrics import RedisMetrics
 from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

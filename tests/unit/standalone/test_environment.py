@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from s6.embedded import free_port
 from s6.settings import NEIGHBOURS, load_settings
 from s6.standalone import environment
-from s6.standalone.environment import Place, UpError, make_environment, paper_arguments
+from s6.standalone.environment import LocalSetup, UpError, make_environment, paper_arguments
+from s6.standalone.free_ports import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def options(folder: Path, **given: object) -> argparse.Namespace:
 
 
 def test_every_setting_is_given_and_good(tmp_path: Path) -> None:
-    place = Place(options(tmp_path))
+    place = LocalSetup(options(tmp_path))
     settings = load_settings(make_environment(place, {}), need=NEIGHBOURS)
     assert place.redis is not None
     assert settings.redis.password == place.redis.password
@@ -57,7 +57,7 @@ def test_every_setting_is_given_and_good(tmp_path: Path) -> None:
 
 
 def test_the_token_and_the_password_stay_and_are_private(tmp_path: Path) -> None:
-    first, second = (make_environment(Place(options(tmp_path)), {}) for _ in range(2))
+    first, second = (make_environment(LocalSetup(options(tmp_path)), {}) for _ in range(2))
     assert first["S6_API_TOKENS"] == second["S6_API_TOKENS"]
     assert first["S6_REDIS_URL"] == second["S6_REDIS_URL"]
     for name in ("token", "env.sh", "redis/redis.password"):
@@ -66,14 +66,14 @@ def test_the_token_and_the_password_stay_and_are_private(tmp_path: Path) -> None
 
 def test_a_taken_default_gives_way_and_says_so(tmp_path: Path, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "WEB_PORT", taken)
-    place = Place(options(tmp_path))
+    place = LocalSetup(options(tmp_path))
     assert place.port != taken
     assert place.notes == [f"port {taken} is taken: PORT uses {place.port}"]
 
 
 def test_a_taken_port_that_was_asked_for_is_an_error(tmp_path: Path, taken: int) -> None:
     with pytest.raises(UpError, match=f"PORT={taken}: something else is listening there"):
-        Place(options(tmp_path, port=taken))
+        LocalSetup(options(tmp_path, port=taken))
 
 
 def test_what_is_given_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_what_is_given_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    place = Place(options(tmp_path))
+    place = LocalSetup(options(tmp_path))
     made = make_environment(place, given)
     assert {name: made[name] for name in given} == given
     assert place.redis is None
@@ -93,7 +93,7 @@ def test_what_is_given_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_paper_the_neighbours_are_left_as_they_are(tmp_path: Path) -> None:
-    made = make_environment(Place(options(tmp_path, paper=False)), {"S6_S4_URL": "http://s4"})
+    made = make_environment(LocalSetup(options(tmp_path, paper=False)), {"S6_S4_URL": "http://s4"})
     assert made["S6_S4_URL"] == "http://s4"
     assert "S6_S1_URL" not in made
 
@@ -101,7 +101,7 @@ def test_without_paper_the_neighbours_are_left_as_they_are(tmp_path: Path) -> No
 def test_candles_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "btc.csv").touch()
     monkeypatch.chdir(tmp_path)
-    place = Place(options(tmp_path / "var", candles=["BTCUSDT=btc.csv", "btc.csv"], speed=90.0, seed=3))
+    place = LocalSetup(options(tmp_path / "var", candles=["BTCUSDT=btc.csv", "btc.csv"], speed=90.0, seed=3))
     file = str(tmp_path / "btc.csv")
     assert paper_arguments(place)[3:] == [
         *("--state", str(place.data / "paper.db")),
@@ -111,7 +111,7 @@ def test_candles_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_box_says_where_everything_is(tmp_path: Path) -> None:
-    place = Place(options(tmp_path, flower=False))
+    place = LocalSetup(options(tmp_path, flower=False))
     box = "\n".join(place.summary(make_environment(place, {}), healthy=True))
     assert place.token() in box
     assert f"http://127.0.0.1:{place.port}/docs" in box

@@ -12,12 +12,13 @@ from redis.exceptions import ConnectionError
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import TextRedis, text
-from s6.alerts.log import AlertBook
+from s6.alerts.log import AlertLog
 from s6.alerts.notify import notify_pending
-from s6.embedded import EmbeddedRedis
 from s6.model import jsonx
+from s6.model.commit import Alert
 from s6.model.types import Severity
-from s6.ports import Alert, StateUnavailable
+from s6.ports import StateUnavailable
+from s6.standalone.redis_single import EmbeddedRedis
 from s6.store import Store, StoreUnavailable, open_store
 from tests.support.doubles import ManualClock, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply
@@ -43,8 +44,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def book(redis_client: RedisClient, clock: ManualClock, metrics: MemoryMetrics, store: Store) -> AlertBook:
-    return AlertBook(redis_client, clock, metrics, store, people=True)
+def book(redis_client: RedisClient, clock: ManualClock, metrics: MemoryMetrics, store: Store) -> AlertLog:
+    return AlertLog(redis_client, clock, metrics, store, notify_urls=("json://nowhere",))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def told(redis: TextRedis) -> list[dict[str, str]]:
 
 
 def test_an_alert_goes_to_the_stream_with_the_contract_s_fields(
-    book: AlertBook, redis: TextRedis, clock: ManualClock, metrics: MemoryMetrics
+    book: AlertLog, redis: TextRedis, clock: ManualClock, metrics: MemoryMetrics
 ) -> None:
     book.raise_alert("ERROR", "OVERSELL", "held 1, asked 2", position_id="p-1")
     book.raise_alert("WARN", "S10_DOWN", "silence")
@@ -74,7 +75,7 @@ def test_an_alert_goes_to_the_stream_with_the_contract_s_fields(
     assert ("inc", "s6_alerts_total", 1, {"severity": "ERROR", "code": "OVERSELL"}) in metrics.samples
 
 
-def test_repeats_are_counted_not_told(book: AlertBook, redis: TextRedis, clock: ManualClock) -> None:
+def test_repeats_are_counted_not_told(book: AlertLog, redis: TextRedis, clock: ManualClock) -> None:
     for _ in range(3):
         book.raise_alert("ERROR", "STOP_MOVE_FAILED", "no", position_id="p-1")
         clock.now += 10
@@ -92,14 +93,14 @@ def test_repeats_are_counted_not_told(book: AlertBook, redis: TextRedis, clock: 
 
 
 def test_told_again_after_the_quiet_time(redis_client: RedisClient, redis: TextRedis, clock: ManualClock) -> None:
-    book = AlertBook(redis_client, clock, MemoryMetrics(), quiet_ms=30)
+    book = AlertLog(redis_client, clock, MemoryMetrics(), quiet_ms=30)
     book.raise_alert("WARN", "X", "one")
     wait_for(lambda: redis.get("{s6:alerts}:quiet:WARN:X::") is None)
     book.raise_alert("WARN", "X", "two")
     assert [e["detail"] for e in told(redis)] == ["one", "two"]
 
 
-def test_a_fatal_stands_until_acknowledged(book: AlertBook, redis: TextRedis, clock: ManualClock) -> None:
+def test_a_fatal_stands_until_acknowledged(book: AlertLog, redis: TextRedis, clock: ManualClock) -> None:
     book.raise_alert("FATAL", "RETRIES_EXHAUSTED", "six", position_id="p-1")
     [alert_id] = book.standing_fatal()
     redis.delete("{s6:alerts}:told:FATAL:RETRIES_EXHAUSTED:p-1")
@@ -122,7 +123,7 @@ def of_a_commit(number: int, severity: Severity = "ERROR") -> Alert:
 
 
 def test_a_commit_s_alert_is_told_once_however_often_it_is_delivered(
-    book: AlertBook, redis: TextRedis, metrics: MemoryMetrics
+    book: AlertLog, redis: TextRedis, metrics: MemoryMetrics
 ) -> None:
     for _ in range(3):
         book.deliver(of_a_commit(1, "FATAL"))
@@ -136,7 +137,7 @@ def test_a_commit_s_alert_is_told_once_however_often_it_is_delivered(
     assert [sample[1] for sample in metrics.samples] == ["s6_alerts_total"]
 
 
-def test_a_commit_s_alert_that_repeats_another_is_counted_once(book: AlertBook, redis: TextRedis) -> None:
+def test_a_commit_s_alert_that_repeats_another_is_counted_once(book: AlertLog, redis: TextRedis) -> None:
     book.deliver(of_a_commit(1))
     for _ in range(2):
         book.deliver(of_a_commit(2))
@@ -149,10 +150,10 @@ def test_a_commit_s_alert_that_repeats_another_is_counted_once(book: AlertBook, 
     assert doc["repeats"] == 2
 
 
-def test_over_lets_it_be_told_anew(book: AlertBook, redis: TextRedis) -> None:
+def test_over_lets_it_be_told_anew(book: AlertLog, redis: TextRedis) -> None:
     book.raise_alert("ERROR", "S4_DOWN", "one")
     book.raise_alert("ERROR", "S4_DOWN", "one, still")
-    book.over("S4_DOWN", "back")
+    book.resolve("S4_DOWN", "back")
     book.raise_alert("ERROR", "S4_DOWN", "two")
     assert [(e["code"], e["detail"]) for e in told(redis)] == [
         ("S4_DOWN", "one"),
@@ -161,7 +162,7 @@ def test_over_lets_it_be_told_anew(book: AlertBook, redis: TextRedis) -> None:
     ]
 
 
-def test_many_at_once_are_one(book: AlertBook, redis: TextRedis) -> None:
+def test_many_at_once_are_one(book: AlertLog, redis: TextRedis) -> None:
     threads = [threading.Thread(target=book.raise_alert, args=("FATAL", "LOCK_OVERRUN", "x")) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -171,7 +172,7 @@ def test_many_at_once_are_one(book: AlertBook, redis: TextRedis) -> None:
     assert len(book.standing_fatal()) == 1
 
 
-def test_relay_loses_nothing_when_the_store_fails(book: AlertBook, store: Store) -> None:
+def test_relay_loses_nothing_when_the_store_fails(book: AlertLog, store: Store) -> None:
     for number in range(450):
         book.raise_alert("WARN", "X", f"{number}", position_id=f"p-{number}")
     flaky = failing(store, fail_at=2)
@@ -190,7 +191,7 @@ def test_relay_loses_nothing_when_the_store_fails(book: AlertBook, store: Store)
     assert set(found) == {f"p-{number}" for number in range(450)}
 
 
-def test_an_alert_changed_during_the_relay_is_relayed_again(book: AlertBook, store: Store) -> None:
+def test_an_alert_changed_during_the_relay_is_relayed_again(book: AlertLog, store: Store) -> None:
     book.raise_alert("FATAL", "X", "x")
     [alert_id] = book.standing_fatal()
     acking = failing(store, on_write=lambda: book.ack(alert_id, by="ann", note=""))
@@ -201,7 +202,7 @@ def test_an_alert_changed_during_the_relay_is_relayed_again(book: AlertBook, sto
 
 
 def test_pages_come_from_the_store_and_from_redis_while_it_is_away(
-    book: AlertBook, store: Store, redis_client: RedisClient, clock: ManualClock
+    book: AlertLog, store: Store, redis_client: RedisClient, clock: ManualClock
 ) -> None:
     book.raise_alert("WARN", "A", "a")
     clock.now += 1
@@ -210,13 +211,13 @@ def test_pages_come_from_the_store_and_from_redis_while_it_is_away(
     assert [doc["code"] for doc in book.page(limit=10, standing=True).items] == ["B"]
     clock.now += 1
     book.raise_alert("WARN", "C", "c")
-    away = AlertBook(redis_client, clock, MemoryMetrics(), failing(store, fail_at=1))
+    away = AlertLog(redis_client, clock, MemoryMetrics(), failing(store, fail_at=1))
     assert [doc["code"] for doc in away.page(limit=10).items] == ["C", "B", "A"]
     assert [doc["code"] for doc in away.page(limit=1, severity="WARN").items] == ["C"]
     assert [doc["code"] for doc in away.page(limit=10, standing=True).items] == ["B"]
 
 
-def test_standing_alerts_are_restored_from_the_store(book: AlertBook, store: Store, redis_client: RedisClient) -> None:
+def test_standing_alerts_are_restored_from_the_store(book: AlertLog, store: Store, redis_client: RedisClient) -> None:
     book.raise_alert("FATAL", "X", "x", position_id="p-1")
     [alert_id] = book.standing_fatal()
     book.relay()
@@ -233,7 +234,7 @@ def test_standing_alerts_are_restored_from_the_store(book: AlertBook, store: Sto
     assert store.alerts(standing=True).items == []
 
 
-def test_dead_letters(book: AlertBook, redis: TextRedis, metrics: MemoryMetrics) -> None:
+def test_dead_letters(book: AlertLog, redis: TextRedis, metrics: MemoryMetrics) -> None:
     book.dead_letter("mkt:BTCUSDT", "1-0", "mark: missing", {"ts": "1"})
     book.dead_letter("mkt:BTCUSDT", "2-0", "mark: missing", {"ts": "2"})
     book.dead_letter("mkt:BTCUSDT", "1-0", "mark: missing", {"ts": "1"})  # another listener's reading of the first
@@ -251,7 +252,7 @@ def test_dead_letters(book: AlertBook, redis: TextRedis, metrics: MemoryMetrics)
 
 def test_redis_away_delays_alerts_and_raises_nothing(own_redis: EmbeddedRedis, clock: ManualClock) -> None:
     with connect(own_redis.url()) as client:
-        book = AlertBook(client, clock, MemoryMetrics())
+        book = AlertLog(client, clock, MemoryMetrics())
         own_redis.stop()
         book.raise_alert("FATAL", "X", "while away")
         with pytest.raises(StateUnavailable):
@@ -276,13 +277,13 @@ apprise_imports = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @apprise_imports
 def test_people_are_notified_once_and_repeats_are_quiet(
-    book: AlertBook, redis_client: RedisClient, redis: TextRedis
+    book: AlertLog, redis_client: RedisClient, redis: TextRedis
 ) -> None:
     with HttpServer(lambda asked: Reply()) as people:
         url = people.url.replace("http://", "json://")
         for number in range(3):
             book.raise_alert("ERROR", "DEADLETTER", f"letter {number}")
-            book.over("NONE", "keeps quiet about other things")
+            book.resolve("NONE", "keeps quiet about other things")
         redis.delete("{s6:alerts}:quiet:ERROR:DEADLETTER::")
         book.raise_alert("ERROR", "DEADLETTER", "a new alert, but people know")
         book.raise_alert("FATAL", "X", "worse", position_id="p-1")
@@ -297,7 +298,7 @@ def test_people_are_notified_once_and_repeats_are_quiet(
 
 
 @apprise_imports
-def test_a_notification_that_fails_is_not_repeated(book: AlertBook, redis_client: RedisClient) -> None:
+def test_a_notification_that_fails_is_not_repeated(book: AlertLog, redis_client: RedisClient) -> None:
     with HttpServer(lambda asked: Reply(500)) as people:
         book.raise_alert("ERROR", "X", "x")
         url = people.url.replace("http://", "json://")
@@ -308,11 +309,11 @@ def test_a_notification_that_fails_is_not_repeated(book: AlertBook, redis_client
 
 def test_on_a_cluster(cluster_url: str, clock: ManualClock, store: Store) -> None:
     with connect(cluster_url) as client:
-        book = AlertBook(client, clock, MemoryMetrics(), store, people=True)
+        book = AlertLog(client, clock, MemoryMetrics(), store, notify_urls=("json://nowhere",))
         book.raise_alert("FATAL", "X", "x", position_id="p-1")
         book.raise_alert("FATAL", "X", "x", position_id="p-1")
         book.dead_letter("mkt:A", "1-0", "bad", {})
-        book.over("Y", "y")
+        book.resolve("Y", "y")
         [alert_id] = book.standing_fatal()
         assert book.relay() == 3
         acked = book.ack(alert_id, by="ann")

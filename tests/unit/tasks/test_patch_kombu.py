@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.patch_kombu import Held
+from tasks.patch_kombu import InMemoryQoS
 
 
 class Channel:
@@ -26,8 +26,8 @@ class Channel:
             raise ConnectionError("refused")
 
 
-def held(channel: Channel, *messages: str) -> Held:
-    holding: Any = Held(channel)  # type: ignore[no-untyped-call]
+def held(channel: Channel, *messages: str) -> InMemoryQoS:
+    holding: Any = InMemoryQoS(channel)  # type: ignore[no-untyped-call]
     for message in messages:
         holding.append(message, message)
     return holding  # type: ignore[no-any-return]

@@ -104,7 +104,7 @@ def test_an_exit_leaves_room_for_what_already_closes() -> None:
 
     working = Order("TP-1", "i", "TP", "SELL", "MARKET", D("0.4"), "PARTIALLY_FILLED", NOW, 1, True, filled=D("0.1"))
     foreign = Order("X-1", "", "EXIT", "SELL", "LIMIT", D(1), "NEW", NOW, 1, False)
-    plan = build_plan(position(exiting="OPERATOR", orders=(working, foreign)), view(40000), bundle(), "NORMAL", NOW)
+    plan = build_plan(position(exit_reason="OPERATOR", orders=(working, foreign)), view(40000), bundle(), "NORMAL", NOW)
     assert plan.actions[0].qty == D("0.7")
 
 

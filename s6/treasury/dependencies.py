@@ -58,7 +58,7 @@ class NoHints:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     store: Transfers
     state: Locks
     wallets: Wallets
