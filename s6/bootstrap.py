@@ -144,7 +144,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
     results = Results(state, bundles, recorder, hints, clock, alerts, recover, orders)
     governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
-    relay = OutboxRelay(state, store, alerts)
+    relay = OutboxRelay(state, store, alerts, clock)
     return Services(
         settings=settings,
         clock=clock,

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 POSITIONS: Final = "s6:positions"
 SYMBOLS: Final = "s6:symbols"
 OPS: Final = "s6:ops"
 OUTBOX: Final = "s6:outbox"
 SWEEP_LAST: Final = "s6:sweep:last"
+SWEEP_TURN: Final = "s6:sweep:turn"
 PARKED: Final = "s6:parked"
 ADDS_AT_WORK: Final = "s6:adds"
 REBUILT: Final = "s6:rebuilt"
 RECONCILED: Final = "s6:reconciled"
+RECONCILING: Final = "s6:reconciling"
 SERVERS: Final = "s6:reconciled:servers"
 CHANGED: Final = "s6:changed"
 
 
-def lock(position_id: str) -> str:
-    return f"lock:pos:{{{position_id}}}"
+class Lock(NamedTuple):
+    """A lock's key, and after how long (ms) it expires when its holder has died."""
+
+    key: str
+    ttl_ms: int
 
 
-def treasury_lock(src: str, dst: str) -> str:
-    return f"lock:treasury:{src}:{dst}"
+# Every lock there is, in the order in which one process may take several; two of one kind are never held together.
+# Reconciling, relaying and sweeping twice at once does no harm, so these expire soon rather than late.
+
+RECONCILE_LOCK: Final = Lock("lock:reconcile", 10_000)
+SWEEP_LOCK: Final = Lock("lock:sweep", 15_000)
+RELAY_LOCK: Final = Lock("lock:relay", 10_000)
+
+
+def treasury_lock(src: str, dst: str) -> Lock:
+    """One step of a transfer between two wallets at a time. Longer than any single call made under it."""
+    return Lock(f"lock:treasury:{src}:{dst}", 6_000)
+
+
+def position_lock(position_id: str) -> Lock:
+    """One evaluation or one step at a time. Longer than any bounded HTTP call (3 s)."""
+    return Lock(f"lock:pos:{{{position_id}}}", 4_000)
+
+
+def relay_claim(position_id: str) -> Lock:
+    """One relay of a position's events at a time."""
+    return Lock(f"pos:outbox:{{{position_id}}}:claim", 5_000)
 
 
 def state(position_id: str) -> str:
@@ -55,10 +79,6 @@ def events_outbox(position_id: str) -> str:
 
 def snaps_outbox(position_id: str) -> str:
     return f"pos:outbox:{{{position_id}}}:snaps"
-
-
-def relay_claim(position_id: str) -> str:
-    return f"pos:outbox:{{{position_id}}}:claim"
 
 
 def crossing(position_id: str) -> str:
@@ -96,5 +116,5 @@ def quota_applied(counter: str) -> str:
 
 def commit_keys(position_id: str) -> list[str]:
     """What one commit may write, in the commit script's order; all of one slot."""
-    names = (lock, state, stop, ladder, adds, operation, orders, events_outbox, snaps_outbox)
-    return [name(position_id) for name in names]
+    names = (state, stop, ladder, adds, operation, orders, events_outbox, snaps_outbox)
+    return [position_lock(position_id).key, *(name(position_id) for name in names)]

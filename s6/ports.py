@@ -28,11 +28,33 @@ class StateUnavailable(Exception):
     """Redis could not be asked, or its answer was lost: nothing may be assumed either way."""
 
 
+class LockBusy(Exception):
+    """Somebody else holds the lock."""
+
+
 class LockLost(Exception):
     """The lock a commit was made under is no longer ours; nothing was written."""
 
 
-class State(Protocol):
+class Locks(Protocol):
+    """Locks in Redis (``s6.locks`` holds them). Every method may raise ``StateUnavailable``."""
+
+    def lock(self, key: str, ttl_ms: int) -> str | None:
+        """Take a lock. Returns its owner's token, or None when somebody has it."""
+
+    def unlock(self, key: str, token: str) -> bool:
+        """Give it back. Returns False when it was no longer ours."""
+
+
+class PositionLocks(Locks, Protocol):
+    def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
+        """Take the position's lock and read the position in one round trip.
+
+        Returns its owner's token and the position; (None, None) when somebody has the lock.
+        """
+
+
+class State(PositionLocks, Protocol):
     """The live state of positions (CONTRACT §7). Every method may raise ``StateUnavailable``."""
 
     def load(self, position_id: str) -> Loaded | None: ...
@@ -50,15 +72,6 @@ class State(Protocol):
 
     def own_orders(self, position_id: str) -> list[Order]:
         """Every order of the position that is remembered."""
-
-    def lock(self, key: str, ttl_ms: int) -> str | None:
-        """Take a lock; its owner's token, or None when somebody has it."""
-
-    def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
-        """Take the position's lock and read it in one go; (None, None) when somebody has it."""
-
-    def unlock(self, key: str, token: str) -> bool:
-        """Give it back; False when it was no longer ours."""
 
     def open_ids(self) -> Iterator[str]:
         """The ids of open positions (and of closed ones that still have work to do), in no order."""

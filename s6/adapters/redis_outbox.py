@@ -23,7 +23,6 @@ from s6.model.commit import Alert, Cleared, Doc, Waiting
 from s6.model.types import ZERO, plain
 from s6.ports import Clock
 
-CLAIM_MS: Final = 5_000
 EVENTS_KEPT: Final = 100_000
 BATCH: Final = 200
 MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
@@ -49,7 +48,7 @@ class RedisOutbox:
         claim, waiting = keys.relay_claim(position_id), keys.events_outbox(position_id)
         token, total = secrets.token_hex(8), 0
         pipe = self._redis.pipeline(transaction=False)
-        pipe.set(claim, token, nx=True, px=CLAIM_MS)
+        pipe.set(claim.key, token, nx=True, px=claim.ttl_ms)
         pipe.lrange(waiting, 0, BATCH - 1)
         claimed, texts = pipe.execute()
         if not claimed:
@@ -63,7 +62,7 @@ class RedisOutbox:
             for entry in entries:
                 if "quota" in entry:
                     self._move(entry["quota"])
-            left = int(self._relayed(keys=[claim, waiting], args=[token, len(entries)]))
+            left = int(self._relayed(keys=[claim.key, waiting], args=[token, len(entries)]))
             total += len(entries)
             if left <= 0:
                 return total

@@ -176,7 +176,7 @@ class RedisState:
             raise StateUnavailable(f"Redis: {error}") from error
 
     def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
-        key, token = keys.lock(position_id), secrets.token_hex(16)
+        key, token = keys.position_lock(position_id).key, secrets.token_hex(16)
         try:
             pipe = self._redis.pipeline(transaction=False)
             pipe.set(key, token, nx=True, px=ttl_ms)

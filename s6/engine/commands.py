@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from s6 import keys
 from s6.engine.governor import Governor, Outcome
 from s6.engine.operation import ORDER_KIND
 from s6.engine.recorder import Recorder
+from s6.locks import held_position
 from s6.model.commit import Loaded
 from s6.model.operation import Operation
 from s6.model.position import Position
 from s6.model.types import closing_side, opening_side
 from s6.plan import Action, Plan
-from s6.ports import BundleSource, Clock, Hints, LockLost, State, StateUnavailable
+from s6.ports import BundleSource, Clock, Hints, LockBusy, LockLost, State, StateUnavailable
 
-LOCK_MS: Final = 4_000
 RETRY_AFTER_S: Final = 1
 NOTE_TRIES: Final = 64
 
@@ -121,16 +120,14 @@ class OperatorCommands:
         _agree(loaded.position, symbol, market)
         if action == "PLAN":
             return self._plan(loaded)
-        key = keys.lock(position_id)
-        token = self._state.lock(key, LOCK_MS)
-        if token is None:
-            raise Busy(position_id)
+        cause = f"{action} by {by}: {reason}"[:500]
         try:
-            view, outcome = self._under_lock(position_id, action, token, f"{action} by {by}: {reason}"[:500])
-        except LockLost:
+            with held_position(self._state, self._recorder.alerts, self._clock, position_id) as held:
+                if held.loaded is None:
+                    raise NotFound(position_id)
+                view, outcome = self._under_lock(held.loaded, action, held.token, cause)
+        except (LockBusy, LockLost):
             raise Busy(position_id) from None
-        finally:
-            self._state.unlock(key, token)
         if outcome is not None:
             self._governor.follow(position_id, outcome)
         if view.position.unverified_from:
@@ -166,10 +163,8 @@ class OperatorCommands:
         plan, _ = self._governor.look(loaded, bundle)
         return _view(loaded.position, plan, None)
 
-    def _under_lock(self, position_id: str, action: str, token: str, cause: str) -> tuple[PlanView, Outcome | None]:
-        loaded = self._state.load(position_id)
-        if loaded is None:
-            raise NotFound(position_id)
+    def _under_lock(self, loaded: Loaded, action: str, token: str, cause: str) -> tuple[PlanView, Outcome | None]:
+        position_id = loaded.position.position_id
         if action in ("PAUSE", "RESUME"):
             return self._pause(loaded, action == "PAUSE", token, cause), None
         if action == "EXIT" and loaded.position.is_open and not loaded.position.exit_reason:

@@ -7,26 +7,24 @@ lock keeps two from asking at once, and the same ids make a repeated request har
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
-from s6 import keys
 from s6.engine import transitions as to
 from s6.engine.operation import order_of
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
 from s6.engine.transitions import Step
+from s6.locks import held_position
 from s6.model.answers import Placed
 from s6.model.bundle import Execution
 from s6.model.commit import Loaded, Sample
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import BundleSource, Clock, LockLost, NeighbourUnavailable, Orders, State, StateUnavailable
+from s6.ports import BundleSource, Clock, LockBusy, LockLost, NeighbourUnavailable, Orders, State, StateUnavailable
 
-LOCK_MS: Final = 4_000
 BUSY_MS: Final = 25
 STALE_MS: Final = 10_000
 REFUSED_AGAIN_MS: Final = 1_000
@@ -69,28 +67,14 @@ class Executor:
 
     def advance(self, position_id: str, op_id: str) -> Progress:
         """Take the operation as far as it goes now. Raises ``StateUnavailable``."""
-        token, loaded = self._state.lock_and_load(position_id, LOCK_MS)
-        if token is None:
-            return Progress("BUSY", BUSY_MS + self._rng.randrange(BUSY_MS))
         try:
-            progress = self._run(loaded, op_id, token)
-        except LockLost:
-            self._overrun(position_id)
-            return Progress("BUSY", BUSY_MS)
-        except StateUnavailable:
-            with suppress(StateUnavailable):
-                self._state.unlock(keys.lock(position_id), token)  # else the next one waits for the lock's TTL
-            raise
-        if not self._state.unlock(keys.lock(position_id), token):
-            self._overrun(position_id)
-        if progress.kind == "DONE" and loaded is not None and loaded.op is not None:
+            with held_position(self._state, self._recorder.alerts, self._clock, position_id) as held:
+                progress = self._run(held.loaded, op_id, held.token)
+        except (LockBusy, LockLost):
+            return Progress("BUSY", BUSY_MS + self._rng.randrange(BUSY_MS))
+        if progress.kind == "DONE" and held.loaded is not None and held.loaded.op is not None:
             self._ended(position_id)
         return progress
-
-    def _overrun(self, position_id: str) -> None:
-        self._recorder.publish(
-            position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),)
-        )
 
     def _run(self, loaded: Loaded | None, op_id: str, token: str) -> Progress:
         for _ in range(MAX_STEPS):

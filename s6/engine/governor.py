@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -10,6 +9,7 @@ from s6 import keys
 from s6.engine import transitions as to
 from s6.engine.operation import begin, order_of
 from s6.engine.recorder import Recorder
+from s6.locks import held_position
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle
 from s6.model.commit import Loaded
@@ -19,10 +19,9 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase
 from s6.plan import Action, Plan, build_plan
-from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, LockLost, State, StateUnavailable
+from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, LockBusy, LockLost, State, StateUnavailable
 from s6.rules.exact import exactly
 
-LOCK_MS: Final = 4_000
 BUSY_MS: Final = 40
 ROUNDS: Final = 32
 OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_BUNDLE"]
@@ -80,21 +79,11 @@ class Governor:
 
         At most one operation is begun; what S6 holds itself (guards) is moved at once. Raises ``StateUnavailable``.
         """
-        token, loaded = self._state.lock_and_load(position_id, LOCK_MS)
-        if token is None:
-            return Outcome("BUSY")
         try:
-            outcome = self.under_lock(position_id, token, reason, loaded)
-        except LockLost:
-            self._overrun(position_id)
+            with held_position(self._state, self._alerts, self._clock, position_id) as held:
+                return self.under_lock(position_id, held.token, reason, held.loaded)
+        except (LockBusy, LockLost):
             return Outcome("BUSY")
-        except StateUnavailable:
-            with suppress(StateUnavailable):
-                self._state.unlock(keys.lock(position_id), token)  # else the next one waits for the lock's TTL
-            raise
-        if not self._state.unlock(keys.lock(position_id), token):
-            self._overrun(position_id)
-        return outcome
 
     def evaluate_soon(self, position_id: str) -> None:
         """Evaluate now; by a hint when it is busy, Redis is away, or S4 must be asked about an order."""
@@ -105,11 +94,6 @@ class Governor:
             again = True
         if again:
             self._hints.evaluate(position_id, delay_ms=BUSY_MS)
-
-    def _overrun(self, position_id: str) -> None:
-        self._recorder.publish(
-            position_id, (("ERROR", "LOCK_OVERRUN", "held past its time; the late write was refused"),)
-        )
 
     def follow(self, position_id: str, outcome: Outcome) -> None:
         """Hand on what an evaluation began, or have it repeated when something falls due. Call it without the lock."""

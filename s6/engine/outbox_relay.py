@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from s6 import keys
+from s6.locks import held
 from s6.model import jsonx
 from s6.model.commit import Cleared, Doc
 from s6.model.types import Severity
-from s6.ports import Alerts, State
+from s6.ports import Alerts, Clock, LockBusy, State
 from s6.store import Store, StoreConflict, StoreError, StoreRefused
 
-LOCK: Final = "lock:relay"
-LOCK_MS: Final = 10_000
 POSITIONS: Final = 400
 EACH: Final = 50
 BACKLOG: Final = 50_000
@@ -21,27 +21,26 @@ BACKLOG: Final = 50_000
 class OutboxRelay:
     """Single-flight; a second one finds the lock taken. A repetition after a crash writes the same documents again."""
 
-    def __init__(self, state: State, store: Store, alerts: Alerts) -> None:
+    def __init__(self, state: State, store: Store, alerts: Alerts, clock: Clock) -> None:
         self._state = state
         self._store = store
         self._alerts = alerts
+        self._clock = clock
 
     def run(self, rounds: int = 20) -> int:
         """Move what waits; the number of snapshots moved. With the store down nothing is lost and nothing moves."""
-        token = self._state.lock(LOCK, LOCK_MS)
-        if token is None:
-            return 0
         moved = 0
         try:
-            for _ in range(rounds):
-                some = self._round()
-                moved += some
-                if not some:
-                    break
+            with held(self._state, keys.RELAY_LOCK, self._clock):
+                for _ in range(rounds):
+                    some = self._round()
+                    moved += some
+                    if not some:
+                        break
+        except LockBusy:
+            return 0
         except StoreError as error:
             self._backlog(str(error))
-        finally:
-            self._state.unlock(LOCK, token)
         return moved
 
     def _round(self) -> int:

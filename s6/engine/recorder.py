@@ -20,7 +20,7 @@ class Recorder:
 
     def __init__(self, state: State, alerts: Alerts, metrics: Metrics) -> None:
         self._state = state
-        self._alerts = alerts
+        self.alerts = alerts
         self._metrics = metrics
 
     def write(
@@ -66,10 +66,10 @@ class Recorder:
     def _hand_on(self, position_id: str, alerts: tuple[Alert, ...]) -> None:
         """What can't be handed on now stays in the outbox for the relay: the step itself is written and must go on."""
         try:
-            if self._state.relay_events(position_id, self._alerts.deliver):
+            if self._state.relay_events(position_id, self.alerts.deliver):
                 return
             for one in alerts:  # another relay is at it or has died over it; a FATAL must stand before we go on
-                self._alerts.deliver(one)
+                self.alerts.deliver(one)
         except StateUnavailable as error:
             log.warning("%s: events and alerts wait for the relay: %s", position_id, error)
 
@@ -78,7 +78,7 @@ class Recorder:
     ) -> None:
         """Metrics of a step that has been written, and alerts that belong to no commit."""
         for severity, code, detail in alerts:
-            self._alerts.raise_alert(severity, code, detail, position_id=position_id)
+            self.alerts.raise_alert(severity, code, detail, position_id=position_id)
         for sample in samples:
             if sample.verb == "inc":
                 self._metrics.inc(sample.name, sample.value, **sample.labels)

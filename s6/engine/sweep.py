@@ -8,18 +8,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from s6 import keys
+from s6.locks import held
 from s6.model.bundle import ActiveBundle
 from s6.model.commit import Loaded
 from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import Plan, build_plan
-from s6.ports import BundleSource, Clock, Gate, Hints, Metrics, State
+from s6.ports import BundleSource, Clock, Gate, Hints, LockBusy, Metrics, State
 
 SHARD: Final = 500
 BEST_MS: Final = 60_000
-LOCK: Final = "lock:sweep"
-TURN: Final = "s6:sweep:turn"
-LOCK_MS: Final = 15_000  # a killed worker must not hold up many sweeps; two at once do no harm
 
 
 @dataclass(slots=True)
@@ -53,16 +52,14 @@ class Sweep:
 
     def run_once(self) -> None:
         """Sweep once a period however many ask, and never two at once. Raises ``StateUnavailable``."""
-        if self._state.lock(TURN, max(1, self._period_ms * 9 // 10)) is None:
-            return
-        token = self._state.lock(LOCK, LOCK_MS)
-        if token is None:
+        if self._state.lock(keys.SWEEP_TURN, max(1, self._period_ms * 9 // 10)) is None:
             return
         try:
-            self.run()
-            self._state.note_sweep(self._clock.now_ms())
-        finally:
-            self._state.unlock(LOCK, token)
+            with held(self._state, keys.SWEEP_LOCK, self._clock):
+                self.run()
+                self._state.note_sweep(self._clock.now_ms())
+        except LockBusy:
+            return
 
     def run(self) -> Swept:
         """One pass over all open positions. Raises ``StateUnavailable``."""

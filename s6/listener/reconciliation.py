@@ -15,15 +15,11 @@ from s6 import keys
 from s6.adapters.redis_client import servers
 from s6.bootstrap import Services
 from s6.health.heartbeat import live_processes
-from s6.ports import NeighbourUnavailable, StateUnavailable
+from s6.locks import held
+from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
-DONE: Final = keys.RECONCILED
-LOCK: Final = "lock:reconcile"
-#: Short, lest a killed listener hold up its successor; two at once do no harm.
-LOCK_MS: Final = 10_000
-BEGUN: Final = "s6:reconciling"
 LOOK_S: Final = 1.0
 #: A listener whose heart was heard so lately is taken for alive.
 HEARD_MS: Final = 2_500
@@ -57,8 +53,10 @@ class Reconciliation(threading.Thread):
             now_on = servers(self._redis)
             if now_on and self._redis.get(keys.SERVERS) != now_on:
                 self._services.state.doubt()
-            if self._first or not self._redis.exists(DONE):
+            if self._first or not self._redis.exists(keys.RECONCILED):
                 self._reconcile(now_on)
+        except LockBusy:
+            return  # another listener reconciles
         except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
             log.warning("not reconciled yet: %s", error)
 
@@ -66,7 +64,7 @@ class Reconciliation(threading.Thread):
         since = self._services.clock.now_ms() - HEARD_MS
         others = (h for h in live_processes(self._redis) if h.role == "listener" and h.pid != os.getpid())
         if not any(heart.ts >= since for heart in others):
-            self._redis.delete(DONE)
+            self._redis.delete(keys.RECONCILED)
 
     def _prepare_store(self) -> None:
         """A new store is made by whoever comes first; where we may not create, what is there must do."""
@@ -78,19 +76,14 @@ class Reconciliation(threading.Thread):
             log.warning("nothing created in the store: %s", error)
 
     def _reconcile(self, on: str) -> None:
-        token = self._services.state.lock(LOCK, LOCK_MS)
-        if token is None:
-            return
-        try:
-            self._redis.set(BEGUN, token)
+        with held(self._services.state, keys.RECONCILE_LOCK, self._services.clock) as token:
+            self._redis.set(keys.RECONCILING, token)
             self._prepare_store()
             self._services.alerts.restore_standing()
             report = self._services.cold_start.run()
-            if self._redis.get(BEGUN) != token:  # Redis was emptied meanwhile, or another has begun after us
+            if self._redis.get(keys.RECONCILING) != token:  # Redis was emptied meanwhile, or another began after us
                 return
             self._redis.set(keys.SERVERS, on)
-            self._redis.set(DONE, str(self._services.clock.now_ms()))
+            self._redis.set(keys.RECONCILED, str(self._services.clock.now_ms()))
             self._first = False
             log.info("reconciled: %s", report)
-        finally:
-            self._services.state.unlock(LOCK, token)

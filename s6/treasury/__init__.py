@@ -1,6 +1,6 @@
 """Money between the SPOT and FUT wallets: each transfer once or not at all, and the record says which."""
 
-from s6.treasury.dependencies import Bundles, Locks, TreasuryHints
+from s6.treasury.dependencies import TreasuryHints
 from s6.treasury.record import TRANSFER_ID, Record
 from s6.treasury.refusals import (
     Conflict,
@@ -19,12 +19,10 @@ from s6.treasury.treasury import APPROVAL_TTL_MS, Treasury
 __all__ = [
     "APPROVAL_TTL_MS",
     "TRANSFER_ID",
-    "Bundles",
     "Conflict",
     "IdConflict",
     "InsufficientFunds",
     "Invalid",
-    "Locks",
     "NotFound",
     "Outcome",
     "Record",

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from s6.model.bundle import ActiveBundle
-from s6.ports import Alerts, Approvals, Clock, Metrics, NeighbourUnavailable, StateUnavailable, Wallets
+from s6 import keys
+from s6.locks import held, raise_overrun
+from s6.ports import (
+    Alerts,
+    Approvals,
+    BundleSource,
+    Clock,
+    Locks,
+    Metrics,
+    NeighbourUnavailable,
+    StateUnavailable,
+    Wallets,
+)
 from s6.store import Document, Page, StoreError
 from s6.treasury.refusals import Unavailable
-
-LOCK_TTL_MS = 6_000
-"""Longer than any single call made under the lock; nothing depends on the lock outliving them."""
-
-
-class Bundles(Protocol):
-    def current(self) -> ActiveBundle | None:
-        """The rules in force; None before the first bundle."""
 
 
 class Transfers(Protocol):
@@ -35,14 +38,6 @@ class Transfers(Protocol):
     def transfers(
         self, *, limit: int = 100, cursor: str | None = None, status: str | Collection[str] | None = None
     ) -> Page: ...
-
-
-class Locks(Protocol):
-    """The part of ``s6.ports.State`` that the treasury uses."""
-
-    def lock(self, key: str, ttl_ms: int) -> str | None: ...
-
-    def unlock(self, key: str, token: str) -> bool: ...
 
 
 class TreasuryHints(Protocol):
@@ -63,28 +58,15 @@ class Dependencies:
     state: Locks
     wallets: Wallets
     approvals: Approvals
-    bundles: Bundles
+    bundles: BundleSource
     alerts: Alerts
     metrics: Metrics
     clock: Clock
     hints: TreasuryHints
 
-    @contextmanager
-    def lock(self, src: str, dst: str) -> Iterator[bool]:
-        """Hold ``lock:treasury:FROM:TO``; False when somebody else does."""
-        key = f"lock:treasury:{src}:{dst}"
-        token = self.state.lock(key, LOCK_TTL_MS)
-        try:
-            yield token is not None
-        finally:
-            if token is not None:
-                self._unlock(key, token)
-
-    def _unlock(self, key: str, token: str) -> None:
-        try:
-            self.state.unlock(key, token)
-        except StateUnavailable:
-            return  # it expires by itself, and what was done under it stands
+    def lock(self, src: str, dst: str) -> AbstractContextManager[str]:
+        """Return what holds ``lock:treasury:FROM:TO``. Entering it raises ``LockBusy`` when somebody else does."""
+        return held(self.state, keys.treasury_lock(src, dst), self.clock, raise_overrun(self.alerts))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from s6 import rules
 from s6.model.answers import Balances
 from s6.model.bundle import Treasury as TreasuryRules
 from s6.model.types import ZERO, plain
+from s6.ports import LockBusy
 from s6.store import StoreUnavailable
 from s6.treasury.dependencies import Dependencies
 from s6.treasury.record import (
@@ -79,12 +80,14 @@ class Opening:
             treasury = self._rules()
             _check_limits(request, treasury)
             seen = self._refuse_beside(newest, seen)
-            with self.parts.lock(request.src, request.dst) as held:
-                opened = self._decide(request, treasury, seen) if held else None
+            try:
+                with self.parts.lock(request.src, request.dst):
+                    opened = self._decide(request, treasury, seen)
+            except LockBusy:
+                self.sleep(_LOOK_AGAIN_S)
+                continue
             if opened is not None:
                 return opened
-            if not held:
-                self.sleep(_LOOK_AGAIN_S)
         raise TransferInFlight("another transfer is being decided upon", 1)
 
     def _known(self, request: Request) -> Record | None:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from s6.model.bundle import Retry
 from s6.model.types import plain
-from s6.ports import NeighbourUnavailable, StateUnavailable
+from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 from s6.treasury.dependencies import Dependencies
 from s6.treasury.record import IN_FLIGHT, Record, in_flight, integer, moved, text, transfer_of
@@ -82,14 +82,15 @@ class Settling:
         due = self._due(record)
         if record is None or due is not None:
             return due or Outcome("UNKNOWN")
-        with self.parts.lock(text(record, "from"), text(record, "to")) as held:
-            if not held:
-                return Outcome("BUSY", _BUSY_MS)
-            record = self.parts.store.transfer(transfer_id)  # somebody may have taken this step meanwhile
-            due = self._due(record)
-            if record is None or due is not None:
-                return due or Outcome("UNKNOWN")
-            return self._ask(record) if record["status"] == "PENDING" else self._execute(record)
+        try:
+            with self.parts.lock(text(record, "from"), text(record, "to")):
+                record = self.parts.store.transfer(transfer_id)  # somebody may have taken this step meanwhile
+                due = self._due(record)
+                if record is None or due is not None:
+                    return due or Outcome("UNKNOWN")
+                return self._ask(record) if record["status"] == "PENDING" else self._execute(record)
+        except LockBusy:
+            return Outcome("BUSY", _BUSY_MS)
 
     def _due(self, record: Record | None) -> Outcome | None:
         """None when a step is due now."""

@@ -9,8 +9,8 @@ from random import Random, SystemRandom
 from typing import Final
 
 from s6.model.types import ZERO
-from s6.ports import Alerts, Approvals, Clock, Metrics, Wallets
-from s6.treasury.dependencies import Bundles, Dependencies, Locks, NoHints, Transfers, TreasuryHints, answering
+from s6.ports import Alerts, Approvals, BundleSource, Clock, Locks, Metrics, Wallets
+from s6.treasury.dependencies import Dependencies, NoHints, Transfers, TreasuryHints, answering
 from s6.treasury.opening import Opening, TransferQuote
 from s6.treasury.record import Record, Request, Verdict, first_status, moved, text
 from s6.treasury.refusals import Conflict, CoolingDown, InsufficientFunds, NotFound, TransferInFlight, Unavailable
@@ -33,7 +33,7 @@ class Treasury:
         state: Locks,
         wallets: Wallets,
         approvals: Approvals,
-        bundles: Bundles,
+        bundles: BundleSource,
         alerts: Alerts,
         metrics: Metrics,
         clock: Clock,

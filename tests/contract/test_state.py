@@ -104,9 +104,9 @@ def test_a_commit_needs_the_lock_it_was_begun_under(kit: Kit) -> None:
     assert token is not None and loaded == (written, None)
     assert kit.state.lock_and_load("p1", 5_000) == (None, None)
     assert kit.state.commit(Commit(written, None, token)) is not None
-    assert not kit.state.unlock(keys.lock("p1"), "somebody else's")
-    assert kit.state.unlock(keys.lock("p1"), token)
-    assert not kit.state.unlock(keys.lock("p1"), token)
+    assert not kit.state.unlock(keys.position_lock("p1").key, "somebody else's")
+    assert kit.state.unlock(keys.position_lock("p1").key, token)
+    assert not kit.state.unlock(keys.position_lock("p1").key, token)
     with pytest.raises(LockLost):
         kit.state.commit(Commit(replace(written, rev=2), None, token))
 
@@ -136,7 +136,7 @@ def test_alerts_are_told_before_the_rest_is_handed_on(kit: Kit) -> None:
         kit.state.relay_events("p1", away)
     assert kit.state.quota(keys.budget("FUT")) == 2
     assert kit.state.relay_events("p1", kit.told.append) == 0  # the claim stays for a while
-    kit.redis.delete(keys.relay_claim("p1"))
+    kit.redis.delete(keys.relay_claim("p1").key)
     assert kit.state.relay_events("p1", kit.told.append) == 2
     assert kit.told == [alert]
     assert kit.state.quota(keys.budget("FUT")) == 1

@@ -156,7 +156,7 @@ class Core:
         )
         store = open_store(f"sqlite:///{folder}/s6.db")
         store.init()
-        self.relay = OutboxRelay(self.state, store, self.alerts)
+        self.relay = OutboxRelay(self.state, store, self.alerts, self.clock)
         self._history: list[Fields] = []
         self._signals = 0
 

@@ -97,7 +97,7 @@ class World:
         results = Results(state, bundles, recorder, hints, kernel, alerts, recover, orders)
         governor = Governor(state, bundles, gate, recorder, hints, kernel, alerts)
         reconciler = Reconciler(state, orders, results, recorder, kernel, alerts)
-        relay = OutboxRelay(state, cast(Any, self.store), alerts)
+        relay = OutboxRelay(state, cast(Any, self.store), alerts, kernel)
         parts: dict[str, Any] = {
             "settings": SimpleNamespace(manage_tick_s=10),
             "clock": kernel,

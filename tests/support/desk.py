@@ -111,7 +111,7 @@ class Desk:
         soon = self.governor.evaluate_soon
         self.executor = Executor(state, self.s4, always, self.results, recorder, soon, clock)
         self.commands = OperatorCommands(self.governor, state, always, recorder, self.hints, clock, self.alerts)
-        self.relay = OutboxRelay(state, store, self.alerts)
+        self.relay = OutboxRelay(state, store, self.alerts, clock)
         self.cold_start = ColdStart(state, store, self.relay, self.reconciler, self.hints, self.alerts)
         self.sweep = Sweep(state, always, always, self.hints, metrics, clock, 10_000)
 

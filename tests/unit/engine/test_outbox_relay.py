@@ -18,6 +18,8 @@ from s6.model.position import Position
 from s6.store import Store, StoreError, StoreUnavailable, open_store
 from tests.support.doubles import ManualClock, MemoryAlerts
 
+CLOCK = ManualClock()
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -67,7 +69,7 @@ def test_everything_arrives_in_order_and_the_list_is_empty(
     wrote(state, "p-long", EACH * 2 + 3)
     for number in range(20):
         wrote(state, f"p-{number}", 2)
-    relay = OutboxRelay(state, store, alerts)
+    relay = OutboxRelay(state, store, alerts, CLOCK)
     assert relay.run() == EACH * 2 + 3 + 40
     assert stored(store, "p-long") == list(range(1, EACH * 2 + 4))
     assert all(stored(store, f"p-{number}") == [1, 2] for number in range(20))
@@ -81,7 +83,7 @@ def test_on_a_cluster(cluster_url: str, store: Store, alerts: MemoryAlerts) -> N
         state = RedisState(redis, ManualClock())
         for number in range(8):
             wrote(state, f"p-{number}", 3)
-        assert OutboxRelay(state, store, alerts).run() == 24
+        assert OutboxRelay(state, store, alerts, CLOCK).run() == 24
         assert state.outbox_ids(10) == []
 
 
@@ -89,7 +91,7 @@ def test_a_document_the_store_refuses_holds_up_nothing(state: RedisState, store:
     wrote(state, "p-1", 2)
     wrote(state, "p-bad", 3, ts="yesterday")
     wrote(state, "p-2", 2)
-    assert OutboxRelay(state, store, alerts).run() == 7
+    assert OutboxRelay(state, store, alerts, CLOCK).run() == 7
     assert [stored(store, name) for name in ("p-1", "p-bad", "p-2")] == [[1, 2], [1, 2], [1, 2]]
     [(source, key, error, letter)] = alerts.letters
     assert (source, key) == ("snapshots", "p-bad:00000003")
@@ -101,13 +103,13 @@ def test_a_document_the_store_refuses_holds_up_nothing(state: RedisState, store:
 
 def test_only_what_contradicts_the_store_is_put_aside(state: RedisState, store: Store, alerts: MemoryAlerts) -> None:
     wrote(state, "p-1", 3)
-    OutboxRelay(state, store, alerts).run()
+    OutboxRelay(state, store, alerts, CLOCK).run()
     state.outbox_clear([])
     other = Position("p-2", "BTCUSDT", "FUT", "LONG", seq=1)
     store.write_snapshots([snapshot(other, "BEFORE", "somebody else's", 9, op=None)])
     wrote(state, "p-2", 3)
     wrote(state, "p-3", 2)
-    assert OutboxRelay(state, store, alerts).run() == 5
+    assert OutboxRelay(state, store, alerts, CLOCK).run() == 5
     assert [key for _, key, _, _ in alerts.letters] == ["p-2:00000001"]
     assert (stored(store, "p-2"), stored(store, "p-3")) == ([1, 2, 3], [1, 2])
     assert store.snapshots(position_id="p-2").items[0]["phase"] == "BEFORE"
@@ -118,11 +120,11 @@ def test_whatever_else_fails_is_the_stores_trouble(
     state: RedisState, store: Store, alerts: MemoryAlerts, error: StoreError
 ) -> None:
     wrote(state, "p-1", 2)
-    relay = OutboxRelay(state, Broken(error), alerts)  # type: ignore[arg-type]
+    relay = OutboxRelay(state, Broken(error), alerts, CLOCK)  # type: ignore[arg-type]
     assert relay.run() == 0
     assert [(severity, code) for severity, code, _, _ in alerts.raised] == [("WARN", "STORE_BACKLOG")]
     assert alerts.letters == []
-    assert OutboxRelay(state, store, alerts).run() == 2
+    assert OutboxRelay(state, store, alerts, CLOCK).run() == 2
 
 
 def test_a_relay_that_looks_before_the_write_does_not_cross_the_position_off(
@@ -133,7 +135,7 @@ def test_a_relay_that_looks_before_the_write_does_not_cross_the_position_off(
     assert state.outbox_read(["p-1"], 10)[0].snapshots == []
     wrote(state, "p-1", 1)  # … its write …
     state.outbox_clear([Cleared("p-1", 0, "", seen)])  # … and the relay's conclusion
-    assert OutboxRelay(state, store, alerts).run() == 1
+    assert OutboxRelay(state, store, alerts, CLOCK).run() == 1
 
 
 def test_what_another_relay_has_taken_is_not_taken_twice(state: RedisState) -> None:
@@ -152,7 +154,7 @@ def test_events_a_dead_committer_left_are_handed_on(
     position = Position("p-1", "BTCUSDT", "FUT", "LONG", seq=1)
     told = event(position, "ENTRY", "o-1", 1, position.qty, None, "ENTRY", {})
     state.commit(Commit(position, None, events=(told,)))
-    OutboxRelay(state, store, alerts).run()
+    OutboxRelay(state, store, alerts, CLOCK).run()
     assert redis_client.xlen(keys.events("BTCUSDT")) == 1
-    OutboxRelay(state, store, alerts).run()
+    OutboxRelay(state, store, alerts, CLOCK).run()
     assert state.outbox_ids(10) == []

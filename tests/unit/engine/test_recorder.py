@@ -53,7 +53,7 @@ class Services:
         self.state = State(redis, CLOCK)
         self.book = AlertLog(redis, CLOCK, MemoryMetrics(), store)
         self.recorder = Recorder(self.state, self.book, MemoryMetrics())
-        self.relay = OutboxRelay(self.state, store, self.book)
+        self.relay = OutboxRelay(self.state, store, self.book, CLOCK)
 
     def write(self, *alerts: Told, position: Position = HELD) -> Position | None:
         return self.recorder.write(position, None, CLOCK.now, alerts=alerts)
@@ -124,17 +124,17 @@ def test_a_relay_that_dies_when_it_has_told_tells_nothing_twice(services: Servic
     services.state.dies = False
     with pytest.raises(Killed):
         services.state.relay_events("p-1", told_and_died)
-    services.redis.delete(keys.relay_claim("p-1"))  # as its time would
+    services.redis.delete(keys.relay_claim("p-1").key)  # as its time would
     services.relay.run()
     assert services.told() == [("FATAL", FATAL[2]), ("WARN", WARN[2])]
     assert [doc["repeats"] for doc in services.book.page(limit=9).items] == [0, 0]
 
 
 def test_a_dead_relay_s_claim_holds_up_no_alert(services: Services, redis_client: RedisClient) -> None:
-    redis_client.set(keys.relay_claim("p-1"), "somebody who died")
+    redis_client.set(keys.relay_claim("p-1").key, "somebody who died")
     assert services.write(FATAL) is not None
     assert len(services.book.standing_fatal()) == 1
-    redis_client.delete(keys.relay_claim("p-1"))
+    redis_client.delete(keys.relay_claim("p-1").key)
     services.relay.run()
     assert services.told() == [("FATAL", FATAL[2])]
     assert services.state.outbox_ids(9) == []
@@ -149,7 +149,7 @@ def test_an_alert_that_can_t_be_told_waits_and_what_stands_behind_it(services: S
     assert services.state.commit(Commit(HELD, None, events=(event,), alerts=(alert,))) is not None
     with pytest.raises(StateUnavailable):
         services.state.relay_events("p-1", away)
-    services.redis.delete(keys.relay_claim("p-1"))
+    services.redis.delete(keys.relay_claim("p-1").key)
     got: list[Alert] = []
     assert services.state.relay_events("p-1", got.append) == 2
     assert got == [alert]

@@ -193,7 +193,7 @@ def test_it_is_not_over_while_a_share_is_on_its_way(desk: Desk) -> None:
     desk.put(stopped(39_000, reserved_margin=D(4_000)))
     desk.redis.flushall()
     assert desk.rebuilder.rebuild("p1")
-    desk.redis.do_set(keys.relay_claim("p1"), "another relay's", px=5_000)
+    desk.redis.do_set(keys.relay_claim("p1").key, "another relay's", px=5_000)
     with pytest.raises(StateUnavailable):
         desk.cold_start.run()
     desk.clock.now += 5_001

@@ -14,10 +14,10 @@ from s6.model.answers import Balances, TransferAnswer
 from s6.model.bundle import ActiveBundle, parse_bundle
 from s6.model.commit import Alert
 from s6.model.types import Severity
-from s6.ports import NeighbourUnavailable
+from s6.ports import Locks, NeighbourUnavailable
 from s6.store import Document, Page, StoreError, StoreUnavailable
 from s6.treasury import Treasury
-from s6.treasury.dependencies import Locks, Transfers
+from s6.treasury.dependencies import Transfers
 from s6.treasury.record import IN_FLIGHT
 
 T = TypeVar("T")
