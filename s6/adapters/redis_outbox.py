@@ -21,10 +21,12 @@ from s6.model import jsonx
 from s6.model.codec import from_fields
 from s6.model.commit import Alert, Cleared, Doc, Waiting
 from s6.model.types import ZERO, plain
-from s6.ports import Clock
+from s6.ports import Clock, StateUnavailable
 
 EVENTS_KEPT: Final = 100_000
 BATCH: Final = 200
+ROUNDS: Final = 100
+SWAPS: Final = 200
 MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
 NEVER_MS: Final = 9_000_000_000_000_000
 WHOLE: Final = "restored"  # among the moves of a counter: it has lost nothing, or has it back
@@ -53,7 +55,7 @@ class RedisOutbox:
         claimed, texts = pipe.execute()
         if not claimed:
             return 0
-        while True:
+        for _ in range(ROUNDS):
             entries = [jsonx.loads(text) for text in texts]
             for entry in entries:
                 if "alert" in entry:
@@ -67,6 +69,7 @@ class RedisOutbox:
             if left <= 0:
                 return total
             texts = self._redis.lrange(waiting, 0, BATCH - 1)
+        return total  # the outbox is still marked: once the claim expires, the relay goes on
 
     def _publish(self, events: list[Mapping[str, Any]]) -> None:
         if not events:
@@ -88,12 +91,13 @@ class RedisOutbox:
 
     def _count(self, counter: str, move_id: str, delta: Decimal, ts: int) -> None:
         oldest = self._clock.now_ms() - MOVES_REMEMBERED_MS
-        while True:
+        for _ in range(SWAPS):
             text = self._redis.get(counter) or ""
             new = max(ZERO, Decimal(text or "0") + delta)
             args = [move_id, text, plain(new), ts, oldest]
             if self._quota(keys=[counter, keys.quota_applied(counter)], args=args) != -1:
                 return
+        raise StateUnavailable(f"{counter} kept changing: others wrote first {SWAPS} times")
 
     def peek(self, position_id: str, limit: int) -> list[Doc]:
         return [jsonx.loads(text) for text in self._redis.lrange(keys.snaps_outbox(position_id), 0, limit - 1)]

@@ -26,6 +26,7 @@ from s6.model.types import plain
 from s6.ports import Clock, LockLost, StateUnavailable
 
 CHUNK: Final = 500
+SWAPS: Final = 200
 AT_WORK: Final = "id:"  # tells positions from the hash's own counter
 
 
@@ -226,7 +227,7 @@ class RedisState:
     def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
         key = keys.crossing(position_id)
         with _asking():
-            while True:
+            for _ in range(SWAPS):
                 known = self._redis.hgetall(key)
                 n = known.get("n", "")
                 changed: list[str | int] = []
@@ -236,6 +237,7 @@ class RedisState:
                     changed += ["low", plain(mark), "low_ts", ts]
                 if not changed or self._swap(keys=[key], args=[n, *changed, "n", int(n or 0) + 1]):
                     return
+        raise StateUnavailable(f"{key} kept changing: others wrote first {SWAPS} times")
 
     def clear_crossing(self, position_id: str, seen: Extremes) -> None:
         with _asking():
@@ -333,7 +335,7 @@ class RedisState:
 
     def reserve_add(self, position_id: str, margin: Decimal, *, limit: int | None, room: Decimal | None) -> bool:
         with _asking():
-            while True:
+            for _ in range(SWAPS):
                 raw = self._redis.hgetall(keys.ADDS_AT_WORK)
                 n = raw.pop("n", "")
                 raw.pop(_at_work(position_id), None)
@@ -344,6 +346,7 @@ class RedisState:
                 args = [n, _at_work(position_id), plain(margin), "n", int(n or 0) + 1]
                 if self._swap(keys=[keys.ADDS_AT_WORK], args=args):
                     return True
+        raise StateUnavailable(f"{keys.ADDS_AT_WORK} kept changing: others wrote first {SWAPS} times")
 
     def release_add(self, position_id: str) -> None:
         with _asking():

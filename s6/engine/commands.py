@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from s6.engine.governor import Governor, Outcome
 from s6.engine.operation import ORDER_KIND
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change, Recorder
 from s6.locks import held_position
 from s6.model.commit import Loaded
 from s6.model.operation import Operation
@@ -18,7 +18,6 @@ from s6.plan import Action, Plan
 from s6.ports import BundleSource, Clock, Hints, LockBusy, LockLost, State, StateUnavailable
 
 RETRY_AFTER_S: Final = 1
-NOTE_TRIES: Final = 64
 
 
 class NotFound(Exception):
@@ -146,15 +145,15 @@ class OperatorCommands:
         return self._alerts.ack(alert_id, by=by, note=note)
 
     def note(self, position_id: str, cause: str) -> None:
-        """Put people's word about a position into its history; nothing where there is no such position.
+        """Put an operator's word about a position into its history. Does nothing when there is no such position.
 
         Needs no lock: the position stays as it is. Raises ``StateUnavailable``.
         """
-        for _ in range(NOTE_TRIES):
-            loaded = self._state.load(position_id)
-            if loaded is None or self._write(loaded.position, loaded.op, "", cause[:500]) is not None:
-                return
-        raise StateUnavailable(f"{position_id} kept changing")
+
+        def noted(loaded: Loaded) -> Change:
+            return Change(*loaded, self._clock.now_ms(), phase="AFTER", cause=cause[:500])
+
+        self._recorder.update(position_id, noted)
 
     def _plan(self, loaded: Loaded) -> PlanView:
         bundle = self._bundles.current()

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from s6.engine import transitions as to
 from s6.engine.operation import order_of
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
 from s6.engine.transitions import Step
 from s6.locks import held_position
@@ -23,13 +23,12 @@ from s6.model.commit import Loaded, Sample
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import BundleSource, Clock, LockBusy, LockLost, NeighbourUnavailable, Orders, State, StateUnavailable
+from s6.ports import BundleSource, Clock, LockBusy, LockLost, NeighbourUnavailable, Orders, State
 
 BUSY_MS: Final = 25
 STALE_MS: Final = 10_000
 REFUSED_AGAIN_MS: Final = 1_000
 MAX_STEPS: Final = 12
-WRITES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +209,15 @@ class Executor:
     ) -> Loaded | None:
         """Apply a transition to the position as it is now, unless the operation has moved on meanwhile.
 
-        What stands afterwards; first tried on ``position`` as it was read, since mostly nobody wrote in between.
+        Returns what stands afterwards.
         """
-        for _ in range(WRITES):
+
+        def change(loaded: Loaded) -> Change | None:
+            if loaded.op != op:
+                return None
             now = self._clock.now_ms()
-            step = transition(position, now)
-            written = self._recorder.write(
+            step = transition(loaded.position, now)
+            return Change(
                 step.position,
                 step.op,
                 now,
@@ -225,15 +227,10 @@ class Executor:
                 orders=step.orders,
                 events=step.events,
                 alerts=step.alerts,
+                samples=step.samples,
             )
-            if written is not None:
-                self._recorder.publish(op.position_id, (), step.samples)
-                return Loaded(written, step.op)
-            loaded = self._state.load(op.position_id)
-            if loaded is None or loaded.op != op:
-                return loaded
-            position = loaded.position
-        raise StateUnavailable(f"{op.position_id} kept changing")
+
+        return self._recorder.update(op.position_id, change, loaded=Loaded(position, op))
 
 
 def _freeze(position: Position, op: Operation, now: int) -> Step:

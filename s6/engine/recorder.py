@@ -1,11 +1,13 @@
-"""Steps made durable: snapshots numbered, events, quota moves and alerts put beside them, metrics told after."""
+"""The one way to write a position: snapshots numbered, events, quota moves and alerts beside them, samples after."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
 
-from s6.model.commit import Alert, Commit, QuotaMove, Sample
+from s6.model.commit import Alert, Commit, Loaded, QuotaMove, Sample
 from s6.model.documents import alert, snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
@@ -13,10 +15,27 @@ from s6.model.types import Phase, Severity
 from s6.ports import Alerts, Metrics, State, StateUnavailable
 
 log = logging.getLogger(__name__)
+TRIES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What ``Recorder.update`` writes over a position that it has loaded; the members are those of ``write``."""
+
+    position: Position
+    op: Operation | None
+    now: int
+    token: str = ""
+    phase: Phase | None = None
+    cause: str = ""
+    orders: tuple[Order, ...] = ()
+    events: tuple[dict[str, str], ...] = ()
+    alerts: tuple[tuple[Severity, str, str], ...] = ()
+    samples: tuple[Sample, ...] = ()
 
 
 class Recorder:
-    """The one way to write a position. Ports only; shared by governor, operations and results."""
+    """Shared by everything that writes positions: governor, executor, results, commands and recovery."""
 
     def __init__(self, state: State, alerts: Alerts, metrics: Metrics) -> None:
         self._state = state
@@ -38,11 +57,15 @@ class Recorder:
         events: tuple[dict[str, str], ...] = (),
         quotas: tuple[QuotaMove, ...] = (),
         alerts: tuple[tuple[Severity, str, str], ...] = (),
+        samples: tuple[Sample, ...] = (),
     ) -> Position | None:
         """Commit with a snapshot of ``phase`` (none: no snapshot), and hand events and alerts on at once.
 
-        ``before`` adds a BEFORE snapshot of that position in the same commit. ``alerts``: severity, code and detail
-        each. None: somebody else wrote first.
+        ``about`` is the order whose result is written. ``before`` adds a BEFORE snapshot of that position in the same
+        commit. ``alerts``: severity, code and detail each. ``samples`` are counted once the commit stands.
+
+        Returns the position as written, or None when somebody else wrote first. Raises ``LockLost`` when ``token`` no
+        longer holds the lock, ``StateUnavailable``.
         """
         snapshots = []
         now = max(now, position.ts)  # processes' clocks differ, and one may have looked before another wrote
@@ -61,10 +84,53 @@ class Recorder:
         )
         if written is not None and (events or quotas or noted):
             self._hand_on(position.position_id, noted)
+        if written is not None:
+            self.publish(position.position_id, (), samples)
         return written
 
+    def update(
+        self,
+        position_id: str,
+        change: Callable[[Loaded], Change | None],
+        *,
+        loaded: Loaded | None = None,
+        tries: int = TRIES,
+    ) -> Loaded | None:
+        """Load a position, change it and write it; when somebody else writes meanwhile, do so again.
+
+        ``change`` returns None to leave the position as it is. ``loaded`` is what the caller has read already: mostly
+        nobody has written since.
+
+        Returns what stands afterwards, None when there is no such position. Raises ``LockLost``, and
+        ``StateUnavailable`` also when others wrote first ``tries`` times.
+        """
+        for _ in range(tries):
+            loaded = loaded or self._state.load(position_id)
+            wanted = change(loaded) if loaded is not None else None
+            if wanted is None:
+                return loaded
+            written = self._apply(wanted)
+            if written is not None:
+                return Loaded(written, wanted.op)
+            loaded = None
+        raise StateUnavailable(f"{position_id} kept changing: others wrote first {tries} times")
+
+    def _apply(self, change: Change) -> Position | None:
+        return self.write(
+            change.position,
+            change.op,
+            change.now,
+            token=change.token,
+            phase=change.phase,
+            cause=change.cause,
+            orders=change.orders,
+            events=change.events,
+            alerts=change.alerts,
+            samples=change.samples,
+        )
+
     def _hand_on(self, position_id: str, alerts: tuple[Alert, ...]) -> None:
-        """What can't be handed on now stays in the outbox for the relay: the step itself is written and must go on."""
+        """Hand on what the commit put into the outbox. What cannot be handed on now waits there for the relay."""
         try:
             if self._state.relay_events(position_id, self.alerts.deliver):
                 return
@@ -76,7 +142,7 @@ class Recorder:
     def publish(
         self, position_id: str, alerts: tuple[tuple[Severity, str, str], ...], samples: tuple[Sample, ...] = ()
     ) -> None:
-        """Metrics of a step that has been written, and alerts that belong to no commit."""
+        """Raise alerts that belong to no commit, and count samples."""
         for severity, code, detail in alerts:
             self.alerts.raise_alert(severity, code, detail, position_id=position_id)
         for sample in samples:

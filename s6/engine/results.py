@@ -26,7 +26,7 @@ from s6.store import StoreError
 
 log = logging.getLogger(__name__)
 PARK_MS: Final = 60_000
-ONCE: Final = 64
+TRIES: Final = 64
 ASKED_FOR_MS: Final = 10_000
 Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
 
@@ -80,21 +80,26 @@ class Results:
         contradicts its position, ``StateUnavailable`` when Redis can't be asked, ``NeighbourUnavailable`` when only S4
         can tell what a close has closed and doesn't.
         """
-        for _ in range(ONCE):
+        due = [result]  # the last one first: what was filled before a close is booked before it
+        for _ in range(TRIES):
             try:
-                done = self._once(result)
+                done = self._once(due[-1])
             except LookupError:
                 return self._park(result, raw)
-            if done is not None:
-                if result.kind == "ENTRY":  # one that says nothing new too: whoever booked it may have died over this
-                    self.unpark(result.position_id)
-                if hint:  # only now: a stop is sized by all that is known
-                    done.wake()
-                return done.applied
+            if isinstance(done, OrderResult):
+                due.append(done)
+            elif done is not None:
+                booked = due.pop()
+                if booked.kind == "ENTRY":  # even one that says nothing new: its first reader may have died over this
+                    self.unpark(booked.position_id)
+                if not due:
+                    if hint:  # only now: a stop is sized by all that is known
+                        done.wake()
+                    return done.applied
         raise Contended(result.position_id)
 
-    def _once(self, result: OrderResult) -> _Done | None:
-        """One attempt; None when somebody else wrote first."""
+    def _once(self, result: OrderResult) -> _Done | OrderResult | None:
+        """Try once. Returns None when somebody else wrote first, or an older result that must be booked before."""
         now = self._clock.now_ms()
         loaded = self._state.load(result.position_id)
         if loaded is None and self._recovered(result.position_id):
@@ -111,14 +116,16 @@ class Results:
         if booking is None:
             again = result.status != "NEW"  # told again: whoever booked it may have died before it could hint
             return _Done("NOTHING_NEW", partial(self._hints.evaluate, result.position_id) if again else _let_be)
-        if booking.closed and position is not None and self._overtaken(position, result, now):
-            return None
+        if booking.closed and position is not None:
+            earlier = self._overtaken(position, result, now)
+            if earlier is not None:
+                return earlier
         delay = bundle.execution.retry.base_ms * 5 if bundle else 500
         step = after_result(booking.position, op, booking.order, result, delay, now)
-        told = booking.warnings
+        warnings = booking.warnings
         position = step.position
         if (booking.opened and position.rev == 0) or (booking.opened and position.q0 == booking.increment):
-            told += self._born(bundle, position)
+            warnings += self._born(bundle, position)
             position = replace(position, bundle_version=bundle.version if bundle and terms.step else "")
         written = self._recorder.write(
             position,
@@ -130,35 +137,34 @@ class Results:
             orders=(booking.order, *step.orders),
             events=(*step.events, *booking.events),  # a stop is accepted before it fills
             quotas=booking.quotas,
-            alerts=(*((_severity(code), code, text) for code, text in told), *step.alerts),
+            alerts=(*((_severity(code), code, text) for code, text in warnings), *step.alerts),
+            samples=step.samples,
         )
         if written is None:
             return None
-        self._recorder.publish(position.position_id, (), step.samples)
         idle = result.status == "NEW" and op is None and not booking.increment
         return _Done("APPLIED", _let_be if idle else partial(self._hint, written, op, step.op))
 
-    def _overtaken(self, position: Position, close: OrderResult, now: int) -> bool:
-        """Whether an opening order still at work filled before this close, its result being late: booked now, it goes
-        first, and the position lives on.
+    def _overtaken(self, position: Position, close: OrderResult, now: int) -> OrderResult | None:
+        """Ask S4 whether an opening order filled before this close, its result being late.
 
-        An S4 that doesn't answer is waited for, for a while.
+        Returns that fill: booked first, it keeps the position open. Raises ``NeighbourUnavailable`` while the close is
+        fresh; an S4 that stays silent is not waited for any longer.
         """
         if self._orders is None:
-            return False
+            return None
         for order in position.orders:
             if order.kind not in OPENING_KINDS or not order.live or order.life != position.life:
                 continue
             try:
-                told = self._orders.query(order.client_order_id)
+                found = self._orders.query(order.client_order_id)
             except NeighbourUnavailable:
                 if now - close.ts < ASKED_FOR_MS:
                     raise
                 continue
-            if told is not None and told.filled_qty > order.filled and told.ts <= close.ts:
-                self.apply(told, {}, hint=False)
-                return True
-        return False
+            if found is not None and found.filled_qty > order.filled and found.ts <= close.ts:
+                return found
+        return None
 
     def _recovered(self, position_id: str) -> bool:
         """Whether the store gave it back. A store that is away holds up nothing: a new position is to be protected."""

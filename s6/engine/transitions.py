@@ -7,6 +7,7 @@ results' stream.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from s6.engine.operation import ids
 from s6.model.commit import Sample
@@ -19,15 +20,11 @@ from s6.model.wire import OrderResult
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A position and its operation after a step. ``op`` None: it has ended, ``outcome`` says how.
-
-    ``acted``: S4 holds something new, so an AFTER snapshot is due.
-    """
+    """A position and its operation after a step. ``op`` None: it has ended, ``outcome`` says how."""
 
     position: Position
     op: Operation | None
     outcome: str = ""
-    acted: bool = False
     orders: tuple[Order, ...] = ()
     events: tuple[dict[str, str], ...] = ()
     alerts: tuple[tuple[Severity, str, str], ...] = ()
@@ -96,7 +93,7 @@ def accepted_after_close(p: Position, op: Operation, known: Order, now: int) -> 
         p = replace(p, sl_price=shown.sl_price, sl_level=shown.sl_level)
     p = replace(p, orders=p.with_order(order))
     samples = _ended(op, "filled_instead") if op.target else ()
-    return Step(p, None, "closed", True, (order,), events=(moved,), samples=samples)
+    return Step(p, None, "closed", (order,), events=(moved,), samples=samples)
 
 
 def nothing_left(p: Position, op: Operation) -> Step:
@@ -122,7 +119,7 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
         Sample("observe", "s6_exec_seconds", (now - op.started_ts) / 1000, {"kind": op.kind}),
     )
     if op.kind != "STOP_MOVE":
-        return Step(p, None, "success", True, (order,), samples=samples)
+        return Step(p, None, "success", (order,), samples=samples)
     if op.gap_ts:
         samples += (Sample("observe", "s6_unprotected_seconds", (now - op.gap_ts) / 1000),)
     fallback = p.sl_price
@@ -142,7 +139,7 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
     )
     moved = stop_event(replace(p, sl_qty=order.qty), op, order.client_order_id, now)
     alerts = _failing(p.sl_failures)
-    return Step(p, None, outcome, True, (order,), events=(moved,), alerts=alerts, samples=samples)
+    return Step(p, None, outcome, (order,), events=(moved,), alerts=alerts, samples=samples)
 
 
 def stop_event(p: Position, op: Operation, part: str, now: int) -> dict[str, str]:
@@ -180,7 +177,7 @@ def refused(p: Position, op: Operation, reason: str, delay_ms: int, now: int) ->
     if op.kind == "STOP_MOVE" and op.order is not None and not p.is_current(op.order):
         return Step(p, None, "closed", orders=orders, samples=_ended(op, "refused"))
     if op.kind == "STOP_MOVE":
-        return replace(_stop_refused(p, op, reason, now), orders=orders)
+        return replace(_new_stop_refused(p, op, reason), orders=orders)
     samples = _ended(op, "refused")
     alert: tuple[Severity, str, str] = ("WARN", "ORDER_REFUSED", f"{op.kind}: {reason}")
     if op.kind == "EXIT":
@@ -191,14 +188,27 @@ def refused(p: Position, op: Operation, reason: str, delay_ms: int, now: int) ->
     return Step(p, None, "refused", orders=orders, alerts=(alert,), samples=samples)
 
 
-def _stop_refused(p: Position, op: Operation, reason: str, now: int) -> Step:
+def _after_refused_stop(p: Position, price: Decimal | None, refusals: int, reason: str) -> Step:
+    """What S4's refusal of a stop leads to: ``WOULD_TRIGGER`` and the second refusal in a row to an exit, the first to
+    another stop at the old price. ``refusals`` counts this one.
+
+    Returns a step that has no operation yet; its outcome is ``retried`` when the old price is to be tried.
+    """
     if reason == "WOULD_TRIGGER":
-        p = replace(p, exit_reason="STOP_WOULD_TRIGGER")
-        return Step(p, None, "would_trigger", samples=_ended(op, "would_trigger"))
-    if op.refusals:
-        p = replace(p, exit_reason="STOP_REFUSED")
+        return Step(replace(p, exit_reason="STOP_WOULD_TRIGGER"), None, "would_trigger")
+    if refusals >= 2:
         text = f"two stops refused ({reason}): closing at market"
-        return Step(p, None, "refused", alerts=(("FATAL", "STOP_MOVE_FAILED", text),), samples=_ended(op, "refused"))
+        fatal: tuple[Severity, str, str] = ("FATAL", "STOP_MOVE_FAILED", text)
+        return Step(replace(p, exit_reason="STOP_REFUSED"), None, "refused", alerts=(fatal,))
+    text = f"stop at {plain(price) if price else '?'} refused ({reason}): the old price again"
+    return Step(p, None, "retried", alerts=(("WARN", "STOP_REFUSED", text),))
+
+
+def _new_stop_refused(p: Position, op: Operation, reason: str) -> Step:
+    """S4 did not accept the operation's stop: the operation ends, or goes on with the old price."""
+    step = _after_refused_stop(p, op.new_price, op.refusals + 1, reason)
+    if step.outcome != "retried":
+        return replace(step, samples=_ended(op, step.outcome))
     number = p.op_count + 1
     intent, client_order_id = ids(p, number, "SL")
     again = replace(
@@ -211,10 +221,8 @@ def _stop_refused(p: Position, op: Operation, reason: str, now: int) -> Step:
         refusals=op.refusals + 1,
         attempts=0,
         not_before=0,
-        gap_ts=op.gap_ts,
     )
-    text = f"stop at {plain(op.new_price) if op.new_price else '?'} refused ({reason}): the old price again"
-    return Step(replace(p, op_count=number), again, alerts=(("WARN", "STOP_REFUSED", text),))
+    return replace(step, position=replace(p, op_count=number), op=again, outcome="")
 
 
 def _ended(op: Operation, outcome: str) -> tuple[Sample, ...]:
@@ -271,14 +279,12 @@ def _rejected_afterwards(
 ) -> Step:
     """An order S4 had accepted was refused after all: what rested on it is taken back."""
     if order.kind == "SL" and p.is_open and order.stop_px == p.sl_price and not p.sl_order:
-        if result.reason == "WOULD_TRIGGER":
-            return Step(replace(p, exit_reason="STOP_WOULD_TRIGGER"), op)
         refusals = p.sl_refusals + 1
-        p = replace(p, sl_refusals=refusals, sl_price=p.sl_fallback, sl_qty=ZERO)
-        if refusals >= 2:
-            text = f"two stops refused ({result.reason}): closing at market"
-            return Step(replace(p, exit_reason="STOP_REFUSED"), op, alerts=(("FATAL", "STOP_MOVE_FAILED", text),))
-        return Step(p, op, alerts=(("WARN", "STOP_REFUSED", f"{result.reason}: the old price again"),))
+        step = _after_refused_stop(p, order.stop_px, refusals, result.reason)
+        p = step.position
+        if step.outcome != "would_trigger":
+            p = replace(p, sl_refusals=refusals, sl_price=p.sl_fallback, sl_qty=ZERO)
+        return replace(step, position=p, op=op, outcome="")
     if order.kind in ("EXIT", "GUARD"):
         p = replace(p, exit_not_before=now + delay_ms)
         return Step(p, op, alerts=(("ERROR", "EXIT_REFUSED", result.reason),))

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from s6.engine.order_identity import OrderSlot, claimed, lives_of, places
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
 from s6.model.commit import Loaded
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import ZERO, Market
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import Alerts, Clock, Orders, State
+from s6.ports import Alerts, Clock, Orders, State, StateUnavailable
 
 #: So many operations in a row that S4 knows nothing of: there were no more. SPOT's guard moves without S4.
 UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}
@@ -23,6 +23,8 @@ UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}
 
 #: Losses that are being asked about.
 REMEMBERED: Final = 5_000
+#: How often one ``verify`` begins anew because the position was lost once more.
+LOOKS: Final = 16
 
 _Answers = dict[str, OrderResult | None]
 _Loss = tuple[str, int, int]
@@ -67,7 +69,10 @@ class Reconciler:
         answered so far is not asked again.
         """
         asked = 0
-        while (loaded := self._state.load(position_id)) is not None and loaded.position.unverified_from:
+        for _ in range(LOOKS):
+            loaded = self._state.load(position_id)
+            if loaded is None or not loaded.position.unverified_from:
+                return asked
             answers = self._answers_about(loaded.position)
             before = len(answers)
             sent = self._unrecorded(loaded.position, answers)
@@ -78,7 +83,7 @@ class Reconciler:
             self._release(loaded.position, sent)
             self._answers.pop(_loss(loaded.position), None)
             self._results.unpark(position_id)
-        return asked
+        raise StateUnavailable(f"{position_id} is still unverified after {LOOKS} looks: it kept being lost")
 
     def _answers_about(self, p: Position) -> _Answers:
         """What this process has been told since this loss: an S4 that fails now and then must not begin it all anew."""
@@ -127,27 +132,32 @@ class Reconciler:
         yet, its record knows it for ours."""
         if result is not None:
             self._book(position_id, result, hint=False)
-        while (loaded := self._state.load(position_id)) is not None and loaded.op is not None:
-            p, now = loaded.position, self.clock.now_ms()
-            if loaded.op.op_id != op.op_id:
-                return
-            if result is None or loaded.op.client_order_id != op.client_order_id:
-                p = _without(p, loaded.op.client_order_id)
+
+        def ended(loaded: Loaded) -> Change | None:
+            p, in_flight = loaded
+            if in_flight is None or in_flight.op_id != op.op_id:
+                return None
+            if result is None or in_flight.client_order_id != op.client_order_id:
+                p = _without(p, in_flight.client_order_id)
             elif op.kind == "STOP_MOVE" and result.status != "REJECTED" and op.op_id.startswith(f"{p.life}-"):
                 p = replace(p, sl_price=op.new_price, sl_level=max(p.sl_level, op.level))
-            if self._recorder.write(p, None, now, phase="AFTER", cause=f"{op.kind} over") is not None:
-                return
+            return Change(p, None, self.clock.now_ms(), phase="AFTER", cause=f"{op.kind} over")
+
+        self._recorder.update(position_id, ended)
 
     def _adopt(self, position_id: str, sent: _Sent) -> None:
-        """Take an order of ours into the books, with all that came of it; what is booked of it already stays so."""
-        while (loaded := self._state.load(position_id)) is not None:
+        """Record an order of ours that the books lack, then book its result. Fills already booked are not counted
+        again."""
+
+        def claim(loaded: Loaded) -> Change | None:
             known = self._known(loaded.position, sent.place.client_order_id)
             if known is None or known.ours:
-                break  # an unknown one is recognised as its result is applied
+                return None  # an unknown order is recognised when its result is booked
             signal_id = self._state.market(loaded.position.symbol).features.signal_id
             p, order = claimed(loaded.position, known, sent.place, signal_id)
-            if self._recorder.write(p, loaded.op, self.clock.now_ms(), orders=(order,)) is not None:
-                break
+            return Change(p, loaded.op, self.clock.now_ms(), orders=(order,))
+
+        self._recorder.update(position_id, claim)
         self._book(position_id, sent.result, hint=False)
 
     def _known(self, p: Position, client_order_id: str) -> Order | None:
@@ -156,14 +166,16 @@ class Reconciler:
     def _release(self, was: Position, sent: list[_Sent]) -> None:
         """It may be governed, unless it was lost once more meanwhile, or more was found to be missing."""
         last = max((one.place.number for one in sent), default=0)
-        while (loaded := self._state.load(was.position_id)) is not None:
+
+        def verified(loaded: Loaded) -> Change | None:
             p, op = loaded
             if _loss(p) != _loss(was):
-                return
+                return None
             now = self.clock.now_ms()
             p = replace(_stopped(p, op, sent, now), unverified_from=0, op_count=max(p.op_count, last), sl_failures=0)
-            if self._recorder.write(p, op, now, phase="AFTER", cause="VERIFIED") is not None:
-                return
+            return Change(p, op, now, phase="AFTER", cause="VERIFIED")
+
+        self._recorder.update(was.position_id, verified)
 
     def reconcile_order(self, position_id: str, order: Order, *, hint: bool = True) -> None:
         """Book what S4 says of one order; an order S4 doesn't know rests nowhere and is taken off.
@@ -185,14 +197,15 @@ class Reconciler:
 
     def _gone(self, position_id: str, order: Order) -> None:
         """Off the live orders; its record keeps its last word, so that a later one from S4 still counts."""
-        for _ in range(64):
-            loaded = self._state.load(position_id)
-            if loaded is None or loaded.position.order(order.client_order_id) is None:
-                return
+
+        def taken_off(loaded: Loaded) -> Change | None:
+            if loaded.position.order(order.client_order_id) is None:
+                return None
             p = _without(loaded.position, order.client_order_id)
             cause = f"{order.kind} unknown to S4"
-            if self._recorder.write(p, loaded.op, self.clock.now_ms(), phase="RESULT", cause=cause) is not None:
-                return
+            return Change(p, loaded.op, self.clock.now_ms(), phase="RESULT", cause=cause)
+
+        self._recorder.update(position_id, taken_off)
 
 
 def _loss(p: Position) -> _Loss:

@@ -294,3 +294,27 @@ def test_another_server_is_told_from_the_one_before(kit: Kit) -> None:
     if isinstance(kit.redis, MemoryRedis):
         kit.redis.flushall()
         assert servers(cast(RedisClient, kit.redis)) != first
+
+
+class Restless:
+    """A compare-and-set script under which somebody else always writes first."""
+
+    def __init__(self, answer: int) -> None:
+        self.answer, self.calls = answer, 0
+
+    def __call__(self, **_: object) -> int:
+        self.calls += 1
+        return self.answer
+
+
+def test_what_keeps_changing_is_given_up_with_its_name(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    swap, quota = Restless(0), Restless(-1)
+    monkeypatch.setattr(kit.state, "_swap", swap)
+    monkeypatch.setattr(kit.state._outbox, "_quota", quota)
+    with pytest.raises(StateUnavailable, match=r"pos:cross:\{p1\} kept changing"):
+        kit.state.put_crossing("p1", Decimal(1), 1)
+    with pytest.raises(StateUnavailable, match="s6:adds kept changing"):
+        kit.state.reserve_add("p1", Decimal(1), limit=None, room=None)
+    with pytest.raises(StateUnavailable, match="risk:budget:FUT kept changing"):
+        kit.state.quota_whole(keys.budget("FUT"))
+    assert (swap.calls, quota.calls) == (400, 200)

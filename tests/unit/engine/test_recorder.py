@@ -15,8 +15,8 @@ from s6.adapters.redis_state import RedisState
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertLog
 from s6.engine.outbox_relay import OutboxRelay
-from s6.engine.recorder import Recorder
-from s6.model.commit import Alert, Commit
+from s6.engine.recorder import Change, Recorder
+from s6.model.commit import Alert, Commit, Loaded
 from s6.model.position import Position
 from s6.model.types import Severity
 from s6.ports import StateUnavailable
@@ -179,3 +179,43 @@ def test_on_a_cluster(cluster_url: str, store: Store) -> None:
         services.relay.run()
         assert len(services.book.standing_fatal()) == len(services.told()) == 7
         assert services.state.outbox_ids(9) == []
+
+
+def test_an_update_is_made_over_what_others_wrote_meanwhile(services: Services) -> None:
+    services.write()
+    seen: list[int] = []
+
+    def paused(loaded: Loaded) -> Change:
+        if not seen:
+            services.recorder.write(replace(loaded.position, mark=Decimal(7)), None, CLOCK.now)
+        seen.append(loaded.position.rev)
+        return Change(replace(loaded.position, paused=True), None, CLOCK.now, cause="a test")
+
+    after = services.recorder.update("p-1", paused)
+    assert seen == [1, 2]
+    assert after is not None
+    assert after == services.state.load("p-1")
+    assert (after.position.rev, after.position.paused, after.position.mark) == (3, True, Decimal(7))
+
+
+def test_an_update_gives_up_after_its_tries(services: Services) -> None:
+    services.write()
+
+    def outrun(loaded: Loaded) -> Change:
+        services.recorder.write(loaded.position, None, CLOCK.now)
+        return Change(replace(loaded.position, paused=True), None, CLOCK.now)
+
+    with pytest.raises(StateUnavailable, match="p-1 kept changing: others wrote first 3 times"):
+        services.recorder.update("p-1", outrun, tries=3)
+    loaded = services.state.load("p-1")
+    assert loaded is not None
+    assert (loaded.position.rev, loaded.position.paused) == (4, False)
+
+
+def test_an_update_may_leave_a_position_as_it_is(services: Services) -> None:
+    services.write()
+    before = services.state.load("p-1")
+    assert before is not None
+    assert services.recorder.update("p-1", lambda loaded: None) == before
+    assert services.recorder.update("p-2", lambda loaded: Change(loaded.position, None, CLOCK.now)) is None
+    assert services.state.load("p-1") == before
