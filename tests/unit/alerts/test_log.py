@@ -13,7 +13,6 @@ from redis.exceptions import ConnectionError
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import TextRedis, text
 from s6.alerts.log import AlertLog
-from s6.alerts.notify import notify_pending
 from s6.model import jsonx
 from s6.model.commit import Alert
 from s6.model.types import Severity
@@ -21,7 +20,6 @@ from s6.ports import StateUnavailable
 from s6.standalone.redis_single import EmbeddedRedis
 from s6.store import Store, StoreUnavailable, open_store
 from tests.support.doubles import ManualClock, MemoryMetrics
-from tests.support.http_server import HttpServer, Reply
 from tests.support.waiting import wait_for
 
 
@@ -272,41 +270,6 @@ def test_redis_away_delays_alerts_and_raises_nothing(own_redis: EmbeddedRedis, c
 
 
 # apprise imports all of its services when the first URL is read, one of them a module that Python is about to drop.
-apprise_imports = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@apprise_imports
-def test_people_are_notified_once_and_repeats_are_quiet(
-    book: AlertLog, redis_client: RedisClient, redis: TextRedis
-) -> None:
-    with HttpServer(lambda asked: Reply()) as people:
-        url = people.url.replace("http://", "json://")
-        for number in range(3):
-            book.raise_alert("ERROR", "DEADLETTER", f"letter {number}")
-            book.resolve("NONE", "keeps quiet about other things")
-        redis.delete("{s6:alerts}:quiet:ERROR:DEADLETTER::")
-        book.raise_alert("ERROR", "DEADLETTER", "a new alert, but people know")
-        book.raise_alert("FATAL", "X", "worse", position_id="p-1")
-        assert notify_pending(redis_client, []) == 0
-        assert notify_pending(redis_client, [url]) == 3
-        assert notify_pending(redis_client, [url]) == 0
-        [asked] = people.asked
-        message = jsonx.loads(asked.body)["message"]
-        assert "letter 0" in message
-        assert "worse" in message
-        assert "people know" not in message
-
-
-@apprise_imports
-def test_a_notification_that_fails_is_not_repeated(book: AlertLog, redis_client: RedisClient) -> None:
-    with HttpServer(lambda asked: Reply(500)) as people:
-        book.raise_alert("ERROR", "X", "x")
-        url = people.url.replace("http://", "json://")
-        assert notify_pending(redis_client, [url, "nonsense://x"]) == 1
-        assert notify_pending(redis_client, [url]) == 0
-        assert len(people.asked) == 1
-
-
 def test_on_a_cluster(cluster_url: str, clock: ManualClock, store: Store) -> None:
     with connect(cluster_url) as client:
         book = AlertLog(client, clock, MemoryMetrics(), store, notify_urls=("json://nowhere",))

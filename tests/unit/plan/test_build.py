@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from s6.model.market import Extremes
+from s6.model.position import Position
 from s6.plan import Plan, build_plan
 from tests.unit.given import NOW, bundle, position, stopped, view
+from tests.unit.losses import FIRST, lost
 
 STEPS = [{"roe": 0.5, "lock_roe": 0.2}, {"roe": 1.0, "lock_roe": 0.6}]
 FULL: dict[str, Any] = {
@@ -200,3 +202,21 @@ def test_a_stop_from_before_the_tick_changed_is_put_on_it_without_giving_way(sid
     held = stopped(old, side=side, qty=D("0.5"), sl_qty=D(1), bundle_version="b-0")
     (move,) = build_plan(held, view(40000, atr=900), bundle(symbols={"BTCUSDT": spec}), "NORMAL", NOW).actions
     assert (move.reason, move.new, move.qty) == ("RESIZE", D(new), D("0.5"))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lost(),
+        lost(exit_reason="OPERATOR"),
+        lost(39_990, mark=D(39_000)),
+        position(unverified_from=FIRST),
+        position(unverified_from=FIRST, market="SPOT", sl_price=D(50_000)),
+        lost(status="CLOSED", qty=D(0)),
+    ],
+    ids=["stopped", "leaving", "breached", "naked", "guarded", "closed"],
+)
+def test_an_unverified_position_gets_no_action(held: Position) -> None:
+    assert build_plan(held, view(40_000), bundle(), "NORMAL", NOW).actions == ()
+    verified = build_plan(replace(held, unverified_from=0), view(50_000, atr=1), bundle(), "NORMAL", NOW + 10_000)
+    assert verified.actions

@@ -10,127 +10,19 @@ from typing import Any
 
 import pytest
 
-from s6.engine.operation import begin, ids
-from s6.engine.order_identity import place_of
-from s6.model import jsonx
-from s6.model.codec import from_fields, to_fields
 from s6.model.market import Features
-from s6.model.operation import AHEAD, Operation
-from s6.model.position import Order, Position
-from s6.model.wire import OrderResult
-from s6.plan import Action, build_plan
+from s6.model.operation import AHEAD
+from s6.model.position import Position
+from s6.plan import build_plan
 from s6.ports import NeighbourUnavailable
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, position, result, stopped, view
-
-COUNT = 5
-FIRST = COUNT + 1
-LADDER = jsonx.dumps([{"roe": D("0.5"), "fraction": D("0.5")}, {"roe": D(1), "fraction": D("0.5")}])
+from tests.unit.losses import COUNT, FIRST, gone, have, lost, moving, told
 
 
 @pytest.fixture
 def desk() -> Desk:
     return Desk(bundle())
-
-
-def lost(price: int = 39_000, **members: Any) -> Position:
-    """What a rebuild makes of a stopped position whose last recorded operation was the fifth."""
-    rebuilt = {"op_count": COUNT + AHEAD, "unverified_from": FIRST, "rebuilt_ts": NOW, "ladder": LADDER}
-    return stopped(price, **{**rebuilt, **members})
-
-
-def told(kind: str, number: int, *, life: int = 1, **fields: Any) -> OrderResult:
-    """What S4 says of the order that an operation sent."""
-    purpose = {"EXIT": "EX", "REDUCE": "RED"}.get(kind, kind)
-    intent, name = ids(position(life=life), number, purpose)
-    kinds = {"type": "STOP_MARKET" if kind == "SL" else "MARKET", "side": "BUY" if kind == "ADD" else "SELL"}
-    filled = {"status": "NEW", "filled_qty": None, "avg_price": None, "leverage": None}
-    named = {"client_order_id": name, "intent_id": intent, "kind": kind}
-    return result(**{**named, **kinds, **filled, **fields})
-
-
-def have(desk: Desk, *results: OrderResult) -> None:
-    desk.s4.has.update({one.client_order_id: one for one in results})
-
-
-def gone(name: str, status: str = "CANCELED") -> OrderResult:
-    return told("SL", 1, client_order_id=name, intent_id="i", status=status)
-
-
-# --- nothing is done before ---------------------------------------------------------------------------------------
-
-
-def test_what_an_older_version_wrote_is_verified() -> None:
-    fields = {
-        name: text for name, text in to_fields(position()).items() if name not in ("unverified_from", "rebuilt_ts")
-    }
-    assert from_fields(Position, fields) == position()
-
-
-@pytest.mark.parametrize(
-    "held",
-    [
-        lost(),
-        lost(exit_reason="OPERATOR"),
-        lost(39_990, mark=D(39_000)),
-        position(unverified_from=FIRST),
-        position(unverified_from=FIRST, market="SPOT", sl_price=D(50_000)),
-        lost(status="CLOSED", qty=D(0)),
-    ],
-    ids=["stopped", "leaving", "breached", "naked", "guarded", "closed"],
-)
-def test_an_unverified_position_gets_no_action(held: Position) -> None:
-    assert build_plan(held, view(40_000), bundle(), "NORMAL", NOW).actions == ()
-    verified = build_plan(replace(held, unverified_from=0), view(50_000, atr=1), bundle(), "NORMAL", NOW + 10_000)
-    assert verified.actions
-
-
-def test_an_evaluation_says_so_and_does_nothing(desk: Desk) -> None:
-    desk.put(replace(lost(), sl_order="", orders=()))
-    outcome = desk.governor.evaluate("p1")
-    assert (outcome.kind, outcome.unverified, outcome.unconfirmed) == ("NOTHING", True, ())
-    assert (desk.hints.driven, desk.s4.sent) == ([], [])
-    desk.governor.evaluate_soon("p1")
-    assert desk.hints.evaluated == ["p1"]
-
-
-def test_a_closed_one_stays_where_the_sweep_finds_it(desk: Desk) -> None:
-    desk.put(lost(status="CLOSED", qty=D(0)))
-    assert desk.governor.evaluate("p1").unverified
-    assert desk.state.ids_of("BTCUSDT") == ["p1"]
-
-
-def test_an_operation_in_flight_is_held(desk: Desk) -> None:
-    held, op = begin(lost(), Action("EXIT", "OPERATOR", D(1), step=D("0.001")), NOW - 60_000)
-    desk.put(held, op)
-    outcome = desk.governor.evaluate("p1")
-    assert (outcome.kind, outcome.unverified, desk.hints.driven) == ("IN_FLIGHT", True, [])
-    assert desk.executor.advance("p1", op.op_id).kind == "DONE"
-    assert (desk.s4.sent, desk.op(), desk.hints.evaluated) == ([], op, ["p1"])  # the hint verifies it
-    desk.reconciler.verify("p1")
-    desk.governor.evaluate("p1")
-    assert desk.hints.driven == [op.op_id]
-    desk.executor.advance("p1", op.op_id)
-    assert desk.s4.sent == [op.client_order_id]
-
-
-def test_the_sweep_sees_to_it(desk: Desk) -> None:
-    desk.put(stopped(39_000, unverified_from=FIRST))
-    desk.put(stopped(39_900, position_id="p2", bundle_version="b-1"))
-    desk.sweep.run()
-    assert desk.hints.evaluated == ["p1"]
-
-
-def test_operators_see_an_empty_plan_and_an_exit_is_remembered(desk: Desk) -> None:
-    desk.put(lost())
-    for word, hints in (("PLAN", 0), ("EVAL", 1), ("EXIT", 2)):
-        shown = desk.commands.execute("p1", "BTCUSDT", "FUT", word, "ann", "test")
-        assert shown.as_dict()["plan"]["actions"] == []  # type: ignore[index]
-        assert desk.hints.evaluated == ["p1"] * hints
-    assert desk.now().exit_reason == "OPERATOR"
-    desk.reconciler.verify("p1")
-    outcome = desk.governor.evaluate("p1")
-    assert outcome.op is not None and outcome.op.kind == "EXIT"
 
 
 # --- asking -------------------------------------------------------------------------------------------------------
@@ -362,13 +254,6 @@ def _books(p: Position) -> tuple[object, ...]:
 # --- the operation in flight --------------------------------------------------------------------------------------
 
 
-def moving(new: int = 39_500) -> tuple[Position, Operation]:
-    """Rebuilt from a snapshot of a stop move that had just begun: the fifth operation."""
-    action = Action("STOP_MOVE", "TRAIL", D(1), D(39_000), D(new), target="SL-1", step=D("0.001"))
-    held, op = begin(stopped(39_000, op_count=COUNT - 1), action, NOW - 5_000)
-    return replace(held, op_count=COUNT + AHEAD, unverified_from=FIRST, rebuilt_ts=NOW + 1), op
-
-
 def test_an_operation_of_which_s4_knows_nothing_goes_on(desk: Desk) -> None:
     held, op = moving()
     desk.put(held, op)
@@ -390,19 +275,6 @@ def test_an_operation_whose_order_s4_has_is_at_its_last_step(desk: Desk) -> None
     assert (desk.s4.sent, now.sl_order, now.sl_price) == ([], op.client_order_id, D(39_500))
 
 
-def test_its_order_is_known_for_what_it_is_when_its_result_comes_first(desk: Desk) -> None:
-    held, op = moving()
-    desk.put(held, op)
-    desk.results.apply(told("SL", COUNT, status="FILLED", filled_qty="1", avg_price="39500"), {})
-    (order,) = [o for o in desk.state.own_orders("p1") if o.client_order_id == op.client_order_id]
-    assert (order.ours, order.stop_px, desk.now().unverified_from, desk.now().status) == (
-        True,
-        D(39_500),
-        FIRST,
-        "CLOSED",
-    )
-
-
 @pytest.mark.parametrize(("status", "price"), [("CANCELED", 39_500), ("REJECTED", 39_000), (None, 39_000)])
 def test_an_operation_that_gave_way_to_later_ones_is_over(desk: Desk, status: str | None, price: int) -> None:
     held, op = moving()
@@ -414,66 +286,3 @@ def test_an_operation_that_gave_way_to_later_ones_is_over(desk: Desk, status: st
     now = desk.now()
     assert (desk.op(), now.unverified_from, now.sl_price) == (None, 0, D(price))
     assert now.sl_order == told("SL", FIRST + 1).client_order_id
-
-
-# --- known by their ids -------------------------------------------------------------------------------------------
-
-
-def test_a_result_of_a_forgotten_order_makes_it_ours_and_the_position_unverified(desk: Desk) -> None:
-    desk.put(stopped(39_000, op_count=COUNT, ladder=LADDER))
-    late = told("TP", COUNT + 2, status="PARTIALLY_FILLED", qty="0.5", filled_qty="0.3", avg_price="41000")
-    desk.results.apply(late, {})
-    now = desk.now()
-    order = now.order(late.client_order_id)
-    assert order is not None and (order.ours, order.rungs, order.intent_id) == (True, (0,), late.intent_id)
-    assert (now.unverified_from, now.qty, now.tp_done) == (COUNT + 2, D("0.7"), (0,))
-    assert desk.hints.evaluated == ["p1"]
-    have(desk, late, told("SL", 1, client_order_id="SL-1", intent_id="i"))
-    desk.reconciler.verify("p1")
-    assert (desk.now().unverified_from, desk.now().op_count) == (0, COUNT + 2)
-
-
-def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: Desk) -> None:
-    known = told("TP", COUNT, qty="0.5")
-    desk.put(stopped(39_000, op_count=COUNT))
-    order = Order(known.client_order_id, "i", "TP", "SELL", "MARKET", D("0.5"), "PENDING", NOW, 1, True)
-    now = desk.now()
-    desk.recorder.write(replace(now, orders=now.with_order(order)), None, NOW, orders=(order,))
-    desk.results.apply(known, {})
-    close = {"kind": "EXIT", "side": "SELL", "leverage": None, "qty": "0.1", "filled_qty": "0.1"}
-    for name in ("m1", "SL-manual", "SL-0123456789abcdef01234567", "TP-" + "z" * 24):
-        desk.results.apply(result(client_order_id=name, **close), {})
-    assert desk.now().unverified_from == 0
-    assert {o.client_order_id for o in desk.state.own_orders("p1") if o.ours} == {"SL-1", known.client_order_id}
-
-
-def test_ids_are_found_around_what_is_known_only() -> None:
-    held = position(op_count=5_000, life=2)
-    for number in (3_000, 5_000, 5_400):
-        place = place_of(held, told("SL", number, life=2).client_order_id)
-        assert place is not None and (place.life, place.number) == (2, number)
-    earlier = place_of(held, told("ADD", 4_999, life=1).client_order_id)
-    assert earlier is not None and earlier.life == 1
-    assert place_of(held, told("SL", 10, life=2).client_order_id) is None
-    assert place_of(replace(held, unverified_from=7), told("SL", 10, life=2).client_order_id) is not None
-
-
-@pytest.mark.parametrize("live", [True, False])
-def test_one_that_was_taken_for_somebody_elses_is_claimed_with_what_is_booked_of_it(desk: Desk, live: bool) -> None:
-    answer = told(
-        "TP", FIRST, status="PARTIALLY_FILLED" if live else "CANCELED", qty="0.5", filled_qty="0.3", avg_price="41000"
-    )
-    taken = Order(answer.client_order_id, "", "TP", "SELL", "MARKET", D("0.5"), answer.status, NOW, 1, False)  # type: ignore[arg-type]
-    taken = replace(taken, filled=D("0.3"), avg_price=D(41_000), fee=D("0.1"))
-    held = lost(qty=D("0.7"), tp_done=())
-    desk.put(replace(held, orders=(*held.orders, taken)))
-    desk.write(replace(desk.now(), orders=desk.now().with_order(taken)))
-    have(desk, answer, told("SL", 1, client_order_id="SL-1", intent_id="i"))
-    desk.reconciler.verify("p1")
-    now = desk.now()
-    order = desk.state.seen_order("p1", answer.client_order_id)
-    assert order is not None
-    assert (order.ours, order.intent_id, order.rungs) == (True, answer.intent_id, (0,))
-    assert (order.status, order.filled, order.avg_price, order.fee) == (answer.status, D("0.3"), D(41_000), D("0.1"))
-    assert (now.qty, now.tp_done) == (D("0.7"), (0,))
-    assert (now.order(answer.client_order_id) is not None) == live

@@ -1,0 +1,92 @@
+"""Orders of ours that nobody wrote down are known by their ids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+
+from s6.engine.order_identity import place_of
+from s6.model.position import Order
+from tests.support.desk import Desk
+from tests.unit.given import NOW, bundle, position, result, stopped
+from tests.unit.losses import COUNT, FIRST, LADDER, have, lost, moving, told
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(bundle())
+
+
+def test_its_order_is_known_for_what_it_is_when_its_result_comes_first(desk: Desk) -> None:
+    held, op = moving()
+    desk.put(held, op)
+    desk.results.apply(told("SL", COUNT, status="FILLED", filled_qty="1", avg_price="39500"), {})
+    (order,) = [o for o in desk.state.own_orders("p1") if o.client_order_id == op.client_order_id]
+    assert (order.ours, order.stop_px, desk.now().unverified_from, desk.now().status) == (
+        True,
+        D(39_500),
+        FIRST,
+        "CLOSED",
+    )
+
+
+def test_a_result_of_a_forgotten_order_makes_it_ours_and_the_position_unverified(desk: Desk) -> None:
+    desk.put(stopped(39_000, op_count=COUNT, ladder=LADDER))
+    late = told("TP", COUNT + 2, status="PARTIALLY_FILLED", qty="0.5", filled_qty="0.3", avg_price="41000")
+    desk.results.apply(late, {})
+    now = desk.now()
+    order = now.order(late.client_order_id)
+    assert order is not None and (order.ours, order.rungs, order.intent_id) == (True, (0,), late.intent_id)
+    assert (now.unverified_from, now.qty, now.tp_done) == (COUNT + 2, D("0.7"), (0,))
+    assert desk.hints.evaluated == ["p1"]
+    have(desk, late, told("SL", 1, client_order_id="SL-1", intent_id="i"))
+    desk.reconciler.verify("p1")
+    assert (desk.now().unverified_from, desk.now().op_count) == (0, COUNT + 2)
+
+
+def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: Desk) -> None:
+    known = told("TP", COUNT, qty="0.5")
+    desk.put(stopped(39_000, op_count=COUNT))
+    order = Order(known.client_order_id, "i", "TP", "SELL", "MARKET", D("0.5"), "PENDING", NOW, 1, True)
+    now = desk.now()
+    desk.recorder.write(replace(now, orders=now.with_order(order)), None, NOW, orders=(order,))
+    desk.results.apply(known, {})
+    close = {"kind": "EXIT", "side": "SELL", "leverage": None, "qty": "0.1", "filled_qty": "0.1"}
+    for name in ("m1", "SL-manual", "SL-0123456789abcdef01234567", "TP-" + "z" * 24):
+        desk.results.apply(result(client_order_id=name, **close), {})
+    assert desk.now().unverified_from == 0
+    assert {o.client_order_id for o in desk.state.own_orders("p1") if o.ours} == {"SL-1", known.client_order_id}
+
+
+def test_ids_are_found_around_what_is_known_only() -> None:
+    held = position(op_count=5_000, life=2)
+    for number in (3_000, 5_000, 5_400):
+        place = place_of(held, told("SL", number, life=2).client_order_id)
+        assert place is not None and (place.life, place.number) == (2, number)
+    earlier = place_of(held, told("ADD", 4_999, life=1).client_order_id)
+    assert earlier is not None and earlier.life == 1
+    assert place_of(held, told("SL", 10, life=2).client_order_id) is None
+    assert place_of(replace(held, unverified_from=7), told("SL", 10, life=2).client_order_id) is not None
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_one_that_was_taken_for_somebody_elses_is_claimed_with_what_is_booked_of_it(desk: Desk, live: bool) -> None:
+    answer = told(
+        "TP", FIRST, status="PARTIALLY_FILLED" if live else "CANCELED", qty="0.5", filled_qty="0.3", avg_price="41000"
+    )
+    taken = Order(answer.client_order_id, "", "TP", "SELL", "MARKET", D("0.5"), answer.status, NOW, 1, False)  # type: ignore[arg-type]
+    taken = replace(taken, filled=D("0.3"), avg_price=D(41_000), fee=D("0.1"))
+    held = lost(qty=D("0.7"), tp_done=())
+    desk.put(replace(held, orders=(*held.orders, taken)))
+    desk.write(replace(desk.now(), orders=desk.now().with_order(taken)))
+    have(desk, answer, told("SL", 1, client_order_id="SL-1", intent_id="i"))
+    desk.reconciler.verify("p1")
+    now = desk.now()
+    order = desk.state.seen_order("p1", answer.client_order_id)
+    assert order is not None
+    assert (order.ours, order.intent_id, order.rungs) == (True, answer.intent_id, (0,))
+    assert (order.status, order.filled, order.avg_price, order.fee) == (answer.status, D("0.3"), D(41_000), D("0.1"))
+    assert (now.qty, now.tp_done) == (D("0.7"), (0,))
+    assert (now.order(answer.client_order_id) is not None) == live
