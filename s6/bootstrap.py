@@ -126,15 +126,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
     store = open_store(settings.store_url)
     alerts = AlertLog(redis, clock, metrics, store, notify_urls=settings.notify_urls)
     breaker = SharedBreaker(redis, clock, partial(report_neighbour, alerts))
-    neighbour = {
-        name: Neighbour(name, url, breaker, metrics)
-        for name, url in (
-            ("s1", settings.s1_url),
-            ("s4", settings.s4_url),
-            ("s10", settings.s10_url),
-            ("s12", settings.s12_url),
-        )
-    }
+    neighbour = {name: Neighbour(name, url, breaker, metrics) for name, url in settings.neighbours.items()}
     bundles = Bundles(redis, S10Config(neighbour["s10"]), alerts, clock)
     gate = ModeGate(redis, breaker, bundles, alerts)
     state = RedisState(redis, clock)

@@ -1,8 +1,23 @@
-"""Every Redis key of a position or symbol, spelt in one place. Braces are cluster hash tags."""
+"""Every key, stream and channel in Redis, spelt in one place. Braces are cluster hash tags."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
+
+# --- what others write and S6 reads -----------------------------------------------------------------------------
+
+TICKS: Final = "mkt:"  # the symbol follows, as in the next two
+FEATURES: Final = "feat:events:"
+RESULTS: Final = "ord:result:"
+BUNDLE_EVENTS: Final = "cfg:events"
+
+
+def service_health(service: str) -> str:
+    """What S11 reports of a service."""
+    return f"prod:health:{service}"
+
+
+# --- what is there once -----------------------------------------------------------------------------------------
 
 POSITIONS: Final = "s6:positions"
 SYMBOLS: Final = "s6:symbols"
@@ -17,6 +32,35 @@ RECONCILED: Final = "s6:reconciled"
 RECONCILING: Final = "s6:reconciling"
 SERVERS: Final = "s6:reconciled:servers"
 CHANGED: Final = "s6:changed"
+BUNDLE: Final = "s6:bundle"
+METRICS: Final = "s6:metrics:values"
+PROCESSES: Final = "s6:alive"
+
+
+def process(member: str) -> str:
+    """The heartbeat of one process."""
+    return f"{PROCESSES}:{member}"
+
+
+def neighbour(name: str) -> str:
+    """The circuit breaker of one neighbour."""
+    return f"s6:neighbour:{name}"
+
+
+# --- alerts and dead letters, each in the slot of its stream ----------------------------------------------------
+
+ALERTS: Final = "s6:alerts"
+ALERT_DOC: Final = "{s6:alerts}:doc:"  # the alert's id follows
+ALERT_COUNTED: Final = "{s6:alerts}:counted:"
+ALERT_QUIET: Final = "{s6:alerts}:quiet:"  # the topic follows
+ALERT_NOTIFIED: Final = "{s6:alerts}:told:"
+ALERTS_FATAL: Final = "{s6:alerts}:fatal"
+ALERTS_OUT: Final = "{s6:alerts}:out"
+ALERTS_TO_NOTIFY: Final = "{s6:alerts}:notify"
+DEAD_LETTERS: Final = "s6:deadletter"
+DEAD_LETTER_SEEN: Final = "{s6:deadletter}:seen:"
+
+# --- locks ------------------------------------------------------------------------------------------------------
 
 
 class Lock(NamedTuple):
@@ -47,6 +91,9 @@ def position_lock(position_id: str) -> Lock:
 def relay_claim(position_id: str) -> Lock:
     """One relay of a position's events at a time."""
     return Lock(f"pos:outbox:{{{position_id}}}:claim", 5_000)
+
+
+# --- a position's, all of one slot ------------------------------------------------------------------------------
 
 
 def state(position_id: str) -> str:
@@ -83,6 +130,9 @@ def snaps_outbox(position_id: str) -> str:
 
 def crossing(position_id: str) -> str:
     return f"pos:cross:{{{position_id}}}"
+
+
+# --- a symbol's, and the quotas ---------------------------------------------------------------------------------
 
 
 def open_positions(symbol: str) -> str:

@@ -17,10 +17,11 @@ from decimal import Decimal
 from typing import Final, Literal, TypeVar, cast
 
 from s6 import urls
+from s6.model.types import NEIGHBOURS
 from s6.urls import Broker, RedisTarget
 
 __all__ = [
-    "NEIGHBOURS",
+    "NEIGHBOUR_URLS",
     "ApiToken",
     "Broker",
     "RedisTarget",
@@ -35,7 +36,7 @@ T = TypeVar("T")
 Scope = Literal["read", "ops", "treasury"]
 
 #: Every process of the system needs all of them: each then fails in the same way, at its start and not at first use.
-NEIGHBOURS: Final = ("S6_S1_URL", "S6_S4_URL", "S6_S10_URL", "S6_S12_URL")
+NEIGHBOUR_URLS: Final = {name: f"S6_{name.upper()}_URL" for name in NEIGHBOURS}
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 DEFAULT_STORE_URL: Final = "sqlite:///var/s6.db"
 BROKER_DB: Final = 1
@@ -58,15 +59,13 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of a process. Its `repr` shows no secret. A neighbour's URL that is not needed may be empty."""
+    """All settings of a process. Its `repr` shows no secret. `neighbours`: each one's base URL by its name, empty where
+    it is not needed."""
 
     redis: RedisTarget
     broker: Broker
     store_url: str = field(repr=False)
-    s1_url: str = field(repr=False)
-    s4_url: str = field(repr=False)
-    s10_url: str = field(repr=False)
-    s12_url: str = field(repr=False)
+    neighbours: Mapping[str, str] = field(repr=False)
     api_tokens: tuple[ApiToken, ...]
     manage_tick_s: float
     treasury_tick_s: float
@@ -93,10 +92,7 @@ def load_settings(env: Mapping[str, str], *, need: Iterable[str] = ()) -> Settin
         redis=redis,
         broker=_broker(read, redis),
         store_url=read("S6_STORE_URL", urls.parse_store, urls.STORE_ALLOWED, DEFAULT_STORE_URL),
-        s1_url=read.base_url("S6_S1_URL"),
-        s4_url=read.base_url("S6_S4_URL"),
-        s10_url=read.base_url("S6_S10_URL"),
-        s12_url=read.base_url("S6_S12_URL"),
+        neighbours={name: read.base_url(variable) for name, variable in NEIGHBOUR_URLS.items()},
         api_tokens=tokens,
         manage_tick_s=read("S6_MANAGE_TICK_S", _period, _PERIOD_ALLOWED, "10"),
         treasury_tick_s=read("S6_TREASURY_TICK_S", _period, _PERIOD_ALLOWED, "300"),
@@ -112,7 +108,9 @@ def load_settings(env: Mapping[str, str], *, need: Iterable[str] = ()) -> Settin
     )
 
 
-def settings_or_exit(env: Mapping[str, str] | None = None, *, need: Iterable[str] = NEIGHBOURS) -> Settings:
+def settings_or_exit(
+    env: Mapping[str, str] | None = None, *, need: Iterable[str] = tuple(NEIGHBOUR_URLS.values())
+) -> Settings:
     """`load_settings` for the start of a process: a fault is one line on stderr, and exit code 2."""
     try:
         return load_settings(os.environ if env is None else env, need=need)

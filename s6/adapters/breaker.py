@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.ports import Clock
@@ -82,10 +83,6 @@ class NeighbourState:
     since: int = 0
 
 
-def neighbour_key(name: str) -> str:
-    return f"s6:neighbour:{name}"
-
-
 class SharedBreaker:
     """``s6.adapters.http.Breaker`` for all neighbours. Never raises; without Redis the last word holds.
 
@@ -110,7 +107,7 @@ class SharedBreaker:
         if time.monotonic() - read_at < CACHE_S:
             return state
         try:
-            state = read_state(self._redis.hgetall(neighbour_key(name)))
+            state = read_state(self._redis.hgetall(keys.neighbour(name)))
         except RedisError as error:
             log.warning("state of %s not read, the last word holds: %s", name, error)
         self._remember(name, state)
@@ -135,7 +132,7 @@ class SharedBreaker:
         now = self._clock.now_ms()
         try:
             status, changed, failures = self._step(
-                keys=[neighbour_key(name)],
+                keys=[keys.neighbour(name)],
                 args=[verb, now, latency_ms, detail[:500], CALLS, PROBES, HOLD_MS, FORGET_MS],
             )
         except RedisError as error:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.alerts import scripts as lua
@@ -30,7 +31,6 @@ KEEP_MS: Final = 30 * 24 * 3_600_000
 COUNTED_MS: Final = 24 * 3_600_000
 STREAM_KEPT: Final = 100_000
 BATCH: Final = 200
-DEADLETTERS: Final = lua.LETTERS
 _LEVELS: Final = {"WARN": logging.WARNING, "ERROR": logging.ERROR, "FATAL": logging.CRITICAL}
 
 
@@ -103,7 +103,7 @@ class AlertLog:
         try:
             for severity in _LEVELS:
                 if severity != "FATAL":
-                    self._redis.delete(f"{lua.QUIET}{severity}:{code}::{scope}")
+                    self._redis.delete(f"{keys.ALERT_QUIET}{severity}:{code}::{scope}")
         except RedisError as error:
             log.warning("alert %s stays quiet for a while: %s", code, error)
         self.raise_alert("WARN", f"{code}_OVER", detail, scope=scope)
@@ -118,7 +118,8 @@ class AlertLog:
         letter = ["source", source, "entry_id", entry_id, "error", error, "payload", shown]
         try:
             new = self._put_aside(
-                keys=[DEADLETTERS, f"{lua.LETTER_SEEN}{source}:{which}"], args=[KEEP_MS, STREAM_KEPT, *letter]
+                keys=[keys.DEAD_LETTERS, f"{keys.DEAD_LETTER_SEEN}{source}:{which}"],
+                args=[KEEP_MS, STREAM_KEPT, *letter],
             )
         except RedisError as fault:
             raise StateUnavailable(f"Redis: {fault}") from fault
@@ -144,17 +145,17 @@ class AlertLog:
     def _write(self, raised: _Raised, counted_ms: int = 0) -> None:
         answer = self._raise(
             keys=[
-                lua.STREAM,
-                lua.QUIET + raised.topic,
-                f"{lua.TOLD}{raised.severity}:{raised.code}:{raised.position_id}",
-                lua.FATAL,
-                lua.OUT,
-                lua.NOTIFY,
-                lua.DOC + raised.alert_id,
-                lua.COUNTED + raised.alert_id,
+                keys.ALERTS,
+                keys.ALERT_QUIET + raised.topic,
+                f"{keys.ALERT_NOTIFIED}{raised.severity}:{raised.code}:{raised.position_id}",
+                keys.ALERTS_FATAL,
+                keys.ALERTS_OUT,
+                keys.ALERTS_TO_NOTIFY,
+                keys.ALERT_DOC + raised.alert_id,
+                keys.ALERT_COUNTED + raised.alert_id,
             ],
             args=[
-                lua.DOC,
+                keys.ALERT_DOC,
                 *raised,
                 self._quiet_ms,
                 KEEP_MS,
@@ -176,18 +177,18 @@ class AlertLog:
         Raises ``RedisError``.
         """
         known = self._ack(
-            keys=[lua.DOC + alert_id, lua.FATAL, lua.OUT],
-            args=[alert_id, by, note, self._clock.now_ms(), KEEP_MS, lua.QUIET],
+            keys=[keys.ALERT_DOC + alert_id, keys.ALERTS_FATAL, keys.ALERTS_OUT],
+            args=[alert_id, by, note, self._clock.now_ms(), KEEP_MS, keys.ALERT_QUIET],
         )
         return self.get(alert_id) if int(known) else None
 
     def get(self, alert_id: str) -> dict[str, object] | None:
         """The alert as the store has it; None when it is unknown or long gone. Raises ``RedisError``."""
-        return _document(self._redis.hgetall(lua.DOC + alert_id))
+        return _document(self._redis.hgetall(keys.ALERT_DOC + alert_id))
 
     def standing_fatal(self) -> list[str]:
         """The ids of FATAL alerts that nobody has acknowledged. Raises ``RedisError``."""
-        return sorted(self._redis.smembers(lua.FATAL))
+        return sorted(self._redis.smembers(keys.ALERTS_FATAL))
 
     def restore_standing(self) -> int:
         """Let the FATAL alerts stand again that the store knows as standing and Redis has lost; how many.
@@ -212,8 +213,8 @@ class AlertLog:
             fields |= {name: str(doc.get(name, "")) for name in ("code", "detail")}
             fields |= {name: str(doc.get(name) or 0) for name in ("ts", "repeats", "last_ts")}
             flat = [part for pair in fields.items() for part in pair]
-            keys = [lua.DOC + alert_id, lua.FATAL, lua.QUIET + topic]
-            restored += int(self._restore(keys=keys, args=[alert_id, *flat]))
+            where = [keys.ALERT_DOC + alert_id, keys.ALERTS_FATAL, keys.ALERT_QUIET + topic]
+            restored += int(self._restore(keys=where, args=[alert_id, *flat]))
         return restored
 
     # -- to the store and from it ------------------------------------------------------------------------------
@@ -234,13 +235,13 @@ class AlertLog:
             raise ValueError("this alert log has no store")
         self._flush()
         total = 0
-        while rows := self._redis.zrange(lua.OUT, 0, BATCH - 1, withscores=True):
+        while rows := self._redis.zrange(keys.ALERTS_OUT, 0, BATCH - 1, withscores=True):
             pipe = self._redis.pipeline(transaction=False)
             for alert_id, _ in rows:
-                pipe.hgetall(lua.DOC + alert_id)
+                pipe.hgetall(keys.ALERT_DOC + alert_id)
             docs = [doc for doc in map(_document, pipe.execute()) if doc is not None]
             store.write_alerts(docs)
-            self._relayed(keys=[lua.OUT], args=[part for row in rows for part in row])
+            self._relayed(keys=[keys.ALERTS_OUT], args=[part for row in rows for part in row])
             total += len(docs)
             if len(rows) < BATCH:
                 break
@@ -262,10 +263,10 @@ class AlertLog:
         return Page(self._newest(limit, severity, standing), None)
 
     def _newest(self, limit: int, severity: str | None, standing: bool | None) -> list[dict[str, object]]:
-        entries = self._redis.xrevrange(lua.STREAM, count=max(limit, BATCH))
+        entries = self._redis.xrevrange(keys.ALERTS, count=max(limit, BATCH))
         pipe = self._redis.pipeline(transaction=False)
         for _, fields in entries:
-            pipe.hgetall(lua.DOC + fields["alert_id"])
+            pipe.hgetall(keys.ALERT_DOC + fields["alert_id"])
         docs = [doc for doc in map(_document, pipe.execute() if entries else []) if doc is not None]
         if severity is not None:
             docs = [doc for doc in docs if doc["severity"] == severity]

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
-from s6.alerts import scripts as lua
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ def notify_pending(redis: RedisClient, urls: Sequence[str]) -> int:
     do. Raises ``RedisError``.
     """
     book = text(redis)
-    taken = book.lpop(lua.NOTIFY, AT_ONCE) if urls else None
+    taken = book.lpop(keys.ALERTS_TO_NOTIFY, AT_ONCE) if urls else None
     if not taken:
         return 0
-    alerts = [alert for alert in (book.hgetall(lua.DOC + alert_id) for alert_id in taken) if alert]
+    alerts = [alert for alert in (book.hgetall(keys.ALERT_DOC + alert_id) for alert_id in taken) if alert]
     if alerts:
         _send(urls, alerts)
     return len(taken)

@@ -7,18 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-STREAM: Final = "s6:alerts"
-QUIET: Final = "{s6:alerts}:quiet:"
-TOLD: Final = "{s6:alerts}:told:"
-DOC: Final = "{s6:alerts}:doc:"
-FATAL: Final = "{s6:alerts}:fatal"
-OUT: Final = "{s6:alerts}:out"
-NOTIFY: Final = "{s6:alerts}:notify"
-COUNTED: Final = "{s6:alerts}:counted:"
-
-LETTERS: Final = "s6:deadletter"
-LETTER_SEEN: Final = "{s6:deadletter}:seen:"
-
 # An entry is put aside once, however many processes read it. KEYS: stream, seen · ARGV: keep ms, max, field, value ...
 PUT_ASIDE: Final = """
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 0 end

@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.adapters.s10 import Fetched
@@ -18,7 +19,6 @@ from s6.ports import Clock
 
 log = logging.getLogger(__name__)
 
-KEY: Final = "s6:bundle"
 Refresh = Literal["UNCHANGED", "SWAPPED", "REFUSED"]
 
 # Two processes may fetch at once, and the slower one must not bring back what the faster one found replaced.
@@ -30,7 +30,9 @@ return 1
 """
 
 
-class BundleSource(Protocol):
+class PublishedBundles(Protocol):
+    """S10, as far as bundles need it."""
+
     def active(self, etag: str = "") -> Fetched | None:
         """The bundle published now, None when it is still the one of ``etag``. Raises ``NeighbourUnavailable``."""
 
@@ -45,7 +47,7 @@ class _Known:
 class Bundles:
     """Read-copy-update: the bundle is parsed once a process and never changed, only replaced."""
 
-    def __init__(self, redis: RedisClient, source: BundleSource, alerts: AlertLog, clock: Clock) -> None:
+    def __init__(self, redis: RedisClient, source: PublishedBundles, alerts: AlertLog, clock: Clock) -> None:
         self._redis = text(redis)
         self._swap = self._redis.register_script(_SWAP)
         self._source, self._alerts, self._clock = source, alerts, clock
@@ -56,7 +58,7 @@ class Bundles:
         """The bundle in force now; None before the first. One small read; without Redis the last one known holds."""
         known = self._known
         try:
-            digest = self._redis.hget(KEY, "digest")
+            digest = self._redis.hget(keys.BUNDLE, "digest")
             if digest is None or (known is not None and known.digest == digest):
                 return known.bundle if known else None
             return self._load()
@@ -71,7 +73,7 @@ class Bundles:
 
     def missing(self) -> bool:
         """Whether Redis has no bundle: none was ever fetched, or Redis was emptied. Raises ``RedisError``."""
-        return not self._redis.exists(KEY)
+        return not self._redis.exists(keys.BUNDLE)
 
     def refresh(self, *, force: bool = False) -> Refresh:
         """Ask S10 what is published, and put it in force when it is new and valid.
@@ -79,7 +81,7 @@ class Bundles:
         A bundle that is not is REFUSED: the old one stays in force, one ERROR alert names each fault. ``force`` asks
         for the whole text whatever the ETag. Raises ``NeighbourUnavailable`` and ``RedisError``.
         """
-        digest, etag = (value or "" for value in self._redis.hmget(KEY, ["digest", "etag"]))
+        digest, etag = (value or "" for value in self._redis.hmget(keys.BUNDLE, ["digest", "etag"]))
         if not digest and self._known is not None:
             digest = self._put_back(self._known)
         fetched = self._source.active("" if force else etag)
@@ -88,7 +90,7 @@ class Bundles:
         new = _digest(fetched.text)
         if new == digest:
             if fetched.etag != etag:
-                self._swap(keys=[KEY], args=[digest, "etag", fetched.etag])
+                self._swap(keys=[keys.BUNDLE], args=[digest, "etag", fetched.etag])
             self._refused = ""
             return "UNCHANGED"
         if new == self._refused:
@@ -111,12 +113,12 @@ class Bundles:
     def _put_back(self, known: _Known) -> str:
         """Redis was emptied: what was in force stays so, whatever S10 says next. The digest that stands there now."""
         self._write("", known, "")
-        return self._redis.hget(KEY, "digest") or ""
+        return self._redis.hget(keys.BUNDLE, "digest") or ""
 
     def _write(self, expected: str, known: _Known, etag: str) -> bool:
         args: list[str | int] = [expected, "digest", known.digest, "version", known.bundle.version]
         args += ["text", known.text, "etag", etag, "ts", self._clock.now_ms()]
-        return bool(self._swap(keys=[KEY], args=args))
+        return bool(self._swap(keys=[keys.BUNDLE], args=args))
 
     def _refuse(self, digest: str, error: BundleError) -> None:
         self._refused = digest
@@ -125,7 +127,7 @@ class Bundles:
         self._alerts.raise_alert("ERROR", "BUNDLE_REFUSED", f"{stays}; {'; '.join(error.faults)}", scope=digest)
 
     def _load(self) -> ActiveBundle | None:
-        digest, written = self._redis.hmget(KEY, ["digest", "text"])
+        digest, written = self._redis.hmget(keys.BUNDLE, ["digest", "text"])
         if digest is None or written is None:
             return self.latest
         try:

@@ -11,6 +11,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextPubSub, text
 from s6.alerts.log import AlertLog
@@ -19,7 +20,6 @@ from s6.ports import NeighbourUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
 
-CHANNEL: Final = "cfg:events"
 FIRST_S: Final = 0.25
 SLICE_S: Final = 0.5
 #: How long a version that an event has named may take to be served.
@@ -80,13 +80,13 @@ class BundleWatcher(threading.Thread):
             fresh = self._pubsub is None
             if self._pubsub is None:
                 self._pubsub = self._redis.pubsub()
-                self._pubsub.subscribe(CHANNEL)
+                self._pubsub.subscribe(keys.BUNDLE_EVENTS)
             message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=SLICE_S)
             if message is not None:
                 self._announced, self._announced_until = self._version(message["data"]), time.monotonic() + ANNOUNCED_S
                 self._failures = 0
         except RedisError as error:
-            log.warning("no events from %s for now: %s", CHANNEL, error)
+            log.warning("no events from %s for now: %s", keys.BUNDLE_EVENTS, error)
             self._unsubscribe()
             self._ending.wait(SLICE_S)
             return False
@@ -117,7 +117,7 @@ class BundleWatcher(threading.Thread):
         except (ValueError, KeyError, RecursionError) as fault:
             error = f"{type(fault).__name__}: {fault}"
         try:
-            self._alerts.dead_letter(CHANNEL, "", error, data)
+            self._alerts.dead_letter(keys.BUNDLE_EVENTS, "", error, data)
         except StateUnavailable as fault:
-            log.error("malformed event on %s (%s) not put aside (%s): %.500s", CHANNEL, error, fault, data)
+            log.error("malformed event on %s (%s) not put aside (%s): %.500s", keys.BUNDLE_EVENTS, error, fault, data)
         return ""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
+from s6 import keys
 from s6.booking import SymbolTerms, book
 from s6.engine.order_identity import recognised
 from s6.engine.recorder import Recorder
@@ -233,7 +234,7 @@ def _terms(bundle: ActiveBundle | None, symbol: str) -> SymbolTerms:
 
 def _stream(fields: Mapping[str, str]) -> str:
     """Where a result came from."""
-    return f"ord:result:{fields.get('symbol', '')}"
+    return f"{keys.RESULTS}{fields.get('symbol', '')}"
 
 
 def _severity(code: str) -> Severity:

@@ -31,8 +31,7 @@ def examine(settings: Settings) -> int:
         ("broker", mask_url(settings.broker.url), lambda: _broker(settings)),
         ("store", mask_url(settings.store_url), lambda: _store(settings)),
     ]
-    for name in ("s1", "s4", "s10", "s12"):
-        url: str = getattr(settings, f"{name}_url")
+    for name, url in settings.neighbours.items():
         checks.append((name, mask_url(url), lambda url=url: _neighbour(url)))  # type: ignore[misc]
     return max([_report(name, where, check) for name, where, check in checks])
 

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.ports import Clock
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 Role = Literal["worker", "listener", "beat", "web"]
 
-INDEX: Final = "s6:alive"
 TTL_MS: Final = 10_000
 EVERY_S: Final = 2.0
 
@@ -39,21 +39,21 @@ def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
     host, pid = socket.gethostname(), os.getpid()
     pipe = text(redis).pipeline(transaction=False)
     pipe.set(_key(role), json.dumps({"ts": now, "pid": pid, "host": host}), px=TTL_MS)
-    pipe.sadd(INDEX, _member(role))
+    pipe.sadd(keys.PROCESSES, _member(role))
     pipe.execute()
 
 
 def live_processes(redis: RedisClient) -> list[Beat]:
     """All processes that live. Raises ``RedisError``."""
     client = text(redis)
-    members = sorted(client.smembers(INDEX))
+    members = sorted(client.smembers(keys.PROCESSES))
     pipe = client.pipeline(transaction=False)
     for member in members:
-        pipe.get(f"{INDEX}:{member}")
+        pipe.get(keys.process(member))
     found = []
     for member, value in zip(members, pipe.execute() if members else [], strict=True):
         if value is None:
-            client.srem(INDEX, member)  # should it live after all, its next beat puts it back
+            client.srem(keys.PROCESSES, member)  # should it live after all, its next beat puts it back
         else:
             beat = json.loads(value)
             found.append(Beat(member.partition(":")[0], int(beat["ts"]), int(beat["pid"]), str(beat["host"])))
@@ -74,7 +74,7 @@ class Heartbeat(threading.Thread):
         try:
             client = text(self._redis)
             client.delete(_key(self._role))
-            client.srem(INDEX, _member(self._role))
+            client.srem(keys.PROCESSES, _member(self._role))
         except RedisError as error:
             log.debug("sign of life left to expire: %s", error)
 
@@ -95,4 +95,4 @@ def _member(role: Role) -> str:
 
 
 def _key(role: Role) -> str:
-    return f"{INDEX}:{_member(role)}"
+    return keys.process(_member(role))

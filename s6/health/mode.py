@@ -15,16 +15,14 @@ from s6 import keys
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextRedis, text
-from s6.alerts import scripts
 from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
 from s6.model.bundle import Health
 from s6.model.market import MarketView
-from s6.model.types import Market, Mode
+from s6.model.types import SERVICES, Market, Mode
 
 log = logging.getLogger(__name__)
 
-SERVICES: Final = ("ws", "s1", "s2", "s3", "s4", "s10", "s11")
 STATUSES: Final = ("OK", "DEGRADED", "DOWN")
 CACHE_S: Final = 0.05
 
@@ -88,8 +86,8 @@ class ModeGate:
                 return self._reported
         pipe = self._redis.pipeline(transaction=False)
         for service in SERVICES:
-            pipe.get(f"prod:health:{service}")
-        pipe.scard(scripts.FATAL)
+            pipe.get(keys.service_health(service))
+        pipe.scard(keys.ALERTS_FATAL)
         *values, fatals = pipe.execute()
         words = {service: self._word(service, value) for service, value in zip(SERVICES, values, strict=True)}
         reported = Reported({service: word for service, word in words.items() if word}, int(fatals))
@@ -110,7 +108,7 @@ class ModeGate:
             pass
         if (service, value) not in self._complained:
             self._complained.add((service, value))
-            detail = f"prod:health:{service} is malformed and passed over: {value[:200]}"
+            detail = f"{keys.service_health(service)} is malformed and passed over: {value[:200]}"
             self._alerts.raise_alert("WARN", "HEALTH_KEY_MALFORMED", detail, scope=service)
         return ""
 

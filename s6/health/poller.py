@@ -13,6 +13,7 @@ import requests
 from redis.exceptions import RedisError
 from urllib3.util import Timeout
 
+from s6 import keys
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.http_deadline import DeadlineAdapter, trusted
 from s6.adapters.redis_client import RedisClient
@@ -98,7 +99,7 @@ class Poller(threading.Thread):
     def _heed_reports(self) -> None:
         down = set(self._gate.reported().down)
         for service in sorted(down - self._reported):
-            report_neighbour(self._alerts, service, True, f"prod:health:{service} says DOWN")
+            report_neighbour(self._alerts, service, True, f"{keys.service_health(service)} says DOWN")
         for service in sorted(self._reported - down):
             report_neighbour(self._alerts, service, False, "")
         self._reported = down

@@ -11,26 +11,24 @@ from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from s6.adapters.breaker import NeighbourState, neighbour_key, read_state
+from s6 import keys
+from s6.adapters.breaker import NeighbourState, read_state
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
-from s6.bundles.active import KEY as BUNDLE
 from s6.health.heartbeat import Beat, live_processes
 from s6.health.mode import ModeGate, open_symbols, tick_ages
 from s6.health.probe import Check, Outcome
+from s6.model.types import NEIGHBOURS
 from s6.ports import Clock
 from s6.store import Store, StoreError
 from s6.urls import Broker
 
-NEIGHBOURS: Final = ("s1", "s4", "s10", "s12")
 ROLES: Final = ("worker", "listener", "beat")
 #: Without these S6 cannot govern.
 VITAL: Final = ("redis", "broker", *ROLES)
 PATIENCE_S: Final = 1.4
 #: A neighbour that nobody has probed for so long is not known to be well.
 UNHEARD_MS: Final = 15_000
-SWEPT: Final = "s6:sweep:last"
-RECONCILED: Final = "s6:reconciled"
 
 Body = dict[str, object]
 
@@ -93,11 +91,11 @@ class HealthReporter:
     def _read(self) -> _Facts:
         now = self._clock.now_ms()
         pipe = self._redis.pipeline(transaction=False)
-        pipe.hget(BUNDLE, "version")
-        pipe.get(RECONCILED)
-        pipe.hget(SWEPT, "ts")
+        pipe.hget(keys.BUNDLE, "version")
+        pipe.get(keys.RECONCILED)
+        pipe.hget(keys.SWEEP_LAST, "ts")
         for name in NEIGHBOURS:
-            pipe.hgetall(neighbour_key(name))
+            pipe.hgetall(keys.neighbour(name))
         version, reconciled, swept, *states = pipe.execute()
         held = open_symbols(self._redis)
         ages = tick_ages(self._redis, self._symbols(held), now)
@@ -166,7 +164,7 @@ def _neighbour(name: str, facts: _Facts | None, now: int) -> Body:
     if state.down:
         return {"status": "DOWN", "latency_ms": None, "detail": state.detail}
     if word in ("DOWN", "DEGRADED"):
-        return {"status": word, "latency_ms": state.latency_ms, "detail": f"prod:health:{name} says {word}"}
+        return {"status": word, "latency_ms": state.latency_ms, "detail": f"{keys.service_health(name)} says {word}"}
     if now - state.ts > UNHEARD_MS:
         return {"status": "DEGRADED", "latency_ms": None, "detail": "not asked for a while"}
     return {"status": "OK", "latency_ms": state.latency_ms}

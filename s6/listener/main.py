@@ -79,7 +79,6 @@ def _threads(services: Services, ending: threading.Event) -> list[threading.Thre
     market = MarketReader(blocking, state, index, services.hints, bundles, services.alerts, services.clock, ending)
     features = FeatureReader(blocking, state, services.sweep, bundles, services.alerts, ending)
     readers = (results, market, features)
-    urls = {"s1": settings.s1_url, "s4": settings.s4_url, "s10": settings.s10_url, "s12": settings.s12_url}
 
     def alive() -> bool:
         return all(time.monotonic() - reader.last_round < HANGS_S for reader in readers)
@@ -93,7 +92,7 @@ def _threads(services: Services, ending: threading.Event) -> list[threading.Thre
         RestWatch(state, services.hints, services.clock, ending, index),
         Poller(
             services.redis,
-            urls,
+            settings.neighbours,
             services.breaker,
             services.gate,
             bundles,

@@ -12,6 +12,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.engine.sweep import Sweep
 from s6.listener.index import TriggerIndex
@@ -21,8 +22,6 @@ from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
 from s6.ports import Alerts, BundleSource, Clock, Hints, State, StateUnavailable
 
 log = logging.getLogger(__name__)
-MARKET: Final = "mkt:"
-FEATURES: Final = "feat:events:"
 
 
 class _Reader(threading.Thread, ABC):
@@ -80,7 +79,7 @@ class MarketReader(_Reader):
         clock: Clock,
         ending: threading.Event,
     ) -> None:
-        super().__init__(MARKET, 1, redis, bundles, alerts, ending)
+        super().__init__(keys.TICKS, 1, redis, bundles, alerts, ending)
         self._state = state
         self._index = index
         self._hints = hints
@@ -129,7 +128,7 @@ class FeatureReader(_Reader):
         alerts: Alerts,
         ending: threading.Event,
     ) -> None:
-        super().__init__(FEATURES, self.BACKLOG, redis, bundles, alerts, ending)
+        super().__init__(keys.FEATURES, self.BACKLOG, redis, bundles, alerts, ending)
         self._state = state
         self._sweep = sweep
         self._known: dict[str, Features] = {}

@@ -10,6 +10,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.engine.results import Contended, Results
 from s6.listener.group import GroupReader
@@ -19,7 +20,6 @@ from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import Alerts, BundleSource, NeighbourUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
-PREFIX: Final = "ord:result:"
 CLAIM_EVERY_S: Final = 0.5
 IDLE_MS: Final = 1_000
 DELIVERIES: Final = 10
@@ -39,7 +39,7 @@ class ResultsConsumer(threading.Thread):
     ) -> None:
         super().__init__(name="results", daemon=True)
         self._reader = GroupReader(redis, consumer)
-        self._streams = Streams(redis, PREFIX)
+        self._streams = Streams(redis, keys.RESULTS)
         self._results = results
         self._bundles = bundles
         self._alerts = alerts
@@ -86,7 +86,7 @@ class ResultsConsumer(threading.Thread):
         """Apply, then acknowledge; what fails for a passing reason stays pending (false) and is claimed again."""
         try:
             result = OrderResult.read(entry.fields)
-            if entry.stream != PREFIX + result.symbol:
+            if entry.stream != keys.RESULTS + result.symbol:
                 raise MalformedMessage(f"symbol: {result.symbol} does not belong on {entry.stream}")
             self._results.apply(result, entry.fields)
         except MalformedMessage as error:

@@ -24,13 +24,13 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.metrics.catalogue import METRICS, Kind, Metric
 
 log = logging.getLogger(__name__)
 
-VALUES: Final = "s6:metrics:values"
 FLUSH_S: Final = 0.1
 Labels = tuple[str, ...]
 
@@ -79,9 +79,9 @@ class RedisMetrics:
         try:
             pipe = self._redis.pipeline(transaction=False)
             for field, amount in sums.items():
-                pipe.hincrbyfloat(VALUES, field, amount)
+                pipe.hincrbyfloat(keys.METRICS, field, amount)
             if gauges:
-                pipe.hset(VALUES, mapping=gauges)
+                pipe.hset(keys.METRICS, mapping=gauges)
             pipe.execute()
         except RedisError as error:
             log.warning("%d metric samples lost: %s", samples, error)
@@ -93,12 +93,12 @@ class RedisMetrics:
     def render(self) -> str:
         """All metrics of all processes in the Prometheus text format. Raises ``RedisError``."""
         self.flush()
-        return render(self._redis.hgetall(VALUES))
+        return render(self._redis.hgetall(keys.METRICS))
 
     def totals(self, name: str) -> dict[Labels, float]:
         """A counter's or gauge's values by its labels' values. Raises ``RedisError``."""
         self.flush()
-        return {labels: parts[""] for labels, parts in _read(self._redis.hgetall(VALUES)).get(name, {}).items()}
+        return {labels: parts[""] for labels, parts in _read(self._redis.hgetall(keys.METRICS)).get(name, {}).items()}
 
     def quantile(self, name: str, q: float, **labels: str) -> float | None:
         """A histogram's quantile (0.95: p95) over all time, interpolated within its bucket; None without samples.
@@ -108,7 +108,7 @@ class RedisMetrics:
         self.flush()
         metric = METRICS[name]
         counts: defaultdict[int, float] = defaultdict(float)
-        for values, parts in _read(self._redis.hgetall(VALUES)).get(name, {}).items():
+        for values, parts in _read(self._redis.hgetall(keys.METRICS)).get(name, {}).items():
             if all(values[metric.labels.index(label)] == wanted for label, wanted in labels.items()):
                 for part, value in parts.items():
                     if part != "sum":

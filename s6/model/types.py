@@ -19,6 +19,11 @@ EventType = Literal["ENTRY", "EXIT", "ADD", "STOP_MOVE", "TP_PARTIAL", "STAGNATE
 Mode = Literal["NORMAL", "RISK_REDUCTION_ONLY"]
 Severity = Literal["WARN", "ERROR", "FATAL"]
 
+NEIGHBOURS: Final = ("s1", "s4", "s10", "s12")
+"""The services that S6 calls."""
+SERVICES: Final = ("ws", "s1", "s2", "s3", "s4", "s10", "s11")
+"""The services whose health S11 reports."""
+
 TERMINAL: Final[frozenset[str]] = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
 OPENING_KINDS: Final[frozenset[str]] = frozenset({"ENTRY", "ADD"})
 ZERO: Final = Decimal(0)

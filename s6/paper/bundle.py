@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from decimal import Decimal
 
+from s6.model.jsonx import dumps, loads
 from s6.paper.domain import SymbolSpec
-from s6.paper.jsonio import dumps, loads
 from s6.paper.requests import Answer
 
 SPECS: dict[str, SymbolSpec] = {

@@ -15,9 +15,10 @@ from decimal import Decimal
 import redis
 
 from s6.adapters.redis_client import RedisClient
+from s6.model.jsonx import dumps
+from s6.model.types import plain
 from s6.paper.domain import Order, Quote
 from s6.paper.faults import Faults
-from s6.paper.jsonio import dumps, plain
 from s6.paper.ledger import Ledger, now_ms
 from s6.paper.timer import Timer
 

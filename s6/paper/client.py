@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import requests
 
-from s6.paper.jsonio import dumps, loads
+from s6.model.jsonx import dumps, loads
+from s6.model.types import NEIGHBOURS
 
 Item = dict[str, object]
 Number = Decimal | int | str
@@ -28,7 +29,7 @@ class PaperClient:
 
     def neighbour_urls(self) -> dict[str, str]:
         """The environment variables that make S6 speak to this services."""
-        return {f"S6_{name.upper()}_URL": f"{self.base_url}/{name}" for name in ("s1", "s4", "s10", "s12")}
+        return {f"S6_{name.upper()}_URL": f"{self.base_url}/{name}" for name in NEIGHBOURS}
 
     # --- market and entries
 

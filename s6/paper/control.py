@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from s6.model.jsonx import loads
 from s6.paper.approvals import Approvals
 from s6.paper.bundle import BundleShelf
 from s6.paper.bus import Bus
@@ -30,7 +31,6 @@ from s6.paper.entries import Entries, EntryOrder
 from s6.paper.exchange import Exchange
 from s6.paper.faults import Faults, Step
 from s6.paper.http import Request, Router
-from s6.paper.jsonio import loads
 from s6.paper.ledger import Ledger, now_ms
 from s6.paper.requests import Amount, Answer, PositionId, Symbol
 from s6.paper.wallet import Wallet

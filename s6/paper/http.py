@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from s6.paper.jsonio import dumps
+from s6.model.jsonx import dumps
 from s6.paper.requests import Answer
 
 _MAX_BODY = 8 << 20

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
-from s6.paper.jsonio import dumps
+from s6.model.jsonx import dumps
 
 Record = dict[str, object]
 

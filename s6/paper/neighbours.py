@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from s6.model.jsonx import loads
 from s6.paper.approvals import Approvals
 from s6.paper.bundle import BundleShelf
 from s6.paper.exchange import Exchange
 from s6.paper.faults import ROUTES, Faults, HttpVerdict
 from s6.paper.http import Drop, Handler, Request, Router
-from s6.paper.jsonio import loads
 from s6.paper.ledger import Ledger
 from s6.paper.requests import Answer, ApprovalRequest, CancelRequest, OrderRequest, TransferRequest
 from s6.paper.wallet import Wallet

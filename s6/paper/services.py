@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import redis
 
 from s6.adapters.redis_client import RedisClient, connect
+from s6.model.types import SERVICES
 from s6.paper.approvals import Approvals, AutoApproval
 from s6.paper.bundle import SPECS, BundleShelf, paper_bundle
 from s6.paper.bus import Bus
@@ -78,7 +79,7 @@ class PaperServices:
         """Answer requests, and let the market run unless it is a manual one."""
         self._server.start()
         if self.config.health:
-            for service in ("ws", "s1", "s2", "s3", "s4", "s10", "s11"):
+            for service in SERVICES:
                 self.bus.set_health(service, "OK")
         if self.market:
             self.market.start()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from s6.settings import NEIGHBOURS
+from s6.settings import NEIGHBOUR_URLS
 from s6.standalone.free_ports import free_port, is_free
 from s6.standalone.redis_single import EmbeddedRedis
 from s6.urls import mask_url
@@ -105,7 +105,7 @@ def make_environment(place: LocalSetup, given: dict[str, str]) -> dict[str, str]
         token = place.token()
         own["S6_API_TOKENS"] = f"laptop:ops:{token},laptop:treasury:{token}"
     if place.paper:
-        own |= {name: f"http://127.0.0.1:{place.paper_port}/{name.split('_')[1].lower()}" for name in NEIGHBOURS}
+        own |= {v: f"http://127.0.0.1:{place.paper_port}/{name}" for name, v in NEIGHBOUR_URLS.items()}
     own["S6_STORE_URL"] = given.get("S6_STORE_URL") or f"sqlite:///{place.data / 's6.db'}"
     _keep(place.data / "env.sh", own)
     path = f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', os.defpath)}"

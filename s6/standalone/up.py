@@ -14,7 +14,7 @@ from typing import Final
 import requests
 
 import s6
-from s6.settings import NEIGHBOURS, load_settings
+from s6.settings import NEIGHBOUR_URLS, load_settings
 from s6.standalone.environment import LocalSetup, UpError, make_environment, paper_arguments
 from s6.standalone.guardian import guardian
 from s6.standalone.redis_server import EmbeddedError
@@ -43,7 +43,7 @@ def up(options: argparse.Namespace) -> int:
     ended = _Ended()
     place = LocalSetup(options)
     environment = make_environment(place, dict(os.environ))
-    load_settings(environment, need=() if place.paper else NEIGHBOURS)
+    load_settings(environment, need=() if place.paper else NEIGHBOUR_URLS.values())
     printer = Printer(on_broken_pipe=ended.set)
     for note in place.notes:
         printer.say(note)

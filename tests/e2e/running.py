@@ -12,8 +12,8 @@ from requests import Response, Session
 
 from s6.adapters.redis_client import connect
 from s6.model import jsonx
+from s6.model.jsonx import dumps
 from s6.paper.client import Item, Number, PaperClient
-from s6.paper.jsonio import dumps
 from tests.judge.judge import Bounds, Violation, exposure, judge
 from tests.support.procs import S6Processes
 from tests.support.waiting import wait_for

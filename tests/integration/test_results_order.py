@@ -15,14 +15,14 @@ from s6.adapters.redis_client import RedisClient, connect
 from s6.engine.results import Contended, Results
 from s6.listener import results_consumer as module
 from s6.listener.group import GROUP, GroupReader
-from s6.listener.results_consumer import PREFIX, ResultsConsumer
+from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.streams import Entry
 from s6.model.wire import OrderResult
 from tests.support.doubles import MemoryAlerts
 from tests.support.waiting import wait_for
 
 SYMBOL, OTHER = "BTCUSDT", "ETHUSDT"
-STREAM = PREFIX + SYMBOL
+STREAM = keys.RESULTS + SYMBOL
 
 
 class NoBundle:
@@ -65,11 +65,11 @@ class Group:
 
     def add(self, *names: str, symbol: str = SYMBOL) -> list[str]:
         """Results whose orders bear these names; what is before the dot names the position. Their ids."""
-        return [self.redis.xadd(PREFIX + symbol, result(name, symbol)) for name in names]
+        return [self.redis.xadd(keys.RESULTS + symbol, result(name, symbol)) for name in names]
 
     def pending(self, symbol: str = SYMBOL) -> dict[str, tuple[str, int]]:
         """By id: who has it, how often it was delivered."""
-        rows = self.redis.xpending_range(PREFIX + symbol, GROUP, "-", "+", 1000)
+        rows = self.redis.xpending_range(keys.RESULTS + symbol, GROUP, "-", "+", 1000)
         return {row["message_id"]: (row["consumer"], row["times_delivered"]) for row in rows}
 
 
@@ -336,7 +336,7 @@ def test_consumers_that_are_gone_are_deleted_unless_they_hold_something(group: G
     group.add("q.1")
     b = group.consumer("b")
     b._round()
-    assert b._reader.tidy([STREAM, PREFIX + "NEVERUSDT"], module.GONE_MS) == 0
+    assert b._reader.tidy([STREAM, keys.RESULTS + "NEVERUSDT"], module.GONE_MS) == 0
     assert b._reader.tidy([STREAM], 0) >= 1
     left = {c["name"] for c in group.redis.xinfo_consumers(STREAM, GROUP)}
     assert left == {"holds", "b"}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from s6.model.jsonx import loads
 from s6.paper.domain import ZERO, SymbolSpec
-from s6.paper.jsonio import loads
 
 Record = Mapping[str, object]
 

@@ -67,7 +67,7 @@ def test_the_settings_are_valid_with_the_example_filled_in() -> None:
     assert (settings.port, settings.flower_port) == (8000, 5555)
     assert settings.redis.nodes[0].host == "redis"
     assert settings.store_url == "arango+http://root:a1@arangodb:8529/s6"
-    assert settings.s4_url == "http://paper:8900/s4"
+    assert settings.neighbours["s4"] == "http://paper:8900/s4"
 
 
 def test_the_example_names_what_compose_asks_for_and_holds_no_secret() -> None:

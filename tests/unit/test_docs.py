@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from s6.health.mode import SERVICES
 from s6.metrics.catalogue import METRICS
+from s6.model.types import SERVICES
 from s6.treasury.refusals import InsufficientFunds
 from tests.support.procs import ROOT
 

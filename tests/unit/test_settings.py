@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.connection import Connection
 
-from s6.settings import NEIGHBOURS, ApiToken, Settings, SettingsError, load_settings, settings_or_exit
+from s6.settings import NEIGHBOUR_URLS, ApiToken, Settings, SettingsError, load_settings, settings_or_exit
 from s6.urls import Node, parse_redis
 
-URLS = {name: f"http://127.0.0.1:{9000 + index}/" for index, name in enumerate(NEIGHBOURS)}
+URLS = {name: f"http://127.0.0.1:{9000 + index}/" for index, name in enumerate(NEIGHBOUR_URLS.values())}
 
 
 def load(**env: str) -> Settings:
@@ -45,20 +45,22 @@ def test_defaults() -> None:
 
 
 def test_an_empty_value_counts_as_not_set() -> None:
-    empty = load_settings(dict.fromkeys(("S6_REDIS_URL", "S6_BROKER_URL", "PORT", "S6_MANAGE_TICK_S", *NEIGHBOURS), ""))
+    empty = load_settings(
+        dict.fromkeys(("S6_REDIS_URL", "S6_BROKER_URL", "PORT", "S6_MANAGE_TICK_S", *NEIGHBOUR_URLS.values()), "")
+    )
     assert (empty.port, empty.manage_tick_s, str(empty.redis)) == (8000, 10, "redis://127.0.0.1:6379/0")
 
 
 def test_neighbours_are_base_urls_without_trailing_slash() -> None:
-    settings = load_settings(URLS, need=NEIGHBOURS)
-    assert (settings.s1_url, settings.s12_url) == ("http://127.0.0.1:9000", "http://127.0.0.1:9003")
-    assert load(S6_S4_URL="https://u:p@s4.example/api/").s4_url == "https://u:p@s4.example/api"
+    settings = load_settings(URLS, need=NEIGHBOUR_URLS.values())
+    assert (settings.neighbours["s1"], settings.neighbours["s12"]) == ("http://127.0.0.1:9000", "http://127.0.0.1:9003")
+    assert load(S6_S4_URL="https://u:p@s4.example/api/").neighbours["s4"] == "https://u:p@s4.example/api"
 
 
-@pytest.mark.parametrize("missing", NEIGHBOURS)
+@pytest.mark.parametrize("missing", NEIGHBOUR_URLS.values())
 def test_a_missing_neighbour_is_named(missing: str) -> None:
     with pytest.raises(SettingsError, match=f"^{missing} is not set; allowed is the base URL"):
-        load_settings({name: url for name, url in URLS.items() if name != missing}, need=NEIGHBOURS)
+        load_settings({name: url for name, url in URLS.items() if name != missing}, need=NEIGHBOUR_URLS.values())
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_settings_or_exit_prints_one_line_and_exits_with_2(capsys: pytest.Captur
         settings_or_exit({**URLS, "PORT": "no"})
     assert stopped.value.code == 2
     assert capsys.readouterr() == ("", "s6: PORT='no' is not allowed; allowed is a port, 1 to 65535\n")
-    assert settings_or_exit(URLS).s1_url == "http://127.0.0.1:9000"
+    assert settings_or_exit(URLS).neighbours["s1"] == "http://127.0.0.1:9000"
 
 
 @pytest.mark.parametrize("command", [["worker"], ["beat"], ["flower"]])

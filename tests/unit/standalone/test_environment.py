@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s6.settings import NEIGHBOURS, load_settings
+from s6.settings import NEIGHBOUR_URLS, load_settings
 from s6.standalone import environment
 from s6.standalone.environment import LocalSetup, UpError, make_environment, paper_arguments
 from s6.standalone.free_ports import free_port
@@ -20,7 +20,15 @@ from s6.standalone.free_ports import free_port
 def _own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REDIS_PORT", "PAPER_PORT", "WEB_PORT", "FLOWER_PORT"):
         monkeypatch.setattr(environment, name, free_port())
-    for name in ("S6_REDIS_URL", "S6_BROKER_URL", "S6_STORE_URL", "S6_API_TOKENS", "PORT", "FLOWER_PORT", *NEIGHBOURS):
+    for name in (
+        "S6_REDIS_URL",
+        "S6_BROKER_URL",
+        "S6_STORE_URL",
+        "S6_API_TOKENS",
+        "PORT",
+        "FLOWER_PORT",
+        *NEIGHBOUR_URLS.values(),
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -47,11 +55,11 @@ def options(folder: Path, **given: object) -> argparse.Namespace:
 
 def test_every_setting_is_given_and_good(tmp_path: Path) -> None:
     place = LocalSetup(options(tmp_path))
-    settings = load_settings(make_environment(place, {}), need=NEIGHBOURS)
+    settings = load_settings(make_environment(place, {}), need=NEIGHBOUR_URLS.values())
     assert place.redis is not None
     assert settings.redis.password == place.redis.password
     assert settings.port == environment.WEB_PORT
-    assert settings.s4_url == f"http://127.0.0.1:{environment.PAPER_PORT}/s4"
+    assert settings.neighbours["s4"] == f"http://127.0.0.1:{environment.PAPER_PORT}/s4"
     assert {token.scope for token in settings.api_tokens} == {"ops", "treasury"}
     assert place.notes == []
 
