@@ -1,7 +1,8 @@
-"""The rules by which S6 governs: numbers in, decisions out. No I/O, no clock, no settings.
+"""The rules by which S6 governs: pure functions from numbers to decisions, with no I/O, clock or settings.
 
-Every function takes `Decimal` (an int will do) and gives `Decimal`, exact or rounded once where it says so, whatever
-the caller's decimal context. Invalid input raises `ValueError` naming the argument; no argument is changed.
+Every function takes `Decimal` (or int) and returns `Decimal`. Results are exact, or rounded once where the docstring
+says so, and do not depend on the caller's decimal context. Invalid input raises `ValueError` naming the argument. No
+function changes its arguments.
 """
 
 from s6.rules.adds import AddDecision, NoAdd, add_on_decision

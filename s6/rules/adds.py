@@ -1,4 +1,4 @@
-"""Adding to a winner: geometrically smaller each time, within a cap on their number and one on their sum."""
+"""Adds to a winning position: each is smaller than the last, and both their number and their sum are capped."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -24,7 +24,7 @@ class NoAdd(StrEnum):
 
 
 class AddDecision(NamedTuple):
-    """`qty`: how much to add. It is 0 when `reason` says why not, and `reason` is None otherwise."""
+    """The quantity to add, in base units. It is 0 when `reason` says why there is no add; else `reason` is None."""
 
     qty: Decimal
     reason: NoAdd | None
@@ -46,11 +46,14 @@ def add_on_decision(
     min_notional: Decimal,
     mark: Decimal,
 ) -> AddDecision:
-    """How much to add on a signal in the position's own direction, once the return is at least `gate`.
+    """Decide how much to add on a signal in the position's own direction, once the return is at least `gate`.
 
-    The j-th add is `q0 * gamma**j`, or what is left of `eta * q0` if that is less, rounded down to the step. Too small
-    for an order, it is not made: it is never bumped up. `add_on_count` and `added_qty` are of the adds that filled;
-    whether the signal is a new one is the caller's to know. Raises `ValueError` naming the argument.
+    The j-th add is `q0 * gamma**j`, or what is left of `eta * q0` if that is less, rounded down to the step. An add
+    that is too small for an order is not made and never raised to the minimum. `add_on_count` and `added_qty` count
+    filled adds only. The caller checks that the signal is new.
+
+    Quantities are in base units, `mark` is in quote units. Returns the quantity, or 0 with the reason. Raises
+    `ValueError` naming the argument.
     """
     is_long(side)
     direction = _direction(signal)

@@ -1,8 +1,8 @@
-"""What the rules accept: finite decimals within decimal128's range, whole numbers, the two sides.
+"""Argument checks of the rules: finite decimals within decimal128's range, whole numbers, the two sides.
 
 Every check returns the value to compute with and raises `ValueError`, naming the argument, for anything else. A
-`Decimal` or an `int` is a number here; a float, a bool, a string or None is not: a binary float has already lost the
-price that was meant, and text is the edge's business to parse.
+`Decimal` or an `int` is a number here. A float, a bool, a string or None is not: a binary float has already lost the
+intended price, and callers parse text before they call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ LONG: Final = "LONG"
 SHORT: Final = "SHORT"
 
 MAX_ADJUSTED_EXPONENT: Final = 6144
-"""Numbers of a larger (or inversely small) magnitude are refused: exact sums of them would fill the memory."""
+"""The checks refuse numbers beyond this exponent in either direction: exact sums of them would fill the memory."""
 
 
 def finite(name: str, value: object) -> Decimal:
@@ -53,12 +53,12 @@ def positive_or_none(name: str, value: object) -> Decimal | None:
 
 
 def non_negative_or_zero(name: str, value: object) -> Decimal:
-    """A magnitude that may be missing: None counts as 0."""
+    """Check a magnitude that may be missing. Returns 0 for None."""
     return ZERO if value is None else non_negative(name, value)
 
 
 def fraction_of_whole(name: str, value: object) -> Decimal:
-    """A number in (0, 1]."""
+    """Check for a number in (0, 1]."""
     number = finite(name, value)
     if not ZERO < number <= ONE:
         raise ValueError(f"{name} must be above 0 and at most 1, not {number}")
@@ -66,7 +66,7 @@ def fraction_of_whole(name: str, value: object) -> Decimal:
 
 
 def below_one(name: str, value: object) -> Decimal:
-    """A number in [0, 1)."""
+    """Check for a number in [0, 1)."""
     number = finite(name, value)
     if not ZERO <= number < ONE:
         raise ValueError(f"{name} must be 0 or more and below 1, not {number}")
@@ -74,7 +74,7 @@ def below_one(name: str, value: object) -> Decimal:
 
 
 def count(name: str, value: object) -> int:
-    """A whole number, 0 or more."""
+    """Check for a whole number, 0 or more."""
     number = non_negative(name, value)
     if number != (whole := int(number)):
         raise ValueError(f"{name} must be a whole number, not {number}")
@@ -82,7 +82,7 @@ def count(name: str, value: object) -> int:
 
 
 def average_price(name: str, value: object, qty: Decimal) -> Decimal:
-    """The average price of a quantity already checked: positive, or 0 while nothing is held."""
+    """Check the average price of a checked quantity: positive, or 0 while nothing is held."""
     return positive(name, value) if qty else non_negative(name, value)
 
 
@@ -95,7 +95,7 @@ def is_long(side: object) -> bool:
 
 
 def pairs(name: str, items: object, first: str, second: str) -> Iterator[tuple[str, object, object]]:
-    """For each item of the sequence `items`: its name in an error, and its two attributes, still unchecked."""
+    """Yield, for each item of the sequence `items`, its name for error texts and its two attributes, unchecked."""
     if not isinstance(items, Sequence) or isinstance(items, str | bytes):
         raise ValueError(f"{name} must be a sequence, not {items!r}")
     for index, item in enumerate(items):

@@ -1,9 +1,9 @@
-"""Arithmetic that does not round unless it is told to.
+"""Arithmetic that rounds only where the code asks for it.
 
-Sums, differences and products are taken in `EXACT`, a context so wide that they cannot round (and that raises should
-they ever try); thresholds are compared by cross-multiplication; a quotient is rounded once, to `DIGITS` significant
-digits or to a whole number of ticks or steps. Callers work inside `with exactly():`, so neither the caller's decimal
-context nor its flags matter or change.
+Sums, differences and products are computed in `EXACT`, a context so wide that they cannot round (it raises if they
+would). Rules compare thresholds by cross-multiplication and round a quotient once, to `DIGITS` significant digits or
+to a whole number of ticks or steps. Rules compute inside `with exactly():`, so the caller's decimal context and its
+flags neither matter nor change.
 """
 
 from contextlib import AbstractContextManager
@@ -61,31 +61,31 @@ _ABOVE: Final = _dividing(ROUND_CEILING)
 
 
 def exactly() -> AbstractContextManager[Context]:
-    """A block in which `+`, `-`, `*`, `**` and `divmod` of decimals are exact."""
+    """Return a context manager in which `+`, `-`, `*`, `**` and `divmod` of decimals are exact."""
     return localcontext(EXACT)
 
 
 def plain(x: Decimal) -> Decimal:
-    """`x` with no positive exponent and no negative zero: 1E+3 becomes 1000, -0.00 becomes 0."""
+    """Return `x` without a positive exponent or a negative zero: 1E+3 becomes 1000, -0.00 becomes 0."""
     return EXACT.add(x, ZERO) or ZERO
 
 
 def quotient(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """The quotient, rounded to nearest at `DIGITS` significant digits."""
+    """Divide, rounding to nearest at `DIGITS` significant digits."""
     return plain(_NEAREST.divide(numerator, denominator))
 
 
 def quotient_below(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """The quotient, rounded towards minus infinity.
+    """Divide, rounding towards minus infinity.
 
-    So rounded, it stands to any threshold `t` of at most `DIGITS` digits as the true quotient does, for both `>= t`
-    and `< t`.
+    For any threshold `t` of at most `DIGITS` digits, comparing the result by `>= t` or `< t` gives the same answer as
+    comparing the exact quotient.
     """
     return plain(_BELOW.divide(numerator, denominator))
 
 
 def quotient_above(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """The quotient, rounded towards plus infinity: true to `<= t` and `> t`."""
+    """Divide, rounding towards plus infinity: comparisons by `<= t` and `> t` stay exact."""
     return plain(_ABOVE.divide(numerator, denominator))
 
 

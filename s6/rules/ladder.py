@@ -1,4 +1,4 @@
-"""Taking profit in rungs."""
+"""The take-profit ladder: which rungs are due, and how much to close for them."""
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
@@ -10,7 +10,7 @@ from s6.rules.sizing import Lot
 
 
 class Rung(Protocol):
-    """At the return `roe`, the part `fraction` (in (0, 1]) of what is then held is closed."""
+    """At the return `roe`, S6 closes the part `fraction` (in (0, 1]) of what is then held."""
 
     @property
     def roe(self) -> Decimal: ...
@@ -19,7 +19,7 @@ class Rung(Protocol):
 
 
 class TpDecision(NamedTuple):
-    """`qty`: how much to close, 0 for nothing. `rungs`: the indexes, from 0, that this does."""
+    """`qty` is how much to close, 0 for nothing. `rungs` holds the indexes, from 0, of the rungs that this takes."""
 
     qty: Decimal
     rungs: tuple[int, ...]
@@ -38,11 +38,14 @@ def tp_ladder_decision(
     min_notional: Decimal,
     mark: Decimal,
 ) -> TpDecision:
-    """What to close for every rung that `roe` has reached and that is not in `done`, all at once.
+    """Decide what to close for all rungs that `roe` has reached and that are not in `done`.
 
-    Each takes its fraction of what the one before left, unrounded in between; the sum is a multiple of `step`, rounded
-    down, but at least the smallest valid quantity, and everything when less than that would remain. With less than one
-    step held there is nothing to close and no rung is done. Raises `ValueError` naming the argument.
+    Each rung takes its fraction of what the rung before it left, unrounded in between. The sum is rounded down to a
+    multiple of `step` and raised to the smallest valid quantity; it is everything when less than that would remain.
+    If less than one step is held, there is nothing to close and no rung is done.
+
+    Quantities are in base units, `mark` is in quote units. Returns the quantity and the rungs it takes. Raises
+    `ValueError` naming the argument.
     """
     roe = finite("roe", roe)
     rungs = [

@@ -1,8 +1,8 @@
 """An isolated perpetual position: profit, return on margin, liquidation, and its figures after fills.
 
-Prices are in quote units (USDT), quantities in base units, margins and profits in quote units, ratios are plain
-numbers (0.5 is 50 %). Arguments are `Decimal` (an int will do); anything else, or out of range, is a `ValueError`
-that names the argument.
+Prices, margins and profits are in quote units (USDT), quantities in base units; ratios are plain numbers (0.5 is
+50 %). Arguments are `Decimal` (or int). Every function raises `ValueError`, naming the argument, for any other type
+and for a value out of range.
 """
 
 from decimal import Decimal
@@ -12,7 +12,7 @@ from s6.rules.exact import ONE, ZERO, exactly, plain, quotient, quotient_above, 
 
 
 def pnl(mark: Decimal, entry: Decimal, qty: Decimal, side: str) -> Decimal:
-    """Unrealized profit at `mark`, exact."""
+    """Return the unrealized profit at `mark`, exactly."""
     long = is_long(side)
     mark, entry, qty = positive("mark", mark), positive("entry", entry), positive("qty", qty)
     with exactly():
@@ -20,15 +20,15 @@ def pnl(mark: Decimal, entry: Decimal, qty: Decimal, side: str) -> Decimal:
 
 
 def roe(pnl: Decimal, margin: Decimal) -> Decimal:
-    """Return on margin. Rounded downwards, so that comparing it with a threshold tells what the exact ratio would."""
+    """Return the return on margin, rounded down so that comparing it with a threshold is exact."""
     return quotient_below(finite("pnl", pnl), positive("margin", margin))
 
 
 def liquidation_buffer(mark: Decimal, liq_price: Decimal | None, side: str | None = None) -> Decimal:
-    """Distance from `mark` to the liquidation price, as a part of `mark`.
+    """Return the distance from `mark` to the liquidation price, as a part of `mark`.
 
-    With a `side` it is 0 once the mark is at or beyond `liq_price`. A `liq_price` of 0 or None means a position that
-    cannot be liquidated: 1. Rounded downwards, so that comparing with a threshold is exact.
+    With a `side`, it is 0 once the mark is at or beyond `liq_price`. It is 1 if the position cannot be liquidated
+    (`liq_price` 0 or None). It is rounded down so that comparing it with a threshold is exact.
     """
     long = None if side is None else is_long(side)
     mark, liq_price = positive("mark", mark), non_negative_or_zero("liq_price", liq_price)
@@ -41,9 +41,9 @@ def liquidation_buffer(mark: Decimal, liq_price: Decimal | None, side: str | Non
 
 
 def liquidation_price(entry: Decimal, qty: Decimal, margin: Decimal, mmr: Decimal, side: str) -> Decimal:
-    """The mark at which the margin left equals the maintenance margin (`mmr` of the notional); for a LONG at least 0.
+    """Return the mark at which the margin left equals the maintenance margin, `mmr` of the notional.
 
-    It solves `margin + (p - entry)*qty*dir = mmr*p*qty` for `p`.
+    It solves `margin + (p - entry)*qty*dir = mmr*p*qty` for `p`. For a LONG it is at least 0.
     """
     long = is_long(side)
     entry, qty = positive("entry", entry), positive("qty", qty)
@@ -55,9 +55,10 @@ def liquidation_price(entry: Decimal, qty: Decimal, margin: Decimal, mmr: Decima
 
 
 def mark_at_roe(side: str, entry: Decimal, qty: Decimal, margin: Decimal, roe: Decimal) -> Decimal:
-    """The mark from which on the return on margin is at least `roe`: a LONG's at or above it, a SHORT's at or below.
+    """Return the mark at which the return on margin reaches `roe`. A LONG reaches it at or above, a SHORT at or below.
 
-    Rounded so that no mark that has reached `roe` is missed. Not above 0 when no mark can: a SHORT's gains are bounded.
+    It is rounded so that no mark that has reached `roe` is missed. It is 0 or less if no mark can reach `roe`, since a
+    SHORT's gains are bounded.
     """
     long = is_long(side)
     entry, qty = positive("entry", entry), positive("qty", qty)
@@ -69,10 +70,10 @@ def mark_at_roe(side: str, entry: Decimal, qty: Decimal, margin: Decimal, roe: D
 
 
 def mark_at_buffer(side: str, liq_price: Decimal | None, buffer: Decimal) -> Decimal | None:
-    """The mark at which `liquidation_buffer` equals `buffer` (in [0, 1)); below it (SHORT: above) there is less left.
+    """Return the mark at which `liquidation_buffer` equals `buffer` (in [0, 1)).
 
-    None when the position cannot be liquidated (`liq_price` 0 or None). Rounded so that no mark with less buffer is
-    missed.
+    Below that mark (SHORT: above) less buffer is left. Returns None if the position cannot be liquidated (`liq_price` 0
+    or None). The mark is rounded so that no mark with less buffer is missed.
     """
     long = is_long(side)
     liq_price, buffer = non_negative_or_zero("liq_price", liq_price), below_one("buffer", buffer)
@@ -85,21 +86,21 @@ def mark_at_buffer(side: str, liq_price: Decimal | None, buffer: Decimal) -> Dec
 
 
 def average_entry(qty: Decimal, entry: Decimal, add_qty: Decimal, add_price: Decimal) -> Decimal:
-    """The entry price after `add_qty` more at `add_price`: the weighted average. From flat (`qty` 0): `add_price`."""
+    """Return the entry price after an add: the average weighted by quantity, or `add_price` if `qty` is 0."""
     qty = non_negative("qty", qty)
     entry = average_price("entry", entry, qty)
     return weighted_average(qty, entry, positive("add_qty", add_qty), positive("add_price", add_price))
 
 
 def initial_margin(qty: Decimal, price: Decimal, leverage: Decimal) -> Decimal:
-    """The margin that `qty` bought or sold at `price` takes."""
+    """Return the margin that opening `qty` at `price` takes."""
     qty, price, leverage = positive("qty", qty), positive("price", price), positive("leverage", leverage)
     with exactly():
         return quotient(qty * price, leverage)
 
 
 def margin_after_add(margin: Decimal, add_qty: Decimal, add_price: Decimal, leverage: Decimal) -> Decimal:
-    """The isolated margin after an add: grown by the add's own initial margin."""
+    """Return the isolated margin after an add: it grows by the add's own initial margin."""
     margin, add_qty = positive("margin", margin), positive("add_qty", add_qty)
     add_price, leverage = positive("add_price", add_price), positive("leverage", leverage)
     with exactly():
@@ -107,7 +108,7 @@ def margin_after_add(margin: Decimal, add_qty: Decimal, add_price: Decimal, leve
 
 
 def margin_after_close(margin: Decimal, closed_qty: Decimal, qty: Decimal) -> Decimal:
-    """The isolated margin after `closed_qty` out of `qty` was closed; 0 once all of it was."""
+    """Return the isolated margin after closing `closed_qty` out of `qty`; 0 after closing all of it."""
     margin, qty = positive("margin", margin), positive("qty", qty)
     closed_qty = non_negative("closed_qty", closed_qty)
     if closed_qty > qty:
@@ -117,7 +118,7 @@ def margin_after_close(margin: Decimal, closed_qty: Decimal, qty: Decimal) -> De
 
 
 def implied_leverage(entry: Decimal, qty: Decimal, margin: Decimal) -> Decimal:
-    """The leverage that the figures of a position speak of: its notional at entry over its margin."""
+    """Return the leverage that a position's figures imply: its notional at entry over its margin."""
     entry, qty, margin = positive("entry", entry), positive("qty", qty), positive("margin", margin)
     with exactly():
         return quotient(entry * qty, margin)

@@ -1,4 +1,4 @@
-"""Quantities and prices that an exchange takes: whole steps and ticks, and the least that is worth an order."""
+"""Quantities and prices that an exchange accepts: whole steps and ticks, and the smallest valid order."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -32,16 +32,17 @@ def smallest_valid_qty(step: Decimal, min_qty: Decimal, min_notional: Decimal, m
 def reduce_decision(
     qty: Decimal, fraction: Decimal, step: Decimal, min_qty: Decimal, min_notional: Decimal, mark: Decimal
 ) -> Decimal:
-    """The quantity of a risk reduction by `fraction`, sized like one rung of a take-profit ladder; 0: nothing to close.
+    """Return the quantity that reduces a position by `fraction`, sized like one rung of a take-profit ladder.
 
-    Prices in quote units, quantities in base units. Raises `ValueError` naming the argument.
+    Prices are in quote units, quantities in base units. Returns 0 if there is nothing to close. Raises `ValueError`
+    naming the argument.
     """
     fraction = fraction_of_whole("fraction", fraction)
     return Lot.checked(qty, step, min_qty, min_notional, mark).closing(fraction)
 
 
 class Lot(NamedTuple):
-    """A quantity held, and what its exchange takes orders for."""
+    """A quantity held, and the limits of its exchange for orders."""
 
     qty: Decimal
     step: Decimal
@@ -60,11 +61,11 @@ class Lot(NamedTuple):
         )
 
     def closing(self, portion: Decimal) -> Decimal:
-        """How much to close when `portion` (in (0, 1]) is to go: a multiple of the step, never more than is held.
+        """Return how much to close to remove `portion` (in (0, 1]): a multiple of the step, never more than is held.
 
-        Rounded down; raised to the smallest valid quantity; and all of it when that is more than there is or when less
-        than that would remain. All of a quantity off the step is its whole steps, so the result is 0 when less than
-        one step is held.
+        The quantity is rounded down and raised to the smallest valid quantity. It is everything if that is more than is
+        held, or if less than that would remain. "Everything" means whole steps, so the result is 0 if less than one
+        step is held.
         """
         with exactly():
             held = floor_div(self.qty, self.step)

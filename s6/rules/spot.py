@@ -1,6 +1,7 @@
 """A spot holding by weighted average cost (WAC).
 
-Prices and profits in quote units (USDT), quantities in base units. Raises `ValueError` naming the argument.
+Prices and profits are in quote units (USDT), quantities in base units. Every function raises `ValueError` naming the
+argument.
 """
 
 from decimal import Decimal
@@ -11,14 +12,14 @@ from s6.rules.exact import exactly, plain, weighted_average
 
 
 class Holding(NamedTuple):
-    """What is held and what it cost on average."""
+    """The quantity held and its average cost."""
 
     qty: Decimal
     wac: Decimal
 
 
 class Sale(NamedTuple):
-    """What is left after a sale, at the same average cost, and the profit the sale made."""
+    """The quantity left after a sale, its unchanged average cost, and the profit of the sale."""
 
     qty: Decimal
     wac: Decimal
@@ -26,7 +27,7 @@ class Sale(NamedTuple):
 
 
 def wac_buy(qty: Decimal, wac: Decimal, buy_qty: Decimal, buy_price: Decimal) -> Holding:
-    """The holding after a buy; from flat (`qty` 0) its average cost is `buy_price`."""
+    """Return the holding after a buy. If `qty` is 0, its average cost is `buy_price`."""
     qty, buy_qty, buy_price = non_negative("qty", qty), positive("buy_qty", buy_qty), positive("buy_price", buy_price)
     wac = average_price("wac", wac, qty)
     with exactly():
@@ -34,7 +35,7 @@ def wac_buy(qty: Decimal, wac: Decimal, buy_qty: Decimal, buy_price: Decimal) ->
 
 
 def wac_sell(qty: Decimal, wac: Decimal, sell_qty: Decimal, sell_price: Decimal) -> Sale:
-    """The outcome of a sale; selling more than is held is an error."""
+    """Return the outcome of a sale. Raises `ValueError` if the sale is larger than the holding."""
     qty, wac = positive("qty", qty), positive("wac", wac)
     sell_qty, sell_price = positive("sell_qty", sell_qty), positive("sell_price", sell_price)
     if sell_qty > qty:
@@ -44,7 +45,7 @@ def wac_sell(qty: Decimal, wac: Decimal, sell_qty: Decimal, sell_price: Decimal)
 
 
 def unrealized(mark: Decimal, wac: Decimal, qty: Decimal) -> Decimal:
-    """The profit that selling all of `qty` at `mark` would make, before fees."""
+    """Return the profit of selling all of `qty` at `mark`, before fees."""
     qty, mark = non_negative("qty", qty), positive("mark", mark)
     wac = average_price("wac", wac, qty)
     with exactly():

@@ -1,4 +1,4 @@
-"""Where the stop belongs: the volatility distance, locked returns, and room to the liquidation price."""
+"""The stop price: from the volatility distance, the locked returns and the room to the liquidation price."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -27,9 +27,10 @@ class LockStep(Protocol):
 
 
 class StopDecision(NamedTuple):
-    """`price`: the stop's, None when there is none to be had. `level`: lock steps reached in this life.
+    """The stop to hold.
 
-    `passed`: the mark is already at or through the stop, so a resting order cannot protect any more.
+    `price` is None when no valid stop exists. `level` is the number of lock steps reached in this life. `passed` means
+    that the mark is at or beyond the stop, so a resting order cannot protect any more.
     """
 
     price: Decimal | None
@@ -54,15 +55,21 @@ def next_stop_price(
     liq_price: Decimal | None = None,
     liq_clearance: Decimal = ZERO,
 ) -> StopDecision:
-    """The stop to hold now: the most protective of all candidates and `sl_prev`, so never looser than `sl_prev`.
+    """Decide the stop to hold: the most protective of all candidates and `sl_prev`, so never looser than `sl_prev`.
 
-    Candidates: `k` times `atr` from the anchor (the entry, unless `anchor` is given; without an `atr`, the part
-    `fallback_pct` of it); what each reached lock step keeps; and, with a liquidation price, `liq_clearance` of it away
-    from there. They are rounded to the tick away from the mark, the last one towards it, to at least one tick, and
-    count only while strictly on the protective side of the mark. A step is reached at `(profit) >= roe * margin`.
+    The candidates are:
 
-    `sl_prev` and `level` are those of this life's last accepted stop; `sl_prev` is returned as it stands when nothing
-    protects better. For SPOT the margin is the cost. Raises `ValueError` naming the argument.
+    * the volatility stop, `k * atr` from the anchor, or `fallback_pct` of the anchor without an `atr`; the anchor is
+      the entry unless `anchor` is given;
+    * the return that each reached lock step locks in; a step is reached at `profit >= roe * margin`;
+    * with a liquidation price, the price `liq_clearance` of it away from there.
+
+    The first two are rounded to the tick away from the mark, the last one towards the mark, all to at least one tick.
+    A candidate counts only while it is strictly on the protective side of the mark.
+
+    `sl_prev` and `level` are those of this life's last accepted stop. Prices are in quote units, `qty` is in base
+    units; for SPOT the margin is the cost. Returns the price (`sl_prev` as given when nothing protects better), the
+    level, and whether the mark has passed the stop. Raises `ValueError` naming the argument.
     """
     long = is_long(side)
     entry, qty, margin = positive("entry", entry), positive("qty", qty), positive("margin", margin)

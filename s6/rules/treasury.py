@@ -1,4 +1,4 @@
-"""How much the futures wallet needs from the spot wallet."""
+"""The amount that the futures wallet needs from the spot wallet."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -8,9 +8,9 @@ from s6.rules.exact import ZERO, exactly, plain
 
 
 class TransferNeed(NamedTuple):
-    """`need`: what the futures wallet lacks. `amount`: as much of it as one transfer may move.
+    """`need` is what the futures wallet lacks, `amount` the part of it that one transfer may move.
 
-    `feasible`: nothing is to be moved, or the spot wallet keeps its buffer after moving it.
+    `feasible` means that there is nothing to move, or that the spot wallet keeps its buffer after the transfer.
     """
 
     amount: Decimal
@@ -21,9 +21,9 @@ class TransferNeed(NamedTuple):
 def transfer_need(
     free_fut: Decimal, free_spot: Decimal, min_free_fut: Decimal, spot_buffer: Decimal, max_transfer: Decimal
 ) -> TransferNeed:
-    """What to move from spot to futures, all in one asset (USDT). `free_fut` may be negative.
+    """Compute what to move from the spot to the futures wallet, in one asset (USDT). `free_fut` may be negative.
 
-    Raises `ValueError` naming the argument.
+    Returns the amount, the need and whether the transfer is feasible. Raises `ValueError` naming the argument.
     """
     free_fut, free_spot = finite("free_fut", free_fut), non_negative("free_spot", free_spot)
     min_free_fut, spot_buffer = non_negative("min_free_fut", min_free_fut), non_negative("spot_buffer", spot_buffer)
