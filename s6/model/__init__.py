@@ -1,1 +1,1 @@
-"""What S6 talks about: positions, orders, results, operations, markets, bundles. Frozen values, no I/O."""
+"""The data model: positions, orders, results, operations, markets, bundles. All are frozen values without I/O."""

@@ -1,4 +1,4 @@
-"""What the neighbours answer, as values."""
+"""The neighbours' answers as values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ class Placed(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """S4 refused for good: 422 (its reason), 409 (``ID_CONFLICT``) or another 4xx (``HTTP_nnn``)."""
+    """S4 refused for good. ``reason`` is S4's own for 422, ``ID_CONFLICT`` for 409, ``HTTP_nnn`` for another 4xx."""
 
     reason: str
 
 
 class CancelAnswer(NamedTuple):
-    """``PENDING`` (202), ``UNKNOWN`` (404), or the terminal status of a 409; another 4xx: ``REFUSED``."""
+    """``status`` is ``PENDING`` (202), ``UNKNOWN`` (404), the order's terminal status (409) or ``REFUSED`` (other 4xx).
+    """
 
     status: str
 

@@ -1,6 +1,6 @@
-"""The Active Bundle: the rules in force, read from configuration and validated whole.
+"""The Active Bundle: the rules in force, read from configuration and validated as a whole.
 
-`parse_bundle` is the only way in; what it returns never changes, so readers in any thread need no lock.
+Only `parse_bundle` creates one. A bundle never changes, so any thread reads it without a lock.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ Json = Any  # what json.loads gives: dict, list, str, Decimal, bool or None
 
 
 class BundleError(ValueError):
-    """A bundle that is refused whole. `faults` names each fault: its path, its value, what is allowed."""
+    """The whole bundle is refused. `faults` names each fault: its path, its value, what is allowed."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("; ".join(faults))
@@ -73,7 +73,7 @@ class BundleError(ValueError):
 
 
 class SymbolSpec(Section):
-    """One symbol's lattice (prices in quote units, quantities in base units) and the rules merged for it."""
+    """One symbol's grid (prices in quote units, quantities in base units) and the rules merged for it."""
 
     tick: Positive = Decimal("0.1")
     step: Positive = Decimal("0.001")
@@ -85,7 +85,7 @@ class SymbolSpec(Section):
 
 
 class Limits(Section):
-    """What all positions together may use, in USDT; None: no limit."""
+    """The limits of all positions together, in USDT; None means no limit."""
 
     fut_budget: NonNegative | None = None
     spot_budget: NonNegative | None = None
@@ -93,7 +93,7 @@ class Limits(Section):
 
 
 class Treasury(Section):
-    """When money moves from the spot wallet to the futures wallet; amounts in `asset`."""
+    """The rules for moving money from the spot wallet to the futures wallet; amounts are in `asset`."""
 
     mode: Literal["AUTO", "SEMI"] = "SEMI"
     asset: Symbol = "USDT"
@@ -108,7 +108,7 @@ class Treasury(Section):
 
 
 class Retry(Section):
-    """Jittered exponential back-off: from `base_ms`, never above `cap_ms`, at most `attempts` tries in all."""
+    """Jittered exponential back-off: pauses grow from `base_ms` to at most `cap_ms`, over at most `attempts` tries."""
 
     base_ms: PositiveCount = 100
     cap_ms: PositiveCount = 5000
@@ -124,7 +124,7 @@ class Retry(Section):
 
 
 class Execution(Section):
-    """How long an operation waits for the outside world."""
+    """The times that an operation waits for S4 and the market."""
 
     cancel_wait_ms: PositiveCount = 2000
     breach_grace_ms: Count = 2000
@@ -132,7 +132,7 @@ class Execution(Section):
 
 
 class Health(Section):
-    """When market data counts as stale, and how often the neighbours' health is asked for."""
+    """The age at which market data counts as stale, and the period of the neighbours' health checks."""
 
     market_stale_ms: PositiveCount = 5000
     poll_interval_s: Positive = Decimal(2)
@@ -143,7 +143,7 @@ class Health(Section):
 
 
 class ActiveBundle(Section):
-    """The rules in force. Ask `fut(symbol)` and `spot(symbol)`: they hold the symbol's own overrides."""
+    """The rules in force. `fut(symbol)` and `spot(symbol)` give the rules with the symbol's own overrides."""
 
     version: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     general_fut: FutRules = Field(default=FutRules(), alias="fut")
@@ -155,24 +155,27 @@ class ActiveBundle(Section):
     health: Health = Health()
 
     def fut(self, symbol: str) -> FutRules | None:
-        """The rules for futures positions in `symbol`; None when the bundle does not know the symbol."""
+        """Return the rules for futures positions in `symbol`, or None if the bundle does not name the symbol."""
         spec = self.symbols.get(symbol)
         return spec.fut if spec else None
 
     def spot(self, symbol: str) -> SpotRules | None:
-        """The rules for spot positions in `symbol`; None when the bundle does not know the symbol."""
+        """Return the rules for spot positions in `symbol`, or None if the bundle does not name the symbol."""
         spec = self.symbols.get(symbol)
         return spec.spot if spec else None
 
     def knows_regime(self, symbol: str, regime: str) -> bool:
-        """Whether the rules for `symbol` name `regime` (a symbol unknown to the bundle goes by the general rules)."""
+        """Return whether the rules for `symbol` name `regime`. A symbol that the bundle lacks has the general rules."""
         fut = self.fut(symbol) or self.general_fut
         spot = self.spot(symbol) or self.general_spot
         return regime in fut.stop.k_by_regime or regime in spot.guard.k_by_regime
 
 
 def parse_bundle(text: str | bytes) -> ActiveBundle:
-    """Read and validate a bundle; raise `BundleError` naming every fault. Numbers are read by their text."""
+    """Read and validate a bundle.
+
+    Numbers keep the exact digits of their text. Raises `BundleError` naming every fault.
+    """
     document = _load(text)
     try:
         return ActiveBundle.model_validate(_with_overrides(document))
@@ -229,7 +232,7 @@ def _merge(general: Json, own: Json) -> Json:
 
 
 def _with_default_regimes(fut: Json) -> Json:
-    """Absent regimes are the default ones: a symbol's own regime merges with them, not with nothing."""
+    """Fill in the default regimes where `fut` has none, so that a symbol's own regime merges with them."""
     return _merge({"stop": {"k_by_regime": dict(DEFAULT_K_BY_REGIME)}}, fut) if _lacks_regimes(fut) else fut
 
 
@@ -239,7 +242,7 @@ def _lacks_regimes(fut: Json) -> bool:
 
 
 def _without_overridden_regimes(spot: Json, own: Json) -> Json:
-    """A symbol that states the one multiplier `k_atr`, and no regimes, means it to hold: inherited regimes give way."""
+    """Drop the inherited regimes if the symbol sets `k_atr` without regimes: its one multiplier then applies."""
     guard, own_guard = _member(spot, "guard"), _member(own, "guard")
     if "k_atr" not in own_guard or "k_by_regime" in own_guard or not guard:
         return spot
@@ -265,7 +268,7 @@ _ALLOWED: Final[Mapping[str, str]] = {
 
 
 def _faults(error: ValidationError) -> tuple[str, ...]:
-    """One line a fault; what a symbol merely inherits from a faulty general rule is not said again."""
+    """Return one line for each fault. A fault that a symbol inherits from the general rules appears once."""
     lines: dict[str, None] = {}
     general = {_fault(detail, skip=0) for detail in error.errors() if detail["loc"][0] in ("fut", "spot")}
     for detail in error.errors():

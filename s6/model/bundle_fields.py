@@ -1,6 +1,6 @@
-"""The number types of the Active Bundle: exact decimals with a range, each naming what it allows.
+"""The number types of the Active Bundle: exact decimals with a range, whose errors name what is allowed.
 
-Numbers come as the `Decimal` of a JSON number's text or as a string; a binary float never appears here.
+Numbers come as the `Decimal` of a JSON number's text or as a string, never as a binary float.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 _PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-#: A number beyond these is a slip of the pen, and its arithmetic would outgrow the working precision.
+#: A number beyond these limits is a typing error, and its arithmetic would exceed the working precision.
 _MAX_INTEGER_DIGITS: Final = 18
 _MAX_DECIMALS: Final = 30
 
@@ -22,12 +22,12 @@ SYMBOL_PATTERN: Final = r"^[A-Z0-9]{2,24}$"
 
 
 def fault(allowed: str, *, at: str = "") -> PydanticCustomError:
-    """A validation error saying what is allowed; `at` names the spot inside the validated value, like `[1].roe`."""
+    """Return a validation error that says what is allowed. `at` locates it in the validated value, like `[1].roe`."""
     return PydanticCustomError("bundle", "must be {allowed}", {"allowed": allowed, "at": at})
 
 
 def exact(value: object) -> Decimal | None:
-    """The decimal that `value` (a number of the parsed JSON, or a string) stands for; None: no usable number."""
+    """Return `value`, a number of the parsed JSON or a string, as a decimal, or None if it is no usable number."""
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
         return None
     if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
@@ -75,7 +75,7 @@ PositiveCount = Annotated[int, _integer("a whole number >= 1", 1)]
 
 
 def to_ms(seconds: Decimal) -> int:
-    """Whole milliseconds of a duration in seconds, cut off."""
+    """Convert seconds to whole milliseconds, rounded down."""
     return int(seconds.scaleb(3))
 
 
@@ -84,7 +84,7 @@ V = TypeVar("V")
 
 
 class FrozenMap(Mapping[K, V]):
-    """A mapping that nobody can change, and that may therefore be hashed, and shared instead of copied."""
+    """An immutable, hashable mapping; a deep copy is the mapping itself."""
 
     __slots__ = ("_items",)
 

@@ -1,4 +1,4 @@
-"""The rules by which positions are governed: the Active Bundle's `fut` and `spot`, with their defaults."""
+"""The rules for positions: the Active Bundle's `fut` and `spot` sections with their defaults."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEFAULT_K_BY_REGIME: Final[Mapping[str, Decimal]] = FrozenMap(
 
 
 class Section(BaseModel):
-    """An immutable part of the bundle. Members it does not name are ignored; all it names is checked, defaults too."""
+    """An immutable part of the bundle. It ignores members that it does not name and checks all others, defaults too."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
 
 
 class LockStep(Section):
-    """From ROE `roe` on, the stop locks in `lock_roe` (which may be negative: a loss that is bounded)."""
+    """From ROE `roe` on, the stop locks in `lock_roe`. A negative `lock_roe` bounds the loss."""
 
     roe: Number
     lock_roe: Number
@@ -38,7 +38,7 @@ class LockStep(Section):
 
 
 class Rung(Section):
-    """At ROE `roe`, take profit on `fraction` of what then remains."""
+    """At ROE `roe`, S6 takes profit on `fraction` of what then remains."""
 
     roe: NonNegative
     fraction: Share
@@ -64,7 +64,7 @@ Regimes = Annotated[Mapping[str, NonNegative], AfterValidator(FrozenMap)]
 
 
 class StopRules(Section):
-    """Where the stop of a futures position stands. `min_move_bps` is in basis points of the old stop's price."""
+    """The rules for a futures position's stop. `min_move_bps` is in basis points of the old stop's price."""
 
     k_by_regime: Regimes = DEFAULT_K_BY_REGIME
     default_regime: str = "NORMAL"
@@ -88,9 +88,9 @@ class StopRules(Section):
         return False
 
     def k_for(self, regime: str | None) -> tuple[Decimal, bool]:
-        """The ATR multiplier in `regime`, and whether the regime is known (None, no news of it yet, counts as known).
+        """Return the ATR multiplier in `regime`, and whether the rules know the regime.
 
-        An unknown regime is governed by the default one.
+        An unknown regime gets the default one's multiplier. None (no regime received yet) counts as known.
         """
         if regime is None:
             return self.k_by_regime[self.default_regime], True
@@ -103,7 +103,7 @@ class StopRules(Section):
 
 
 class GuardRules(StopRules):
-    """Where the guard stop of a spot position stands: one multiplier `k_atr`, unless there are regimes."""
+    """The rules for a spot position's guard stop: one multiplier `k_atr`, unless there are regimes."""
 
     k_atr: NonNegative = Decimal("2.0")
     k_by_regime: Regimes = FrozenMap({})
@@ -119,7 +119,7 @@ class GuardRules(StopRules):
 
 
 class AddOn(Section):
-    """When and how much to add to a winner: the j-th add is q0 x gamma^j, all adds together at most eta x q0."""
+    """The rules for adds: the j-th add is q0 x gamma^j, and all adds together are at most eta x q0."""
 
     roe_gate: Number = Decimal("0.3")
     cap: Count = 3
@@ -133,7 +133,7 @@ class AddOn(Section):
 
 
 class RiskRules(Section):
-    """Liquidation buffers below which a position is reduced (`lb_min`) or closed (`lb_exit`)."""
+    """The liquidation buffers below which S6 reduces (`lb_min`) or closes (`lb_exit`) a position."""
 
     lb_min: BelowOne = Decimal("0.05")
     reduce_fraction: Share = Decimal("0.5")
@@ -155,7 +155,7 @@ class RiskRules(Section):
 
 
 class Stagnation(Section):
-    """No new best ROE for `after_s` and |ROE| below `abs_roe_below`: the position stagnates."""
+    """A position stagnates after `after_s` without a new best ROE while |ROE| is below `abs_roe_below`."""
 
     after_s: NonNegative = Decimal(21600)
     abs_roe_below: NonNegative = Decimal("0.05")
@@ -166,14 +166,14 @@ class Stagnation(Section):
 
 
 class SpotStagnation(Stagnation):
-    """As `Stagnation`, with spot's defaults."""
+    """`Stagnation` with spot's defaults."""
 
     after_s: NonNegative = Decimal(86400)
     abs_roe_below: NonNegative = Decimal("0.02")
 
 
 class FutRules(Section):
-    """All that governs a futures position. `add_on` None: no adds; an empty `tp_ladder`: no profit taking."""
+    """All rules for a futures position. `add_on` None turns adds off, an empty `tp_ladder` turns profit taking off."""
 
     stop: StopRules = StopRules()
     tp_ladder: Ladder = ()
@@ -191,7 +191,7 @@ class FutRules(Section):
 
 
 class SpotRules(Section):
-    """All that governs a spot position: its guard stop is held by S6 itself."""
+    """All rules for a spot position. S6 itself holds its guard stop."""
 
     guard: GuardRules = GuardRules()
     tp_ladder: Ladder = ()

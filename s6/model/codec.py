@@ -1,8 +1,8 @@
-"""Frozen dataclasses to flat string maps and back: how positions, orders and operations stand in Redis and snapshots.
+"""Converts frozen dataclasses to flat string maps and back, as Redis and snapshots keep them.
 
-Decimals are written plainly, booleans as ``true``/``false``, None as the empty string, tuples of integers as JSON
-lists and nested records as JSON. The types of a class are read once; a record written by an older version simply
-lacks the newer fields, which then take their defaults.
+A decimal is written without an exponent, a boolean as ``true``/``false``, None as the empty string, a tuple of
+integers as a JSON list and a nested record as JSON. The types of a class are read once. A record from an older
+version lacks the newer fields, and they take their defaults.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _plans: dict[type[Any], tuple[tuple[str, _Write, _Read, bool], ...]] = {}
 
 
 def to_fields(record: object) -> dict[str, str]:
-    """The record's fields as strings, in their declared order."""
+    """Return the record's fields as strings, in their declared order."""
     return {name: write(getattr(record, name)) for name, write, _, _ in _plan(type(record))}
 
 
 def from_fields(cls: type[T], raw: Mapping[str, str]) -> T:
-    """The record those strings stand for. Fields that are absent take their defaults.
+    """Return the record that the strings describe. Absent fields take their defaults.
 
     Raises ``KeyError`` when a field without a default is missing, ``ValueError`` when one cannot be read.
     """

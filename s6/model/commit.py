@@ -1,4 +1,4 @@
-"""What one step reads and writes: a position with its operation, a commit, and what a commit tells others."""
+"""What one step reads and writes: a position with its operation, a commit, and what the commit's outbox carries."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Doc = Mapping[str, object]
 
 
 class Loaded(NamedTuple):
-    """A position and its operation in flight, as one consistent read."""
+    """A position and its operation in flight, from one consistent read."""
 
     position: Position
     op: Operation | None
 
 
 class Waiting(NamedTuple):
-    """What one position's outbox holds: how many events, quota moves and alerts, and its oldest snapshots."""
+    """One position's outbox: the number of its events, quota moves and alerts, and its oldest snapshots."""
 
     events: int
     snapshots: list[Doc]
 
 
 class Cleared(NamedTuple):
-    """The first ``number`` snapshots of a position, the last of them being ``last_key``, are in the store.
+    """Says that the store holds the first ``number`` snapshots of a position's outbox, up to ``last_key``.
 
-    ``seen``: its mark in ``outbox_ids`` when nothing more than those was found; None when there is more.
+    ``seen`` is the position's mark in ``outbox_ids`` if the outbox held nothing else, or None if it holds more.
     """
 
     position_id: str
@@ -42,8 +42,10 @@ class Cleared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QuotaMove:
-    """One change of a ``risk:*`` counter, applied exactly once per ``move_id``; ``restores``: only while the counter is
-    one that was lost (see ``State.quota_whole``)."""
+    """One change of a ``risk:*`` counter, applied exactly once per ``move_id``.
+
+    With ``restores`` it applies only while the counter counts as lost (see ``State.quota_whole``).
+    """
 
     move_id: str
     key: str
@@ -53,7 +55,7 @@ class QuotaMove:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a commit has to tell people, told exactly once per ``alert_id``."""
+    """An alert that a commit raises, exactly once per ``alert_id``."""
 
     alert_id: str
     ts: int
@@ -65,12 +67,13 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything one decision or one result changes, written as a whole or not at all.
+    """Everything that one decision or one result changes; it is written as a whole or not at all.
 
-    ``position`` carries the ``rev`` it was read with; the write fails when Redis has another (or, with ``token``, when
-    ``lock:pos:{ID}`` isn't held with it). ``op`` is the operation in flight afterwards, None for none. ``orders`` are
-    the orders that changed; ``events``, ``snapshots``, ``quotas`` and ``alerts`` join the position's outbox in the same
-    write. ``over`` is the ``rev`` that Redis must have where that isn't the position's own (0: nothing is there).
+    ``position`` carries the ``rev`` it was read with. The write fails if Redis has another ``rev``, or if ``token`` is
+    given and no longer holds ``lock:pos:{ID}``. ``over`` is the ``rev`` that Redis must have if that isn't the
+    position's own (0: Redis has no position). ``op`` is the operation in flight after the write, or None. ``orders``
+    are the changed orders. ``events``, ``snapshots``, ``quotas`` and ``alerts`` join the position's outbox in the same
+    write.
     """
 
     position: Position
@@ -86,7 +89,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One change of a metric: ``inc`` for counters, ``observe`` for histograms, ``set`` for gauges."""
+    """One change of a metric: ``inc`` of a counter, ``observe`` of a histogram or ``set`` of a gauge."""
 
     verb: Literal["inc", "observe", "set"]
     name: str

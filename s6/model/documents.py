@@ -1,5 +1,4 @@
-"""What S6 tells others about a position: events for the streams, snapshots for the history, alerts for people. Built
-in one place."""
+"""Builds what S6 publishes about a position: events for the streams, snapshots for the history, alerts for people."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ def event(
     reason: str,
     data: Mapping[str, object],
 ) -> dict[str, str]:
-    """An entry of ``pos:events:SYMBOL``. ``part`` tells this event from others of its type in the same life."""
+    """Build an entry of ``pos:events:SYMBOL``. ``part`` distinguishes it from events of its type in the same life."""
     tail = f".{part}" if part else ""
     return {
         "event_id": f"{position.position_id}.{position.life}.{type_}{tail}",
@@ -43,9 +42,9 @@ def event(
 
 
 def alert(position: Position, number: int, severity: Severity, code: str, detail: str, ts: int) -> Alert:
-    """The ``number``-th alert of the commit that takes the position beyond its ``rev``.
+    """Build the ``number``-th alert of the commit that follows the position's ``rev``. ``ts`` is in ms.
 
-    ``ts`` is part of the id, for a revision may come again when Redis has lost the first.
+    ``ts`` is part of the id because a revision can occur twice after a loss of Redis.
     """
     place = hashlib.sha256(f"{position.position_id}:{position.rev}:{number}".encode()).hexdigest()[:12]
     return Alert(f"al-{ts}-{place}", ts, severity, code, position.position_id, detail)
@@ -54,10 +53,10 @@ def alert(position: Position, number: int, severity: Severity, code: str, detail
 def snapshot(
     position: Position, phase: Phase, cause: str, ts: int, *, op: Operation | None, order: Order | None = None
 ) -> dict[str, object]:
-    """A document of ``positions_snapshots``: the named members for people and queries, ``state``, ``op`` and ``order``
-    (exact decimal strings) for a rebuild.
+    """Build a document of ``positions_snapshots``.
 
-    ``order`` is the one a RESULT was about; folded over a life they give every order's books.
+    The named members serve people and queries; ``state``, ``op`` and ``order`` (exact decimal strings) serve a rebuild.
+    ``order`` is the order of a RESULT. The orders of all snapshots of a life give every order's books.
     """
     p = position
     return {

@@ -1,4 +1,4 @@
-"""JSON with exact decimals: a ``Decimal`` is written as a number of its own digits and read back as a ``Decimal``."""
+"""JSON with exact decimals: a ``Decimal`` is written with exactly its digits and read back as a ``Decimal``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s6.model.types import plain
 
 
 def dumps(value: object) -> str:
-    """Compact JSON text. Raises ``TypeError`` for floats and whatever else JSON cannot say exactly."""
+    """Return compact JSON text. Raises ``TypeError`` for floats and other values that JSON cannot express exactly."""
     if isinstance(value, str):
         return _quoted(value)
     if value is None:
@@ -33,7 +33,7 @@ def dumps(value: object) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """The value in ``text``; numbers with a fraction or an exponent become ``Decimal``. Raises ``ValueError``."""
+    """Parse JSON. Numbers with a fraction or an exponent become ``Decimal``. Raises ``ValueError``."""
     return json.loads(text, parse_float=Decimal, parse_constant=_refuse)
 
 

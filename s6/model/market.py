@@ -1,4 +1,4 @@
-"""What S6 knows of a market: the newest tick, the newest features."""
+"""A market as S6 knows it: the newest tick and the newest features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from s6.model.types import ZERO, Side
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One entry of ``mkt:SYMBOL``. Prices in quote currency, ``ts`` in ms."""
+    """One entry of ``mkt:SYMBOL``. Prices are in quote currency, ``ts`` is in ms."""
 
     ts: int
     mark: Decimal
@@ -24,7 +24,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What ``feat:events:SYMBOL`` says, folded: a signal stands until the next one (or its TTL)."""
+    """The fold of ``feat:events:SYMBOL``: a signal stands until the next one or its TTL."""
 
     ts: int = 0
     atr: Decimal = ZERO
@@ -36,9 +36,9 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Highest and lowest mark of the ticks that crossed something since the last evaluation, and when they were read.
+    """The highest and lowest mark of the ticks that crossed a trigger since the last evaluation, and their times.
 
-    ``number`` tells versions apart.
+    Times are when S6 read the ticks, in ms. ``number`` distinguishes versions.
     """
 
     high: Decimal
@@ -48,22 +48,22 @@ class Extremes:
     number: int = 0
 
     def best(self, side: Side) -> tuple[Decimal, int]:
-        """The most favourable mark for a position of that side, and when it was read."""
+        """Return the most favourable mark for a position of that side, and when S6 read it (ms)."""
         return (self.high, self.high_ts) if side == "LONG" else (self.low, self.low_ts)
 
     def worst(self, side: Side) -> tuple[Decimal, int]:
-        """The least favourable mark, and when it was read."""
+        """Return the least favourable mark for a position of that side, and when S6 read it (ms)."""
         return (self.low, self.low_ts) if side == "LONG" else (self.high, self.high_ts)
 
     @property
     def ts(self) -> int:
-        """When the newest of both was read."""
+        """The time when S6 read the newer of both (ms)."""
         return max(self.high_ts, self.low_ts)
 
 
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """What one evaluation sees of a symbol. ``tick`` None: nothing heard yet."""
+    """The market as one evaluation sees it. ``tick`` is None until the first one arrives."""
 
     symbol: str
     tick: Tick | None = None

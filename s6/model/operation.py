@@ -1,4 +1,4 @@
-"""An operation: one decision on its way to S4, as a small record that any process can pick up where it stands."""
+"""An operation: one decision on its way to S4, as a small record that any process can continue."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from s6.model.position import Order
 from s6.model.types import ZERO
 
 OpKind = Literal["STOP_MOVE", "TP_PARTIAL", "ADD", "RISK_DOWNGRADE", "EXIT", "CLEANUP"]
-# CANCEL: the cancel is to be sent · AWAIT_CANCEL: sent, its outcome awaited · CHECK: the outcome is unclear, S4 is to
-# be asked · PLACE: the new order is to be sent (or sent again: same ids, same body).
+# CANCEL: send the cancel. AWAIT_CANCEL: wait for its outcome. CHECK: ask S4, because the outcome is unclear.
+# PLACE: send the new order, or send it again with the same ids and the same body.
 Stage = Literal["CANCEL", "AWAIT_CANCEL", "CHECK", "PLACE"]
 REST_MS: Final = 750
-#: The operations of a position that the store gave back count on from so far ahead: no id is given twice.
+#: A position rebuilt from the store numbers its operations from this far ahead, so that no id occurs twice.
 AHEAD: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What was decided (``kind``, ``reason``), how far it is (``stage``) and under which ids it acts.
+    """A decision (``kind``, ``reason``), its progress (``stage``) and the ids under which it acts.
 
-    ``target`` is the client_order_id to cancel. ``order`` is the order to send, frozen before its first request, so
-    that every repetition carries the same body; None until its quantity can be known. ``gap_ts`` is when the old
-    stop was known to be gone (0: no gap); ``deadline`` bounds the wait for a cancel's outcome; ``not_before`` is the
-    earliest next attempt; ``refusals`` counts what S4 refused within this operation.
+    ``target`` is the client_order_id to cancel. ``order`` is the order to send; it is frozen before its first request
+    so that every repetition carries the same body, and None until its quantity is known. ``gap_ts`` is when S6 learned
+    that the old stop is gone and the position is unprotected (0: it is protected). ``deadline`` bounds the wait for a
+    cancel's outcome, ``not_before`` is the earliest next attempt, and ``refusals`` counts S4's refusals within this
+    operation. Times are in ms.
     """
 
     op_id: str
@@ -54,12 +55,12 @@ class Operation:
     tick_ts: int = 0
 
     def at_rest(self, now: int) -> bool:
-        """Whether its next step is overdue: whoever was to take it seems gone."""
+        """Return whether the next step is overdue, so that its process seems to be gone. ``now`` is in ms."""
         due = max(self.not_before, self.deadline if self.stage == "AWAIT_CANCEL" else self.started_ts)
         return now > due + REST_MS
 
 
 def intent_id(position_id: str, life: int, number: int, purpose: str) -> str:
-    """The same for the same decision, whoever repeats it: 24 hex digits of SHA-256 over what the decision is."""
+    """Return the decision's intent id: its purpose and 24 hex digits of a SHA-256, the same for every repetition."""
     digest = hashlib.sha256(f"{position_id}|{life}|{number}|{purpose}".encode()).hexdigest()
     return f"{purpose.lower()}-{digest[:24]}"

@@ -1,4 +1,4 @@
-"""One position as S6 keeps it: frozen, complete, and turned into a flat map of strings and back without loss."""
+"""One position as S6 keeps it: a frozen, complete value that converts to a flat map of strings without loss."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SIGNALS_KEPT: Final = 100
 class Order:
     """An order of a position, as far as S6 knows it.
 
-    ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of what is
-    filled. ``ours`` tells the orders S6 sent from those it only heard of. ``rungs`` belongs to a TP, ``signal_id`` to
-    an ADD. ``PENDING`` means: written down, perhaps sent, no word from S4 yet.
+    ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of the
+    fills. ``ours`` is True for orders that S6 sent. ``rungs`` belongs to a TP, ``signal_id`` to an ADD. A ``PENDING``
+    order is written down and perhaps sent, and S4 has not answered yet.
     """
 
     client_order_id: str
@@ -40,30 +40,33 @@ class Order:
 
     @property
     def live(self) -> bool:
-        """Whether it may still fill."""
+        """Whether the order may still fill."""
         return self.status not in TERMINAL
 
     @property
     def remaining(self) -> Decimal:
-        """What may still fill; 0 once terminal."""
+        """The quantity that may still fill; 0 for a terminal order."""
         return self.qty - self.filled if self.live else ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The live position. Prices in quote currency, quantities in base units, money in USDT, times in ms.
+    """The live position. Prices are in quote currency, quantities in base units, money in USDT, times in ms.
 
-    ``life`` counts entries after closes under the same id; ``seq`` numbers the snapshots without gaps; ``rev`` grows
-    with every commit and fences late writers. ``sl_price``/``sl_level`` are those of this life's last *accepted* stop,
-    whether its order still lives or not; ``sl_order`` is the live one's id, empty when none rests (SPOT's guard is
-    S6's own; so is that of a FUT position too small for S4's stops: ``self_guarded``). ``ladder`` is the take-profit
-    ladder in force, as JSON. ``used_signals`` are those that adds were sent for, in any life, the newest last and the
-    newest hundred at most; ``add_signal_id`` is the last of them. ``orders`` holds only orders that may still fill.
-    ``reserved_margin`` is the margin (SPOT: cost) that the quotas hold for this life. ``exit_reason`` names why it
-    must be closed at market; it sticks until flat. ``bundle_version`` is empty until a bundle names the symbol.
-    ``unverified_from`` is the first operation's number from which S4 may hold orders that nobody wrote down (0:
-    none): until it has been asked, nothing is begun and nothing goes on. ``rebuilt_ts`` is when the store last gave
-    the position back.
+    ``life`` counts the entries after closes under the same id. ``seq`` numbers the snapshots consecutively. ``rev``
+    grows with every commit and fences late writers. ``sl_price`` and ``sl_level`` are those of this life's last
+    *accepted* stop, even after its order has ended. ``sl_order`` is the live stop order's id, or empty if none rests:
+    S6 itself guards a SPOT position, and a FUT position that is too small for S4's stops (``self_guarded``).
+
+    ``ladder`` is the take-profit ladder in force, as JSON. ``used_signals`` are the newest hundred signals, of any
+    life, for which S6 sent an add, the newest last; ``add_signal_id`` is the last of them. ``orders`` holds only orders
+    that may still fill. ``reserved_margin`` is the margin (SPOT: cost) that the quotas hold for this life.
+    ``exit_reason`` says why the position must be closed at market, and stays until it is flat. ``bundle_version`` is
+    empty until a bundle names the symbol.
+
+    ``unverified_from`` is the first operation number from which S4 may hold orders that the books lack (0: none). Until
+    S4 has been asked about them, no operation begins or continues. ``rebuilt_ts`` is when the position was last rebuilt
+    from the store.
     """
 
     position_id: str
@@ -133,7 +136,7 @@ class Position:
         return self.status == "OPEN"
 
     def is_current(self, order: Order) -> bool:
-        """Whether the life this order belongs to goes on."""
+        """Return whether the order belongs to the current life and the position is open."""
         return self.is_open and order.life == self.life
 
     @property
@@ -142,29 +145,34 @@ class Position:
         return 1 if self.side == "LONG" else -1
 
     def order(self, client_order_id: str) -> Order | None:
-        """The live order of that id, if there is one."""
+        """Return the live order with that id, or None."""
         return next((o for o in self.orders if o.client_order_id == client_order_id), None)
 
     @property
     def live_stop(self) -> Order | None:
-        """The resting stop order that protects this life, if S4 holds one."""
+        """The resting stop order that protects this life, or None if S4 holds none."""
         return self.order(self.sl_order) if self.sl_order else None
 
     @property
     def closing_in_flight(self) -> Decimal:
-        """What market orders of ours may still close. Those of others rest or not: ours can't over-close."""
+        """The quantity that S6's own market orders may still close.
+
+        Orders of others do not count: S6's orders reduce only and cannot over-close.
+        """
         closing = (o for o in self.orders if o.ours and o.kind in ("TP", "REDUCE", "EXIT", "GUARD"))
         return sum((o.remaining for o in closing), ZERO)
 
     @property
     def working(self) -> bool:
-        """Whether any order of ours but the stop may still fill."""
+        """Whether any order that S6 sent, other than the stop, may still fill."""
         return any(o.ours and o.kind != "SL" for o in self.orders)
 
     def unconfirmed(self, now: int, patience_ms: int) -> tuple[str, ...]:
-        """Orders of ours that S4 must be asked about: market orders it accepted and has said nothing final of for too
-        long and, once it refused an EXIT, the stop as well (it may have closed the position). With no operation in
-        flight also any order not accepted yet: its operation was lost."""
+        """Return the ids of the orders, older than ``patience_ms``, that S6 must ask S4 about.
+
+        These are S6's market orders without a final status and its orders that S4 has not accepted yet. After S4
+        refused an EXIT they include the stop, since it may have closed the position.
+        """
         return tuple(
             o.client_order_id
             for o in self.orders
@@ -174,16 +182,16 @@ class Position:
         )
 
     def with_signal(self, signal_id: str) -> Position:
-        """The position with this signal used up."""
+        """Return the position with this signal marked as used."""
         used = [known for known in self.used_signals if known != signal_id][1 - SIGNALS_KEPT :]
         return replace(self, add_signal_id=signal_id, used_signals=(*used, signal_id))
 
     def with_order(self, order: Order) -> tuple[Order, ...]:
-        """``orders`` with this one put in place of its former self; dropped once terminal."""
+        """Return ``orders`` with this order replacing its earlier version, or without it if it is terminal."""
         rest = tuple(o for o in self.orders if o.client_order_id != order.client_order_id)
         return (*rest, order) if order.live else rest
 
 
 def rungs_json(rungs: tuple[int, ...]) -> str:
-    """Rung indexes as a JSON list."""
+    """Return rung indexes as a JSON list."""
     return json.dumps(list(rungs))

@@ -1,4 +1,4 @@
-"""The words that every part of the house shares, spelt as the wire contract spells them."""
+"""The names that all of S6 shares, spelt as the wire contract spells them."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 
 
 def opening_side(side: Side) -> OrderSide:
-    """The side of an order that enlarges a position of this side."""
+    """Return the side of an order that enlarges a position of this side."""
     return "BUY" if side == "LONG" else "SELL"
 
 
 def closing_side(side: Side) -> OrderSide:
-    """The side of an order that shrinks a position of this side."""
+    """Return the side of an order that reduces a position of this side."""
     return "SELL" if side == "LONG" else "BUY"
 
 
 def plain(value: Decimal) -> str:
-    """A decimal as the wire writes it: no exponent, no trailing zeros (``44000``, ``0.001``)."""
+    """Return a decimal as the wire writes it, without exponent or trailing zeros (``44000``, ``0.001``)."""
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
