@@ -27,10 +27,11 @@ __all__ = [
 
 
 def open_store(url: str) -> Store:
-    """The store that ``url`` names; nothing is connected to before the first call.
+    """Return the store that ``url`` names. It connects at its first call.
 
-    ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``arango+http(s)://user:password@host:8529/database``
-    (``?retention_days=N`` lets ArangoDB itself expire snapshots). ValueError for anything else.
+    ``url`` is ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
+    ``arango+http(s)://user:password@host:8529/database``; ``?retention_days=N`` lets ArangoDB expire snapshots. Raises
+    ``ValueError`` for anything else.
     """
     if url.startswith("sqlite:"):
         from s6.store.sqlite import SqliteStore

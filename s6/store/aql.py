@@ -1,8 +1,8 @@
-"""The AQL texts that the ArangoDB store sends. All values go in as bind variables.
+"""The AQL texts that the ArangoDB store sends. All values are bind variables.
 
-Two habits of the optimizer shape them. An OR over index attributes makes it use several ranges, and so lose the
-index's order; a ternary is left alone, and is evaluated per document. And an index on a time gives no order among equal
-times: so a page first finds the time at which it ends, then sorts that small range by time and key.
+Two properties of the optimizer shape them. It serves an OR over index attributes by several ranges, which loses the
+index's order, but it evaluates a ternary per document; so the texts use ternaries. An index on a time gives no order
+among equal times; so a page first finds the time at which it ends, and then sorts that small range by time and key.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ FILTERS = {
     "standing": "{d}.severity == 'FATAL' FILTER {d}.ack == null",
     "not_standing": "({d}.severity == 'FATAL' ? {d}.ack != null : true)",
 }
-"""What a list of documents {d} may be narrowed by, and the bind variable of the same name where there is one."""
+"""The filters of a list of documents {d}. A filter's bind variable, if it has one, has the filter's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list read page by page: of a collection, narrowed by FILTERS, in an order."""
+    """A list that the store reads page by page: a collection, filtered by FILTERS, in one order."""
 
     collection: str
     filters: tuple[str, ...]
@@ -34,11 +34,11 @@ class Listing:
 
     @property
     def by_seq(self) -> bool:
-        """Whether the order is by ``seq`` (one position's), rather than by ``ts`` and ``_key``."""
+        """Whether the list is one position's in order of ``seq``; other lists are in order of ``ts`` and ``_key``."""
         return "position_id" in self.filters
 
     def text(self) -> str:
-        """The query; bind variables @limit, and @seq or @ts and @key: the place after which the page begins."""
+        """Return the query. Its bind variables are @limit and the position to start after: @seq, or @ts and @key."""
         sign, order = ("<", "DESC") if self.newest_first else (">", "ASC")
         if self.by_seq:
             return f"{self._source('d')} FILTER d.seq {sign} @seq SORT d.seq {order} LIMIT @limit RETURN d"
@@ -59,7 +59,7 @@ class Listing:
 
 
 def listings() -> Iterator[Listing]:
-    """All that the store reads."""
+    """Yield every list that the store reads."""
     narrowed = {
         SNAPSHOTS: _some_of("position_id", "symbol"),
         ALERTS: [*_some_of("severity", "standing"), *_some_of("severity", "not_standing")],

@@ -50,10 +50,10 @@ INDEXES: Mapping[str, Sequence[tuple[tuple[str, ...], bool]]] = {
     TRANSFERS: [(("transfer_id",), True), (("ts",), False)],
     ALERTS: [(("alert_id",), True), (("ts",), False), (("severity", "ts"), False)],
 }
-"""Per collection the persistent indexes: their fields, and whether unique."""
+"""The persistent indexes of each collection: their fields, and whether they are unique."""
 
 _END = 9_007_199_254_740_991
-"""The greatest integer that ArangoDB and JSON agree on: later than any time."""
+"""The greatest integer that ArangoDB and JSON agree on; it is later than any time."""
 
 _CHUNK = 500
 _REVISION_TRIES = 5
@@ -61,10 +61,10 @@ _DAY_S = 86_400
 
 
 class ArangoStore:
-    """The Store port on one ArangoDB database.
+    """Implements the Store port on one ArangoDB database.
 
-    Numbers are VelocyPack's: integers of 64 bits, all others IEEE doubles, so about 15 digits are kept; exact values
-    belong into members that are strings. A write is synced to the disk before its answer.
+    Numbers are VelocyPack's: 64-bit integers and IEEE doubles, which keep about 15 digits. Exact values therefore
+    belong in string members. ArangoDB syncs a write to the disk before it answers.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -74,7 +74,7 @@ class ArangoStore:
 
     @classmethod
     def from_url(cls, url: str) -> ArangoStore:
-        """``arango+http(s)://user:password@host:8529/database[?retention_days=N]``."""
+        """Create the store of ``arango+http(s)://user:password@host:8529/database[?retention_days=N]``."""
         return cls(Clients(Address.from_url(url)))
 
     def init(self) -> None:
@@ -177,7 +177,7 @@ class ArangoStore:
                 changed = {**found, **changes}
                 integer_of(changed, "ts"), text_of(changed, "status"), encode(changed)
                 try:
-                    # The revision read makes it compare-and-set: 1200 when another has written since.
+                    # check_rev makes it compare-and-set: ArangoDB answers 1200 if another writer was faster.
                     transfers.replace(changed, check_rev=True, sync=True)
                 except ArangoServerError as error:
                     if error.error_code != CONFLICT:

@@ -1,4 +1,4 @@
-"""python-arango, one client per thread and process, with time limits, its errors in the store's terms."""
+"""Connections through python-arango: one client per thread and process, time limits, errors as the store's own."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ DATABASE_MISSING = 1228
 DOCUMENT_MISSING = 1202
 
 _PASSING_ERRORS = frozenset({CONFLICT, COLLECTION_MISSING, DATABASE_MISSING, 18, 1004, 1457, 1500})
-"""Error numbers to wait for: conflicts, missing collections (an operator's ``s6 init-store`` is due), lock timeout,
-read-only server, cluster timeout, killed query."""
+"""Error numbers that may pass: conflicts, missing collections (until an operator runs ``s6 init-store``), lock
+timeout, read-only server, cluster timeout, killed query."""
 
 _PASSING_STATUSES = frozenset({401, 403, 408, 412, 429})
-"""Refused credentials are waited for too: history must not be given up because a password was changed too early."""
+"""HTTP statuses that may pass. Refused credentials are among them: S6 keeps its history if a password changes early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the database is, and who asks."""
+    """The database's address, and the credentials."""
 
     base: str
     database: str
@@ -50,7 +50,7 @@ class Address:
 
     @classmethod
     def from_url(cls, url: str) -> Address:
-        """``arango+http(s)://user:password@host:8529/database[?retention_days=N]``."""
+        """Parse ``arango+http(s)://user:password@host:8529/database[?retention_days=N]``. Raises ``ValueError``."""
         parts = urlsplit(url)
         database = unquote(parts.path.strip("/"))
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -71,9 +71,9 @@ class Address:
 
 
 class TimedHttp(HTTPClient):
-    """HTTP with a limit to connect and a limit to wait for an answer, and no retries of its own.
+    """HTTP with a time limit for connecting and one for the answer, and without retries.
 
-    python-arango retries what fails, any method, and so could do twice what must be done once.
+    python-arango's own client retries any failed method, so it could repeat a write that must happen once.
     """
 
     def __init__(self, connect_s: float, read_s: float) -> None:
@@ -99,7 +99,7 @@ class TimedHttp(HTTPClient):
 
 
 class Clients:
-    """Hands each thread its own connection to the database, made when first asked for, after any fork."""
+    """Gives each thread its own connection to the database. A thread's first use creates it, so after any fork."""
 
     def __init__(self, address: Address, connect_s: float = 1.0, read_s: float = 3.0) -> None:
         self.address = address
@@ -107,12 +107,12 @@ class Clients:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        # Weakly held: a thread's end lets go of its client.
+        # Weak references: a client goes when its thread ends.
         self._open: weakref.WeakSet[ArangoClient] = weakref.WeakSet()
 
     @contextmanager
     def use(self, database: str | None = None) -> Iterator[StandardDatabase]:
-        """The database (another one by name); whatever fails leaves as StoreError or StoreUnavailable."""
+        """Yield the database, or another one by name. Raises ``StoreError`` or ``StoreUnavailable`` for any failure."""
         where = f"ArangoDB {self.address.base}/{self.address.database}"
         try:
             yield self._client().db(database or self.address.database, self.address.user, self.address.password)
@@ -121,7 +121,7 @@ class Clients:
         except (ArangoError, RequestException, OSError) as error:
             raise StoreUnavailable(f"{where}: {error}") from error
         except (KeyError, TypeError, AttributeError) as error:
-            # What python-arango makes of an answer that is JSON, but not ArangoDB's.
+            # python-arango raises this for an answer that is JSON but not ArangoDB's.
             raise StoreUnavailable(f"{where}: not an answer of ArangoDB's ({error!r})") from error
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class Clients:
 
 
 def as_store_error(error: ArangoServerError, where: str) -> StoreError:
-    """A server's error as StoreUnavailable where it may pass, else StoreError."""
+    """Return a server's error as ``StoreUnavailable`` if it may pass, else as ``StoreError``."""
     status = error.http_code or 0
     if error.error_code in (COLLECTION_MISSING, DATABASE_MISSING):
         return StoreUnavailable(f"{where}: {error.message} (s6 init-store creates what is missing)")
@@ -162,8 +162,8 @@ def as_store_error(error: ArangoServerError, where: str) -> StoreError:
 
 
 def values(db: StandardDatabase, text: str, **bound: object) -> list[object]:
-    """Run a query, return all it returns."""
-    # One batch holds all that any query here returns: no cursor is left on the server.
+    """Run a query and return all its results."""
+    # One batch holds all results of any query here, so no cursor stays on the server.
     cursor = db.aql.execute(text, bind_vars=cast("MutableMapping[str, DataTypes]", bound), batch_size=5000)
     if not isinstance(cursor, Cursor):
         raise StoreUnavailable("ArangoDB answered a query with something else than a cursor")
@@ -171,7 +171,7 @@ def values(db: StandardDatabase, text: str, **bound: object) -> list[object]:
 
 
 def rows(db: StandardDatabase, text: str, **bound: object) -> list[Document]:
-    """Run a query that returns documents."""
+    """Run a query and return its documents."""
     return [row for row in values(db, text, **bound) if isinstance(row, dict)]
 
 
@@ -179,5 +179,5 @@ def _deserialize(text: str) -> object:
     try:
         return loads(text) if text else None
     except ValueError as error:
-        # As a ValueError, python-arango would take the text for the document.
+        # For a ValueError, python-arango would take the text for the document.
         raise StoreUnavailable(f"ArangoDB answered what is not JSON: {text[:80]!r}") from error

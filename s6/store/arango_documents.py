@@ -1,4 +1,4 @@
-"""Documents on their way to ArangoDB and back."""
+"""Converts documents for ArangoDB and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAFE_KEY = re.compile(r"[A-Za-z0-9_\-:@]{1,254}", re.ASCII)
 
 
 def as_doubles(value: object) -> object:
-    """A document as ArangoDB compares it: every number a double."""
+    """Return a document as ArangoDB compares it, with every number a double."""
     if isinstance(value, Mapping):
         return {name: as_doubles(member) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
@@ -25,12 +25,12 @@ def as_doubles(value: object) -> object:
 
 
 def without_own(doc: Mapping[str, object]) -> Document:
-    """A document without what ArangoDB and this store have added, but for its ``_key``."""
+    """Return a document with its ``_key`` but without the other members that ArangoDB and this store add."""
     return {name: value for name, value in doc.items() if name not in _OWN_MEMBERS}
 
 
 def key_of(name: str) -> str:
-    """A document key for any name: itself where that may stand in a URL's path as it is, else escaped or hashed."""
+    """Return a document key for any name: the name itself if a URL's path can hold it, else escaped or hashed."""
     if _SAFE_KEY.fullmatch(name):
         return name
     escaped = "".join(c if _SAFE_KEY.fullmatch(c) else "".join(f"={b:02X}" for b in c.encode()) for c in name)

@@ -1,4 +1,4 @@
-"""Writing snapshots to ArangoDB: each once, and with the time after which it may expire."""
+"""Writes snapshots to ArangoDB: each once, with the time after which it may expire."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _Doc = Mapping[str, object]
 def write_chunk(
     db: StandardDatabase, docs: Sequence[_Doc], ids: Sequence[SnapshotId], retention_s: int | None
 ) -> list[tuple[str, int]]:
-    """Write as many as one request may carry; the (position_id, seq) of those that contradict what is there.
+    """Write one request's snapshots.
 
-    With a retention, all but the latest of an open position get ``expires_at``, in seconds, for the TTL index.
+    With ``retention_s`` (seconds), all but the latest snapshot of an open position get ``expires_at`` (seconds) for the
+    TTL index. Returns the (position_id, seq) of the documents that contradict a stored one.
     """
     stamped = [dict(doc) for doc in docs] if retention_s is None else _with_expiry(docs, ids, retention_s)
-    # Not overwrite_mode="ignore": it would take a different document of the same key for a repetition.
+    # overwrite_mode="ignore" would take a different document with the same key for a repetition.
     answers = db.collection(SNAPSHOTS).insert_many(stamped, sync=True)
     if not isinstance(answers, list) or len(answers) != len(docs):
         raise StoreUnavailable("ArangoDB answered a list of documents with something else")
@@ -52,7 +53,7 @@ def _with_expiry(docs: Sequence[_Doc], ids: Sequence[SnapshotId], retention_s: i
 
 
 def _expire_predecessors(db: StandardDatabase, ids: Sequence[SnapshotId], retention_s: int) -> None:
-    """Give a time to what was the latest until now: the snapshot before the first of each position."""
+    """Set the expiry of each position's former latest snapshot: the one before the first of ``ids``."""
     first = {row.position_id: row.seq for row in sorted(ids, key=lambda row: -row.seq)}
     marks = [{"position_id": position_id, "seq": seq} for position_id, seq in first.items() if seq > 1]
     if marks:
@@ -60,7 +61,7 @@ def _expire_predecessors(db: StandardDatabase, ids: Sequence[SnapshotId], retent
 
 
 def _conflicts(db: StandardDatabase, known: Sequence[tuple[SnapshotId, _Doc]]) -> list[tuple[str, int]]:
-    """Which of the documents that are there already differ from what is there."""
+    """Return the (position_id, seq) of those documents in ``known`` that differ from the stored ones."""
     found = rows(db, aql.BY_KEYS, keys=[row.key for row, _ in known])
     stored = {str(doc["_key"]): as_doubles(without_own(doc)) for doc in found}
     return [(row.position_id, row.seq) for row, doc in known if stored.get(row.key) != as_doubles(doc)]

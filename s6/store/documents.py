@@ -1,4 +1,4 @@
-"""Documents as JSON text, exactly, and the checks that both adapters make before they write."""
+"""Exact JSON text of documents, and the checks that both adapters make before they write."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import NamedTuple
 from s6.store.port import Document, StoreRefused
 
 MAX_LIMIT = 1000
-"""The most documents one page holds, whatever limit is asked for."""
+"""The greatest number of documents on a page, for any requested limit."""
 
 KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}", re.ASCII)
-"""What ArangoDB takes as a ``_key``; held to on every store, so that a history can move from one to another."""
+"""The ``_key`` that ArangoDB accepts. All stores check it, so that a history can move from one to another."""
 
 _INT64 = 1 << 63
 
@@ -25,7 +25,7 @@ _name = lru_cache(4096)(encode_basestring_ascii)
 
 
 def dumps(value: object) -> str:
-    """JSON text with the very digits of each Decimal. TypeError for a float, ValueError for NaN and infinities."""
+    """Return JSON text with exactly each Decimal's digits. Raises ``TypeError`` for a float, ``ValueError`` for NaN."""
     if isinstance(value, str):
         return encode_basestring_ascii(value)
     if value is None:
@@ -48,7 +48,7 @@ def dumps(value: object) -> str:
 
 
 def encode(doc: Mapping[str, object]) -> str:
-    """``dumps``, with its errors as StoreRefused."""
+    """Return ``dumps(doc)``. Raises ``StoreRefused`` for what it cannot write."""
     try:
         return dumps(doc)
     except (TypeError, ValueError) as error:
@@ -56,12 +56,12 @@ def encode(doc: Mapping[str, object]) -> str:
 
 
 def loads(text: str | bytes) -> object:
-    """JSON text as Python has it: integers as int, other numbers as Decimal."""
+    """Parse JSON text: integers become int, other numbers Decimal."""
     return json.loads(text, parse_float=Decimal)
 
 
 def decode(text: object) -> Document:
-    """The document that a stored text (str or bytes) is."""
+    """Parse a stored text (str or bytes) as a document."""
     value = loads(text) if isinstance(text, (str, bytes)) else text
     if not isinstance(value, dict):
         raise TypeError(f"a stored document is an object, not {type(value).__name__}")
@@ -69,12 +69,12 @@ def decode(text: object) -> Document:
 
 
 def without_key(doc: Mapping[str, object]) -> Document:
-    """A transfer or an alert as the stores keep it: its key there is the store's own, made from its id."""
+    """Return a transfer or an alert without ``_key``: the store derives its own key from the id."""
     return {name: value for name, value in doc.items() if name != "_key"}
 
 
 def text_of(doc: Mapping[str, object], name: str) -> str:
-    """The member ``name``, a string that is not empty."""
+    """Return the member ``name``, a string that is not empty. Raises ``StoreRefused``."""
     value = doc.get(name)
     if not isinstance(value, str) or not value:
         raise StoreRefused(f"{name} is {value!r}: a string is needed")
@@ -82,7 +82,7 @@ def text_of(doc: Mapping[str, object], name: str) -> str:
 
 
 def integer_of(doc: Mapping[str, object], name: str, least: int = 0) -> int:
-    """The member ``name``, an integer of 64 bits that is at least ``least``."""
+    """Return the member ``name``, a 64-bit integer of at least ``least``. Raises ``StoreRefused``."""
     value = doc.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _INT64:
         raise StoreRefused(f"{name} is {value!r}: an integer from {least} is needed")
@@ -101,7 +101,7 @@ class SnapshotId(NamedTuple):
 
 
 def snapshot_id(doc: Mapping[str, object]) -> SnapshotId:
-    """What the stores index of a snapshot; StoreRefused names the member that is missing or wrong."""
+    """Return the indexed members of a snapshot. Raises ``StoreRefused`` naming the missing or wrong member."""
     key = text_of(doc, "_key")
     if not KEY.fullmatch(key):
         raise StoreRefused(f"_key {key!r}: 1 to 254 of the characters A-Z a-z 0-9 _-:.@()+,=;$!*'% are allowed")
@@ -111,24 +111,24 @@ def snapshot_id(doc: Mapping[str, object]) -> SnapshotId:
 
 
 def page_size(limit: int) -> int:
-    """``limit`` held to what one page may hold."""
+    """Return ``limit`` within the bounds of a page."""
     if limit < 1:
         raise StoreRefused(f"limit is {limit}: at least 1 is needed")
     return min(limit, MAX_LIMIT)
 
 
 def statuses(status: str | Collection[str]) -> Sequence[str]:
-    """One status or several, as a list."""
+    """Return one status or several as a sequence."""
     return [status] if isinstance(status, str) else list(status)
 
 
 def make_cursor(ts: object, tie: object) -> str:
-    """The opaque text of a place in an order by time, ``tie`` deciding among equals."""
+    """Return the opaque cursor of a document in an order by time (ms) and, among equal times, by ``tie``."""
     return f"{ts}~{tie}"
 
 
 def read_cursor(cursor: str) -> tuple[int, str]:
-    """The place that ``make_cursor`` wrote down."""
+    """Return the time and the tie that ``make_cursor`` wrote. Raises ``StoreRefused``."""
     ts, separator, tie = cursor.partition("~")
     if not separator or not re.fullmatch(r"[0-9]{1,18}", ts) or not tie:
         raise StoreRefused(f"cursor {cursor[:80]!r} was not given out by this list")
@@ -136,7 +136,7 @@ def read_cursor(cursor: str) -> tuple[int, str]:
 
 
 def read_number_cursor(cursor: str) -> int:
-    """A cursor that is a number alone."""
+    """Return the number of a cursor by ``seq``. Raises ``StoreRefused``."""
     if not re.fullmatch(r"[0-9]{1,18}", cursor):
         raise StoreRefused(f"cursor {cursor[:80]!r} was not given out by this list")
     return int(cursor)

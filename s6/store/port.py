@@ -1,16 +1,17 @@
-"""The history store's face: what S6 keeps for good, and what it may ask of it later.
+"""The history store's port: what S6 keeps for good, and how it reads it again.
 
 Three collections (docs/store.md describes their members):
 
-* ``positions_snapshots``: one document per step of a position's life, never changed once written;
-* ``treasury_transfers``: one document per transfer, moved on by compare-and-set on its ``status``;
-* ``alerts``: one document per alert, rewritten when it is acknowledged.
+* ``positions_snapshots``: one document per step of a position's life; a document never changes;
+* ``treasury_transfers``: one document per transfer; its ``status`` changes by compare-and-set;
+* ``alerts``: one document per alert; an acknowledgement rewrites it.
 
-Documents are plain mappings as JSON has them. Numbers are ``int`` or ``Decimal``, never binary floats: a document that
-holds one is refused. They come back as ``int`` where their text is an integer's, else as ``Decimal``.
-A snapshot's ``_key`` is its writer's; a transfer's or an alert's is the store's own, made from its id, and not shown.
+Documents are plain mappings of JSON values. Numbers are ``int`` or ``Decimal``; the store refuses a document with a
+binary float. A number comes back as ``int`` if its text is an integer's, else as ``Decimal``. The writer chooses a
+snapshot's ``_key``; the store derives a transfer's or an alert's from its id and does not show it.
 
-Only StoreRefused and StoreConflict condemn documents. Whatever else fails is the store's trouble: keep the documents.
+Only ``StoreRefused`` and ``StoreConflict`` mean that a document is at fault. After any other error the caller keeps
+the documents and writes them again.
 """
 
 from __future__ import annotations
@@ -23,29 +24,29 @@ TRANSFERS = "treasury_transfers"
 ALERTS = "alerts"
 
 FINAL_TRANSFER_STATUSES = frozenset({"EXECUTED", "FAILED", "REJECTED"})
-"""Statuses that a transfer never leaves: with any other it is in flight, and is never pruned."""
+"""The final statuses of a transfer. With any other status it is in flight, and pruning keeps it."""
 
 Document = dict[str, object]
 
 
 class StoreError(Exception):
-    """The store could not do what was asked. Repeating the call does not help, unless it is a StoreUnavailable."""
+    """The store failed. Repeating the call does not help, unless the error is a ``StoreUnavailable``."""
 
 
 class StoreUnavailable(StoreError):
-    """It may work later: the store is down, slow, busy, or two writers met.
+    """The call may work later: the store is down, slow or busy, or two writers collided.
 
-    After a write this means *unknown*: the write may have happened, its answer lost. All writes here may be repeated;
-    after ``insert_transfer`` and ``update_transfer`` read the transfer to learn which it was.
+    A write's outcome is then unknown: it may have happened. All writes may be repeated; after ``insert_transfer`` and
+    ``update_transfer``, read the transfer to learn the outcome.
     """
 
 
 class StoreRefused(StoreError):
-    """The document or argument itself is at fault, and nothing was written: the message names the member."""
+    """The document or argument is at fault and nothing was written. The message names the member."""
 
 
 class StoreConflict(StoreError):
-    """Different documents claim the same place. Everything else in the batch has been written.
+    """Two different documents have the same key or ``seq``. The rest of the batch has been written.
 
     ``conflicts`` holds the (position_id, seq) of each document that was not written.
     """
@@ -58,7 +59,7 @@ class StoreConflict(StoreError):
 
 
 class Page(NamedTuple):
-    """A part of a list, and the opaque cursor that asks for the next one (None at the end)."""
+    """A part of a list, and the opaque cursor for the next part (None at the end)."""
 
     items: list[Document]
     next_cursor: str | None
@@ -66,20 +67,20 @@ class Page(NamedTuple):
 
 @runtime_checkable
 class Store(Protocol):
-    """Safe to share between threads, and to make before a fork: connections are made lazily where they are used."""
+    """Threads may share a store, and a process may create it before a fork: it connects where it is used."""
 
     def init(self) -> None:
-        """Create collections and indexes. Idempotent, harmless beside running writers."""
+        """Create collections and indexes. Idempotent, and safe beside running writers."""
 
     def ping(self) -> None:
-        """Ask the store whether it is there: cheap; raises StoreUnavailable (or StoreError) when not."""
+        """Check cheaply that the store answers. Raises ``StoreUnavailable`` or ``StoreError``."""
 
     def write_snapshots(self, docs: Sequence[Mapping[str, object]]) -> None:
-        """Write all of ``docs``, or raise; a retry of the whole batch is harmless.
+        """Write all of ``docs``. Repeating the whole batch is safe.
 
-        Needed members: ``_key``, ``position_id``, ``seq``, ``symbol``, ``ts``, ``status``. ``_key`` and
-        (``position_id``, ``seq``) are unique: the same document again is ignored, a different one for a place that is
-        taken raises StoreConflict once the others are written.
+        Required members: ``_key``, ``position_id``, ``seq``, ``symbol``, ``ts`` (ms), ``status``. ``_key`` and
+        (``position_id``, ``seq``) are unique. The store ignores a repetition of the same document. For a different
+        document with the same ``_key`` or ``seq`` it writes the others and then raises ``StoreConflict``.
         """
 
     def snapshots(
@@ -91,56 +92,60 @@ class Store(Protocol):
         cursor: str | None = None,
         newest_first: bool = False,
     ) -> Page:
-        """Snapshots of a position by ``seq``, else (of a symbol, or of all) by ``ts``. A bad cursor is StoreRefused."""
+        """Return snapshots: a position's by ``seq``, a symbol's or all by ``ts``.
+
+        Raises ``StoreRefused`` (bad cursor).
+        """
 
     def latest(self) -> Iterator[Document]:
-        """Each position's latest snapshot (highest ``seq``), in ``position_id`` order, read page by page."""
+        """Yield each position's latest snapshot (highest ``seq``) in ``position_id`` order, reading page by page."""
 
     def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
-        """Insert or replace alerts by ``alert_id``. Needed members: ``alert_id``, ``ts``, ``severity``.
+        """Insert or replace alerts by ``alert_id``. Required members: ``alert_id``, ``ts`` (ms), ``severity``.
 
-        A member ``ack`` that is neither absent nor null acknowledges the alert, for good: a late repetition of the
-        alert as it was before doesn't take that back.
+        A member ``ack`` that is neither absent nor null acknowledges the alert for good: a late repetition of the alert
+        without it does not undo that.
         """
 
     def alerts(
         self, *, limit: int = 100, cursor: str | None = None, severity: str | None = None, standing: bool | None = None
     ) -> Page:
-        """Alerts, newest first. ``standing``: only (or, False, all but) the FATAL ones not acknowledged."""
+        """Return alerts, newest first. ``standing`` True selects unacknowledged FATAL alerts, False all others."""
 
     def insert_transfer(self, doc: Mapping[str, object]) -> bool:
-        """Insert a transfer, or say False: its ``transfer_id`` or its ``turn`` is there.
+        """Insert a transfer. Returns False if its ``transfer_id`` or its ``turn`` exists already.
 
-        Needed: ``transfer_id``, ``ts``, ``status``. A ``turn`` that is neither absent nor null is unique among all
-        transfers: of several that claim it, at any distance of time, one is inserted.
+        Required members: ``transfer_id``, ``ts`` (ms), ``status``. A ``turn`` that is neither absent nor null is unique
+        among all transfers: of several with one turn, at any distance of time, the store inserts one.
         """
 
     def transfer(self, transfer_id: str) -> Document | None:
-        """The transfer as it stands, or None."""
+        """Return the transfer's current document, or None if there is none."""
 
     def update_transfer(
         self, transfer_id: str, *, expect: str | Collection[str], changes: Mapping[str, object]
     ) -> Document | None:
-        """Replace the members in ``changes`` if ``status`` is (one of) ``expect``: the new document.
+        """Replace the members in ``changes`` if ``status`` is (one of) ``expect``. Of concurrent callers one succeeds.
 
-        None when it has another status, or there is no such transfer. Of several callers at once, one wins.
+        Returns the new document, or None if the transfer has another status or does not exist.
         """
 
     def transfers(
         self, *, limit: int = 100, cursor: str | None = None, status: str | Collection[str] | None = None
     ) -> Page:
-        """Transfers, newest first, with (one of) the given ``status``."""
+        """Return transfers with (one of) the given ``status``, newest first."""
 
     def prune(self, *, before_ts: int) -> dict[str, int]:
-        """Delete what is older than ``before_ts`` (ms) in small steps; how many, by collection.
+        """Delete what is older than ``before_ts`` (ms), in small steps.
 
-        Stays whatever its age: the latest snapshot of a position that is OPEN, transfers in flight, standing alerts.
+        The latest snapshot of an OPEN position, transfers in flight and standing alerts stay at any age. Returns the
+        number of deleted documents by collection.
         """
 
     def close(self) -> None:
-        """Give up all connections. No other call may be under way or follow."""
+        """Close all connections. No other call may be under way or follow."""
 
 
 def is_standing(alert: Mapping[str, object]) -> bool:
-    """Whether an alert stands: FATAL, and its ``ack`` absent or null."""
+    """Return whether an alert stands: it is FATAL and its ``ack`` is absent or null."""
     return alert.get("severity") == "FATAL" and alert.get("ack") is None

@@ -43,10 +43,10 @@ _Row = tuple[SnapshotId, str]
 
 
 class SqliteStore:
-    """The Store port on a file that any number of processes and threads share.
+    """Implements the Store port on a file that any number of processes and threads share.
 
-    Each document is kept as its JSON text, beside the columns that are indexed, so numbers keep every digit.
-    A write is on the disk when it returns, and is one transaction.
+    A row holds the document's JSON text beside the indexed columns, so numbers keep every digit. A write is one
+    transaction and is on the disk when it returns.
     """
 
     def __init__(self, path: Path, *, busy_timeout_ms: int = 5000) -> None:
@@ -54,7 +54,7 @@ class SqliteStore:
 
     @classmethod
     def from_url(cls, url: str) -> SqliteStore:
-        """``sqlite:///relative`` or ``sqlite:////absolute``."""
+        """Create the store of ``sqlite:///relative`` or ``sqlite:////absolute``. Raises ``ValueError``."""
         prefix = "sqlite:///"
         path = unquote(url.removeprefix(prefix))
         if not url.startswith(prefix) or not path or path.endswith("/") or path == ":memory:":
@@ -209,7 +209,7 @@ class SqliteStore:
             return self._page(table, "ts", tie, where + "TRUE", args, limit, newest_first)
         ts, last = read_cursor(cursor)
         beyond = read_number_cursor(last) if tie == "id" else last
-        # Written so that the index on ts serves it.
+        # The index on ts serves this form of the condition.
         sign = "<" if newest_first else ">"
         where += f"ts {sign}= ? AND (ts {sign} ? OR {tie} {sign} ?)"
         return self._page(table, "ts", tie, where, [*args, ts, ts, beyond], limit, newest_first)
@@ -237,7 +237,7 @@ class SqliteStore:
             return db.changes()
 
     def _prune_snapshots(self, before_ts: int) -> int:
-        # Step by step along (ts, id), so that writers get their turn and what is kept is looked at once.
+        # It walks along (ts, id) in steps, so that writers come in between and each kept row is read once.
         deleted = 0
         ts: object = 0
         last: object = 0
@@ -259,7 +259,7 @@ class SqliteStore:
 
 
 def _conflicts(db: apsw.Connection, rows: Sequence[_Row]) -> list[tuple[str, int]]:
-    """Which of the rows are not what is stored in their place."""
+    """Return the (position_id, seq) of the rows that differ from the stored ones."""
     conflicts = []
     for row, text in rows:
         stored = db.execute(

@@ -1,4 +1,4 @@
-"""SQLite connections: one per thread and process, set up alike, their errors in the store's terms."""
+"""SQLite connections: one per thread and process, with the same settings, errors as the store's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import apsw
 from s6.store.port import StoreError, StoreUnavailable
 
 OLDEST_SQLITE = 3_051_003
-"""Before 3.51.3 several writers in WAL mode could, rarely, corrupt the file (the WAL-reset race)."""
+"""Before SQLite 3.51.3 several writers in WAL mode could, rarely, corrupt the file (the WAL-reset race)."""
 
 SCHEMA_VERSION = 1
 
@@ -42,9 +42,9 @@ _WAITS = (apsw.BusyError, apsw.LockedError, apsw.IOError, apsw.FullError, apsw.C
 
 
 class Connections:
-    """Hands each thread its own connection to one file, made when first asked for, after any fork.
+    """Gives each thread its own connection to one file. A thread's first use opens it, so after any fork.
 
-    Opening creates the file, its folder and the schema where they are missing, so a process may start on nothing.
+    Opening creates the file, its folder and the schema if they are missing.
     """
 
     def __init__(self, path: Path, busy_timeout_ms: int) -> None:
@@ -62,13 +62,13 @@ class Connections:
 
     @contextmanager
     def use(self) -> Iterator[apsw.Connection]:
-        """This thread's connection; SQLite's errors leave as StoreError or StoreUnavailable."""
+        """Yield this thread's connection. Raises ``StoreError`` or ``StoreUnavailable`` for SQLite's errors."""
         with self._translated():
             yield self._connection()
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        """The same within BEGIN IMMEDIATE ... COMMIT: the sole writer, and rolled back on any error."""
+        """Yield the connection within BEGIN IMMEDIATE ... COMMIT, as the sole writer. Any error rolls it back."""
         with self._translated():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
@@ -76,7 +76,7 @@ class Connections:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                # Some errors (disk full, I/O) have rolled back by themselves.
+                # After some errors (disk full, I/O) SQLite has rolled back already.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
@@ -91,7 +91,7 @@ class Connections:
             self._local = threading.local()
 
     def ensure_schema(self) -> None:
-        """Create what is missing, whatever the file says of its version."""
+        """Create what is missing, whichever version the file names."""
         with self._translated():
             _create_schema(self._connection())
 
@@ -118,7 +118,7 @@ class Connections:
         return connection
 
     def _after_fork(self) -> None:
-        # A forked child must neither use nor close its parent's connections: closing would drop the parent's locks.
+        # A forked child must not use its parent's connections, nor close them: closing would drop the parent's locks.
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._inherited.extend(connection for _, connection in self._open)
@@ -135,8 +135,8 @@ class Connections:
         connection = apsw.Connection(str(self._path))
         connection.set_busy_handler(_patience(self._busy_timeout_ms / 1000))
         self._use_wal(connection)
-        # FULL: a commit is on the disk when it returns. NORMAL would survive a killed process, not a power cut; and
-        # what has been confirmed here is forgotten elsewhere. Batches keep the price (one fsync) small.
+        # FULL puts a commit on the disk before it returns. NORMAL survives a killed process but not a power cut, and
+        # other parts of S6 forget what the store has confirmed. Batches keep the cost (one fsync) small.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -161,7 +161,7 @@ class Connections:
 
 
 def _patience(seconds: float) -> Callable[[int], bool]:
-    """A busy handler that waits so long. SQLite's own sleeps ever longer, and so lets late comers overtake."""
+    """Return a busy handler that waits up to ``seconds``. SQLite's own sleeps ever longer, so latecomers overtake."""
     deadline = 0.0
 
     def wait(attempt: int) -> bool:
