@@ -1,4 +1,4 @@
-"""`s6 replay`: a position's life, read back from its snapshots and proven against the live state."""
+"""`s6 replay`: reads a position's life back from its snapshots and proves it against the live state."""
 
 from s6.replay.command import main
 

@@ -1,4 +1,4 @@
-"""Where the ticks of an axis stand: round numbers, round times. Pure; geometry, so binary floats will do."""
+"""Places the ticks of an axis at round numbers and round times. Pure; floats suffice for geometry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIME_STEPS: Final = (
 
 
 def value_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most ``most`` + 1 multiples of 1, 2, 2.5 or 5 times a power of ten, within [low, high]."""
+    """Return at most ``most`` + 1 multiples of 1, 2, 2.5 or 5 times a power of ten, within [low, high]."""
     if not high > low:
         return [low]
     rough = (high - low) / most
@@ -32,7 +32,7 @@ def value_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def tick_label(value: float, ticks: list[float]) -> str:
-    """With as many decimals as tell the ticks apart: ``41 250``, ``0.075``."""
+    """Format a tick with enough decimals to distinguish it from the others: ``41 250``, ``0.075``."""
     step = min((abs(b - a) for a, b in pairwise(ticks)), default=abs(value) or 1.0)
     places = next((p for p in range(12) if abs(round(step, p) - step) < step * 1e-6), 12)
     if not value:
@@ -41,7 +41,7 @@ def tick_label(value: float, ticks: list[float]) -> str:
 
 
 def time_ticks(start: int, end: int, most: int = 8) -> list[tuple[int, str]]:
-    """(ms, label) at round UTC times within [start, end]; a label says no more than changes."""
+    """Return (ms, label) at round UTC times within [start, end]; a label shows only the units that change."""
     step = next((s for s in _TIME_STEPS if (end - start) / s <= most), _TIME_STEPS[-1])
     first = -(-start // step) * step
     return [(ts, _time_label(ts, step)) for ts in range(first, end + 1, step)]

@@ -1,6 +1,6 @@
-"""The chart of a life as inline SVG: prices with stop and fills, the quantity held, and what it brought.
+"""Draws a life as inline SVG: prices with stop and fills, the quantity held, and the profit.
 
-Coordinates are pixels of an 1200 wide drawing; colours come from the page's style by class.
+Coordinates are pixels of a drawing 1200 wide; the page's style gives the colours by class.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from s6.replay.axes import tick_label, time_ticks, value_ticks
 from s6.replay.fold import Fill, Step
 from s6.replay.life import Life, Span
-from s6.replay.text import clock, number, told
+from s6.replay.text import clock, describe_fill, number
 
 WIDTH: Final = 1200
 LEFT: Final = 74.0
@@ -25,7 +25,7 @@ Time = Callable[[int], float]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A part of the chart with a scale of its own: pixels ``top`` to ``bottom`` for values ``high`` to ``low``."""
+    """A part of the chart with its own scale: values ``high`` to ``low`` lie at pixels ``top`` to ``bottom``."""
 
     name: str
     top: float
@@ -39,14 +39,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The drawing, and where each step stands in it: (x, y of the mark), for what follows the pointer."""
+    """The drawing, and the (x, y of the mark) of each step, for the cursor that follows the pointer."""
 
     svg: str
     places: list[Point]
 
 
 def chart(life: Life) -> Chart:
-    """Draw a life. With a single step there is a point in time, drawn as a second."""
+    """Draw a life. A life of a single step is drawn one second long."""
     start, end = life.start, max(life.end, life.start + 1000)
 
     def x(ts: int) -> float:
@@ -127,7 +127,7 @@ def _line(name: str, points: Sequence[Point]) -> str:
 
 
 def _stairs(name: str, spans: Sequence[Span], panel: Panel, x: Time) -> Iterable[str]:
-    """A staircase for each run without a pause."""
+    """Yield a staircase for each run without a pause."""
     run: list[Point] = []
     for before, span in zip([None, *spans], spans, strict=False):
         if before is not None and before.end != span.start:
@@ -140,11 +140,11 @@ def _stairs(name: str, spans: Sequence[Span], panel: Panel, x: Time) -> Iterable
 
 
 def _bands(life: Life, panel: Panel, x: Time) -> Iterable[str]:
-    """Between entry and stop: what is locked in, or at risk. Along the bottom: when nothing protected it."""
-    for start, end in life.gaps:
+    """Draw the profit locked in or at risk between entry and stop, and along the bottom the unprotected times."""
+    for start, end in life.unprotected:
         width = x(end) - x(start)
-        yield _rect("bare", x(start), width, panel.top, panel.bottom)
-        yield _rect("gap", x(start), max(width, 1.5), panel.bottom - 7, panel.bottom)
+        yield _rect("unprotected-area", x(start), width, panel.top, panel.bottom)
+        yield _rect("unprotected", x(start), max(width, 1.5), panel.bottom - 7, panel.bottom)
     for stop in life.stop:
         for entry in life.entry:
             start, end = max(stop.start, entry.start), min(stop.end, entry.end)
@@ -177,7 +177,7 @@ def _pnl(life: Life, panel: Panel, x: Time) -> Iterable[str]:
 
 
 def _ends(life: Life, panel: Panel) -> Iterable[str]:
-    """The lines' names, at their right ends."""
+    """Draw the lines' names at their right ends."""
     found = [("mark", f"mark {number(life.last.mark, 4)}", panel.y(life.last.mark))]
     for name, spans in (("entry", life.entry), ("stop", life.stop)):
         if spans:
@@ -186,7 +186,7 @@ def _ends(life: Life, panel: Panel) -> Iterable[str]:
 
 
 def _labels(wanted: Iterable[tuple[str, str, float]]) -> Iterable[str]:
-    """Labels in the right margin, moved apart where they would meet."""
+    """Draw labels in the right margin, and move them apart where they would overlap."""
     last = -100.0
     for name, text, y in sorted(wanted, key=lambda label: label[2]):
         last = max(y, last + 15)
@@ -209,7 +209,7 @@ _WIDE: Final = 6.7
 
 
 def _fills(life: Life, panel: Panel, x: Time) -> Iterable[str]:
-    """A mark for each fill, and beside it what it was, wherever there is room for that."""
+    """Draw a mark for each fill, and its description beside it where there is room."""
     marks = [(x(step.ts), panel.y(fill.price), step, fill) for step, fill in life.fills]
     taken = [(left - 8, top - 8, left + 8, top + 8) for left, top, _, _ in marks]
     for left, top, step, fill in marks:
@@ -226,14 +226,14 @@ def _mark(left: float, top: float, step: Step, fill: Fill) -> str:
     turn = " rotate(180)" if fill.kind in ("ENTRY", "ADD") and fill.side == "SELL" else ""
     return (
         f'<path class="m {fill.kind}" d="{_SHAPES[fill.kind]}" transform="translate({left:.1f} {top:.1f}){turn}">'
-        f"<title>{escape(f'{clock(step.ts)} {told(fill)}{whose}')}</title></path>"
+        f"<title>{escape(f'{clock(step.ts)} {describe_fill(fill)}{whose}')}</title></path>"
     )
 
 
 def _room(
     x: float, y: float, width: float, taken: Sequence[tuple[float, float, float, float]], panel: Panel
 ) -> Point | None:
-    """The first place around a mark where its text meets nothing."""
+    """Return the first position around a mark where its text overlaps nothing, or None."""
     for left, top in (
         (x - width / 2, y - 26),
         (x - width / 2, y + 11),

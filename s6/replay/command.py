@@ -23,7 +23,11 @@ PAGE: Final = 500
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit codes: 0 shown, or proven; 1 the proof failed; 2 unknown position, unreadable history, or no connection."""
+    """Run the command. ``arguments`` are those after ``s6 replay``.
+
+    Returns the exit code: 0 shown or proven, 1 the proof failed, 2 unknown position, unreadable history or no
+    connection.
+    """
     options = _parser().parse_args(arguments)
     settings = settings_or_exit(need=())
     store = open_store(settings.store_url)
@@ -56,23 +60,23 @@ def _run(options: argparse.Namespace, settings: Settings, store: Store) -> int:
     if proof is not None and proof.steps == 0:
         return _unknown(options.position_id, settings, live=proof.rev > 0)
     if proof is None or options.json or options.html:
-        told = lives(fold(snapshots(store, options.position_id)))
-        if not told:
+        found = lives(fold(snapshots(store, options.position_id)))
+        if not found:
             return _unknown(options.position_id, settings, live=False)
-        chosen = [life for life in told if options.life in (None, life.number)]
+        chosen = [life for life in found if options.life in (None, life.number)]
         if not chosen:
-            known = ", ".join(str(life.number) for life in told)
+            known = ", ".join(str(life.number) for life in found)
             return _refuse(f"{options.position_id} has no life {options.life}; it has {known}")
         _show(options, chosen, proof)
     if proof is None:
         return 0
     if not options.json:
-        _tell(options.position_id, proof)
+        _print_proof(options.position_id, proof)
     return 0 if proof.holds else 1
 
 
 def snapshots(store: Store, position_id: str) -> Iterator[Doc]:
-    """All of a position's snapshots by ``seq``, read page by page."""
+    """Yield all of a position's snapshots by ``seq``, reading page by page."""
     cursor: str | None = None
     while True:
         page = store.snapshots(position_id=position_id, limit=PAGE, cursor=cursor)
@@ -107,9 +111,9 @@ def _show(options: argparse.Namespace, chosen: list[Life], proof: Proof | None) 
         show(chosen)
 
 
-def _tell(position_id: str, proof: Proof) -> None:
+def _print_proof(position_id: str, proof: Proof) -> None:
     if proof.holds:
-        since = f", and {proof.silent} commits since that hold nothing new" if proof.silent else ""
+        since = f", and {proof.later_commits} commits since that hold nothing new" if proof.later_commits else ""
         waiting = f" ({proof.waiting} of them still on their way to the store)" if proof.waiting else ""
         print(
             f"{position_id}: {proof.steps} snapshots{waiting} with {proof.fills} fills fold into the live state: "

@@ -1,4 +1,4 @@
-"""A replay as one JSON object, for programs: numbers are JSON numbers of exactly the digits that were booked."""
+"""A replay as one JSON object for programs; its numbers have exactly the booked digits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from s6.replay.proof import Proof
 
 
 def document(lives: Sequence[Life], proof: Proof | None) -> str:
-    """``{"position_id", "symbol", "market", "lives": [{…, "steps": […]}], "check"}``; ``check`` null: not asked for.
+    """Return ``{"position_id", "symbol", "market", "lives": [{…, "steps": […]}], "check"}`` as JSON text.
 
-    A life's figures are those at its end or now, its steps what the snapshots hold. Times in ms, money in USDT.
+    A life's figures are those at its end, or now; its steps are its snapshots. ``check`` is null if no proof was asked
+    for. Times are in ms, money is in USDT.
     """
     position = lives[-1].last
     return jsonx.dumps(
@@ -101,7 +102,7 @@ def _check(proof: Proof) -> dict[str, object]:
         "fills": proof.fills,
         "seq": proof.seq,
         "rev": proof.rev,
-        "commits_since": proof.silent,
+        "commits_since": proof.later_commits,
         "waiting": proof.waiting,
         "faults": list(proof.faults),
     }

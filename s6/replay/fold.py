@@ -1,7 +1,7 @@
-"""Fold a position's snapshots: each step's books worked out anew from those before, and held against what it says.
+"""Folds a position's snapshots: computes each step's books from the step before and compares them with the snapshot.
 
-Reads what stores give, so numbers may have gone through a binary double (ArangoDB): the exact decimals are those of
-``state``, ``op`` and ``order``, and the named members need only be the same double.
+ArangoDB keeps numbers as binary doubles. So the exact decimals are those of ``state``, ``op`` and ``order``, and the
+named members need only be the same double.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BOOKED: Final = (
     "added_qty",
     "reduces",
 )
-"""What only an order's result changes."""
+"""The fields that only an order's result changes."""
 
 VALUED: Final = ("unrealized_pnl_usdt", "roe")
 NAMED: Final = (
@@ -66,14 +66,14 @@ NAMED: Final = (
     "bundle_version",
     "ts",
 )
-"""Members that stand in a snapshot by name and in its ``state``: they must agree."""
+"""The members that a snapshot holds both by name and in its ``state``; the two must agree."""
 
 PHASES: Final = ("BEFORE", "AFTER", "RESULT")
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A newly filled quantity, as the books took it. ``realized`` is before fees; ``ours``: S6 sent the order."""
+    """A newly filled quantity as booked. ``realized`` is before fees; ``ours`` is True if S6 sent the order."""
 
     kind: OrderKind
     side: OrderSide
@@ -89,7 +89,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One snapshot. ``faults`` tell where it contradicts itself or the steps before it; none: it follows from them."""
+    """One snapshot. ``faults`` says where it contradicts itself or the steps before it."""
 
     seq: int
     ts: int
@@ -103,11 +103,11 @@ class Step:
 
 
 class UnreadableSnapshot(ValueError):
-    """A document that is no snapshot of S6's; the text says which and why."""
+    """The document is no snapshot of S6's; the text says which and why."""
 
 
 def fold(docs: Iterable[Doc]) -> Iterator[Step]:
-    """The steps of a position's life, in order. Raises ``UnreadableSnapshot``."""
+    """Yield the steps of a position's lives in order. Raises ``UnreadableSnapshot``."""
     before: Position | None = None
     books: dict[str, Order] = {}
     expected = 1
@@ -156,7 +156,7 @@ def _sequence(step: Step, expected: int) -> list[str]:
 
 
 def _agreement(doc: Doc, p: Position) -> list[str]:
-    """The named members, the key, and what follows from the mark, against ``state``."""
+    """Compare the named members, the key and the figures at the mark with ``state``. Returns the faults."""
     faults = [
         f"{name} is {_shown(doc.get(name))}, but {_shown(getattr(p, name))} in its state"
         for name in NAMED
@@ -169,11 +169,11 @@ def _agreement(doc: Doc, p: Position) -> list[str]:
 
 
 def _result(before: Position | None, known: Order | None, step: Step) -> tuple[Fill | None, list[str]]:
-    """Book the step's order anew on the position before it: what was filled, and where the books differ."""
+    """Book the step's order again on the position before it. Returns the fill, and where the books differ."""
     order, after = cast(Order, step.order), step.position
     blank = replace(order, status="PENDING", filled=ZERO, avg_price=ZERO, fee=ZERO)
     known = known or blank
-    # Where the dust lay below a step, any step above it tells the same story.
+    # Any step size above the dust gives the same books.
     step_size = after.dust * 2 if after.dust else None
     try:
         booking = book(before, known, _heard(order, after), mark=after.mark, terms=SymbolTerms(step_size), now=step.ts)
@@ -187,7 +187,7 @@ def _result(before: Position | None, known: Order | None, step: Step) -> tuple[F
 
 
 def _heard(order: Order, after: Position) -> OrderResult:
-    """The result as it must have come. S4's own figures of margin, leverage and liquidation are in the outcome."""
+    """Reconstruct the result that S4 sent. S4's figures of margin, leverage and liquidation come from the outcome."""
     opens = order.kind in OPENING_KINDS and after.market == "FUT"
     return OrderResult(
         ts=after.ts,
@@ -233,7 +233,7 @@ def _fill(before: Position | None, known: Order, booking: Booking) -> Fill | Non
 
 
 def differences(expected: object, found: object, names: Iterable[str], why: str) -> list[str]:
-    """Where two records differ in the fields ``names``, one text each."""
+    """Return one text for each of the fields ``names`` in which two records differ."""
     return [
         f"{name} is {_shown(getattr(found, name))}, not {_shown(getattr(expected, name))} {why}"
         for name in names
@@ -242,7 +242,7 @@ def differences(expected: object, found: object, names: Iterable[str], why: str)
 
 
 def _same(named: object, exact: object) -> bool:
-    """Whether a named member says what the state says; numbers as exactly as a JSON number in a double can."""
+    """Return whether a named member equals the state's; numbers need only be the same double."""
     if isinstance(exact, Decimal) or (isinstance(exact, int) and not isinstance(exact, bool)):
         if isinstance(named, bool) or not isinstance(named, int | Decimal | float):
             return False

@@ -1,4 +1,4 @@
-"""A position's lives as stories: what each was worth, and the lines and marks that charts are drawn from."""
+"""A position's lives: the figures of each, and the lines and marks for charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSING: Final = ("EXIT", "SL", "GUARD")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A value that stood from ``start`` to ``end`` (ms)."""
+    """A value that held from ``start`` to ``end`` (ms)."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One life of a position, from its first fill to its exit or to now; ``steps`` is never empty."""
+    """One life of a position, from its first fill to its exit or to now. ``steps`` is never empty."""
 
     number: int
     steps: tuple[Step, ...]
@@ -50,7 +50,7 @@ class Life:
 
     @property
     def exit_reason(self) -> str:
-        """Why it was closed: the decision, or the kind of the order that closed it; empty while it is open."""
+        """Why the position closed: the decision, or the closing order's kind; empty while it is open."""
         if self.last.is_open:
             return ""
         closing = next((fill.kind for _, fill in self.fills if fill.closed), "")
@@ -66,12 +66,12 @@ class Life:
             return sum((fill.fee for _, fill in self.fills), ZERO)
 
     def count(self, *kinds: str) -> int:
-        """Orders of these kinds that filled, at least in part."""
+        """Return the number of orders of these kinds that filled at least in part."""
         return len({fill.client_order_id for _, fill in self.fills if fill.kind in kinds})
 
     @property
     def stop_moves(self) -> list[tuple[Step, Decimal | None]]:
-        """Steps after which another stop was in force, each with the price before it."""
+        """Return the steps that changed the stop, each with the price before it."""
         moves = []
         former: Decimal | None = None
         for step in self.steps:
@@ -83,18 +83,18 @@ class Life:
 
     @property
     def stop(self) -> list[Span]:
-        """The stop's price over time, whether its order lived or was being replaced."""
+        """The stop's price over time, also while its order was being replaced."""
         return _spans(self, lambda p: p.sl_price if p.is_open else None)
 
     @property
-    def gaps(self) -> list[tuple[int, int]]:
-        """(from, to) in ms of open FUT time without a stop, as far as the snapshots tell: before the first one too."""
-        bare = _spans(self, lambda p: p.qty if p.is_open and p.market == "FUT" and not guarded(p) else None)
-        return [(span.start, span.end) for span in bare]
+    def unprotected(self) -> list[tuple[int, int]]:
+        """(from, to) in ms of the times when an open FUT position had no stop, the time before the first included."""
+        spans = _spans(self, lambda p: p.qty if p.is_open and p.market == "FUT" and not guarded(p) else None)
+        return [(span.start, span.end) for span in spans]
 
     @property
     def entry(self) -> list[Span]:
-        """The average entry price over time, while something was held."""
+        """The average entry price over time, while the quantity was above 0."""
         return _spans(self, lambda p: p.entry_price_avg if p.is_open and p.qty else None)
 
     @property
@@ -108,22 +108,22 @@ class Life:
 
 
 def lives(steps: Iterable[Step]) -> list[Life]:
-    """The steps sorted into lives."""
+    """Group the steps by life."""
     return [Life(number, tuple(group)) for number, group in groupby(steps, key=lambda step: step.position.life)]
 
 
 def guarded(p: Position) -> bool:
-    """Whether something protects the position: a stop at S4, or S6's own guard."""
+    """Return whether a stop at S4 or S6's own guard protects the position."""
     return bool(p.sl_order) or (p.sl_price is not None and (p.market == "SPOT" or p.self_guarded))
 
 
 def unprotected_ms(life: Life) -> int:
-    """For how long an open FUT position had no stop in all."""
-    return sum(end - start for start, end in life.gaps)
+    """Return the total time (ms) for which an open FUT position had no stop."""
+    return sum(end - start for start, end in life.unprotected)
 
 
 def _spans(life: Life, value: Callable[[Position], Decimal | None]) -> list[Span]:
-    """Runs of equal values, each to the beginning of the next; None is a pause."""
+    """Return runs of equal values, each up to the beginning of the next. None is a pause."""
     spans: list[Span] = []
     now: Decimal | None = None
     start = life.start

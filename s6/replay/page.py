@@ -1,4 +1,4 @@
-"""A replay as a page: one file that needs nothing else and asks nobody for anything."""
+"""A replay as a self-contained HTML page that loads nothing else."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from s6.replay.life import Life, guarded
 from s6.replay.summary import figures
 from s6.replay.text import NONE, clock, moment, money, number, percent, what
 
-#: Members of a step's row, in the order of the page's table.
+#: The columns of the page's table.
 COLUMNS: Final = ("seq", "time", "phase", "what", "mark", "qty", "entry", "stop", "ROE", "unrealized", "realized")
 
 
 def page(lives: Sequence[Life]) -> str:
-    """HTML for these lives of one position."""
+    """Return the HTML for these lives of one position."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("page.html"))
     return template.render(
@@ -62,7 +62,7 @@ def _row(step: Step, before: Step | None) -> dict[str, object]:
     return {
         "kind": step.fill.kind if step.fill else "moved" if moved else "",
         "matters": step.fill is not None or moved or bool(step.faults),
-        "bare": p.is_open and p.sl_price is not None and not guarded(p),
+        "unprotected": p.is_open and p.sl_price is not None and not guarded(p),
         "faults": step.faults,
         "ours": step.fill is None or step.fill.ours or step.fill.kind == "ENTRY",
         "cause": step.cause,

@@ -1,4 +1,4 @@
-"""The plot of a life for the terminal: mark, entry average and stop over time, and every fill."""
+"""Plots a life for the terminal: mark, entry average and stop over time, and every fill."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from s6.replay.axes import tick_label, time_ticks, value_ticks
 from s6.replay.life import Life, Span
 
 LINE: Final = "braille"
-#: Symbol and colour of each kind of fill.
+#: The symbol and colour of each kind of fill.
 MARKS: Final = {
     "ENTRY": ("▲", "green"),
     "ADD": ("△", "cyan"),
@@ -24,7 +24,7 @@ LINES: Final = {"mark": "blue", "entry": "gray", "stop": "red"}
 
 
 def plot(life: Life, width: int, height: int, *, colour: bool) -> str:
-    """``height`` lines of at most ``width`` characters, and one that explains them."""
+    """Return ``height`` lines of at most ``width`` characters, and a legend line."""
     figure: Any = plotext.figure
     figure.clear()
     plotext.terminal.limit(False, False)
@@ -45,13 +45,13 @@ def plot(life: Life, width: int, height: int, *, colour: bool) -> str:
 
 
 def _draw(figure: Any, life: Life, times: list[int], ys: list[float], shade: str) -> None:
-    """Times count from the life's start: the plotter's own numbers are too short for those since the epoch."""
+    """Draw the lines and fills. Times count from the life's start, since the plotter's numbers are too short for ms."""
     xs = [ts - life.start for ts in times]
     figure.draw(figure.signal(xs, ys, marker=plotext.marker(LINE, shade)).lines(True))
 
 
 def _steps(spans: list[Span]) -> list[tuple[list[int], list[float]]]:
-    """Corners of a staircase; a new one after each pause."""
+    """Return the corners of the staircases; each pause begins a new one."""
     stairs: list[tuple[list[int], list[float]]] = []
     end = None
     for span in spans:

@@ -1,7 +1,7 @@
-"""The proof of `--check`: the snapshots, folded, are the live state in Redis.
+"""The proof of `--check`: the fold of the snapshots equals the live state in Redis.
 
-A position goes on living while it is read. So the live state is read first, then the snapshots that still wait in
-Redis, then the store: whatever the live state rests on is then in one of them.
+A position changes while it is read. So the proof reads the live state first, then the snapshots that wait in Redis,
+then the store: every snapshot behind the live state is then in one of the two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from s6.model.position import Position, rungs_json
 from s6.ports import StateUnavailable
 from s6.replay.fold import Doc, Step, differences, fold
 
-SILENT: Final = frozenset(
+NOT_SNAPSHOTTED: Final = frozenset(
     {
         "rev",
         "ts",
@@ -45,8 +45,8 @@ SILENT: Final = frozenset(
         "rebuilt_ts",
     }
 )
-"""What S6 also writes between snapshots: the market's figures and watermarks, and the steps of an operation, and when a
-closed position was put back after a loss of Redis."""
+"""The fields that S6 also writes between snapshots: the market's figures and watermarks, the steps of an operation, and
+the time when a loss of Redis made S6 restore a closed position."""
 
 ATTEMPTS: Final = 50
 OUTBOX_READ: Final = 100_000
@@ -55,8 +55,8 @@ FAULTS_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A position as it stands in Redis, as one read: its state and operation, the hashes beside them, and the
-    snapshots that have not reached the store."""
+    """A position in Redis, from one consistent read: its state and operation, the hashes beside them, and the snapshots
+    that have not reached the store."""
 
     loaded: Loaded
     stop: Mapping[str, str]
@@ -67,13 +67,13 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """``faults`` empty: proven. ``silent``: commits since the last snapshot, which change none of what is held."""
+    """The proof holds if ``faults`` is empty. ``later_commits`` counts the commits since the last snapshot."""
 
     steps: int
     fills: int
     seq: int
     rev: int
-    silent: int
+    later_commits: int
     waiting: int
     faults: tuple[str, ...]
 
@@ -83,7 +83,7 @@ class Proof:
 
 
 def read_live(redis: RedisClient, position_id: str) -> Live | None:
-    """The position in Redis; None: Redis has none. Raises ``StateUnavailable``."""
+    """Return the position in Redis, or None if Redis has none. Raises ``StateUnavailable``."""
     state = RedisState(redis, SystemClock())
     try:
         for _ in range(ATTEMPTS):
@@ -101,7 +101,10 @@ def read_live(redis: RedisClient, position_id: str) -> Live | None:
 
 
 def prove(docs: Iterable[Doc], live: Live | None) -> Proof:
-    """Fold ``docs`` (the store's, in order) and what waits in Redis, and compare with the live state."""
+    """Fold ``docs`` (the store's, in order) and the waiting snapshots, and compare them with the live state.
+
+    Raises ``UnreadableSnapshot``.
+    """
     steps = fills = seq = 0
     faults: list[str] = []
     at: Step | None = None
@@ -120,12 +123,12 @@ def prove(docs: Iterable[Doc], live: Live | None) -> Proof:
     else:
         faults += _against(at, live)
     faults += _beside(live)
-    silent = max(p.rev - at.position.rev, 0) if at else 0
-    return Proof(steps, fills, target, p.rev, silent, len(live.waiting), tuple(faults))
+    later_commits = max(p.rev - at.position.rev, 0) if at else 0
+    return Proof(steps, fills, target, p.rev, later_commits, len(live.waiting), tuple(faults))
 
 
 def _joined(stored: Iterable[Doc], waiting: Iterable[Doc]) -> Iterator[Doc]:
-    """The store's snapshots and those on their way to it, each once."""
+    """Yield the store's snapshots and those on their way to it, each once."""
     last = 0
     for doc in stored:
         last = int(doc["seq"])
@@ -136,11 +139,11 @@ def _joined(stored: Iterable[Doc], waiting: Iterable[Doc]) -> Iterator[Doc]:
 
 
 def _against(step: Step, live: Live) -> list[str]:
-    """The last snapshot against the live state: equal in all when nothing was written since, else in what is held."""
+    """Compare the last snapshot with the live state: all fields if nothing was written since, else what is held."""
     p, op = live.loaded
     then = step.position
     unmoved = (p.rev, p.ts, p.op_count) == (then.rev, then.ts, then.op_count)
-    names = [field.name for field in fields(Position) if unmoved or field.name not in SILENT]
+    names = [field.name for field in fields(Position) if unmoved or field.name not in NOT_SNAPSHOTTED]
     found = differences(step.position, p, names, f"of snapshot {step.seq}")
     if unmoved and op != step.op:
         found.append(f"the operation in flight is {_op(op)}, not {_op(step.op)} of snapshot {step.seq}")
@@ -152,7 +155,7 @@ def _op(op: object) -> str:
 
 
 def _beside(live: Live) -> list[str]:
-    """The hashes for others to read, against the live state."""
+    """Compare the hashes that other services read with the live state."""
     p = live.loaded.position
     checks: list[tuple[str, object, object]] = [
         ("pos:adds count", live.adds.get("count"), str(p.add_on_count)),

@@ -1,4 +1,4 @@
-"""The few figures that tell a life: the same in the terminal and on the page."""
+"""The key figures of a life, the same in the terminal and on the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from s6.replay.text import duration, moment, money, number, percent
 
 
 def figures(life: Life) -> list[tuple[str, str]]:
-    """(name, text) pairs."""
+    """Return (name, text) pairs."""
     p = life.last
     counts = [
         (len(life.stop_moves), "stop move"),

@@ -1,4 +1,4 @@
-"""A replay in the terminal: a summary, a plot and a table for each life; plain text where it is not a terminal."""
+"""A replay in the terminal: a summary, a plot and a table for each life. It is plain text if output is no terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from s6.replay.fold import Step
 from s6.replay.life import Life, guarded
 from s6.replay.summary import figures
-from s6.replay.text import NONE, clock, moment, money, number, percent, told
+from s6.replay.text import NONE, clock, describe_fill, moment, money, number, percent
 
 PIPED_WIDTH: Final = 160
 PLOT_MIN: Final = 56
@@ -29,7 +29,7 @@ FILL_STYLES: Final = {
 
 
 def show(lives: Sequence[Life], console: Console | None = None) -> None:
-    """Print it; as wide as the terminal, which decides what a table can hold."""
+    """Print the lives. The terminal's width decides which columns the tables have."""
     console = console or _console()
     for life in lives:
         console.print(_heading(life))
@@ -57,18 +57,18 @@ def _heading(life: Life) -> Text:
 
 
 def _plot(life: Life, console: Console) -> Text | None:
-    """None where it would not be readable, or cannot be drawn."""
+    """Return the plot, or None if it would not be readable or cannot be drawn."""
     if console.width < PLOT_MIN or len(life.steps) < 2 or not (console.encoding or "").lower().startswith("utf"):
         return None
     try:
         from s6.replay.plot import plot
-    except ImportError:  # plotext has a compiled part; a table alone is better than nothing
+    except ImportError:  # plotext has a compiled part that may be missing; the table still helps
         return None
     height = max(12, min(24, console.height - 12)) if console.is_terminal else 20
     return Text.from_ansi(plot(life, min(console.width, 200), height, colour=console.color_system is not None))
 
 
-# A column: its heading, how little it matters, and its cell.
+# A column has a heading, a rank (higher matters less) and a cell.
 _Cell = Callable[[Step], Text]
 _COLUMNS: Final[tuple[tuple[str, int, _Cell], ...]] = (
     ("seq", 0, lambda s: Text(str(s.seq))),
@@ -89,7 +89,7 @@ _WHAT_NEEDS: Final = 32
 
 
 def _table(life: Life, width: int) -> Table:
-    """The least important columns go where the terminal is narrow."""
+    """Build the table, without the least important columns on a narrow terminal."""
     columns = [(name, rank, [cell(step) for step in life.steps]) for name, rank, cell in _COLUMNS]
     needs = {name: max(len(name), *map(len, cells)) for name, _, cells in columns}
     needs["what"] = min(needs["what"], _WHAT_NEEDS)
@@ -109,7 +109,7 @@ def _what(step: Step) -> Text:
     if step.fill is None:
         text = Text(step.cause)
     else:
-        text = Text(told(step.fill), style=FILL_STYLES.get(step.fill.kind, ""))
+        text = Text(describe_fill(step.fill), style=FILL_STYLES.get(step.fill.kind, ""))
         text.append("" if step.fill.ours or step.fill.kind == "ENTRY" else " (not ours)", "dim")
     for fault in step.faults:
         text.append(f"\n✗ {fault}", "bold red")

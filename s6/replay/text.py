@@ -1,4 +1,4 @@
-"""Numbers and times as people read them. Texts only: nothing is computed with what stands here."""
+"""Formats numbers and times for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDE: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 def number(value: Decimal | None, places: int = 8) -> str:
-    """Digits in groups of three, at most ``places`` after the point: ``41 250.5``."""
+    """Format in groups of three digits with at most ``places`` decimals: ``41 250.5``."""
     if value is None:
         return NONE
     text = plain(value.quantize(Decimal(1).scaleb(-places), context=_WIDE))
@@ -24,7 +24,7 @@ def number(value: Decimal | None, places: int = 8) -> str:
 
 
 def money(value: Decimal, *, signed: bool = True) -> str:
-    """USDT to the cent: ``+12.50``."""
+    """Format USDT to the cent: ``+12.50``."""
     rounded = value.quantize(Decimal("0.01"), context=_WIDE)
     if not rounded:
         return "0.00"
@@ -34,14 +34,14 @@ def money(value: Decimal, *, signed: bool = True) -> str:
 
 
 def percent(value: Decimal) -> str:
-    """A ratio in hundredths: ``+12.5 %``."""
+    """Format a ratio as a percentage: ``+12.5 %``."""
     rounded = (value * 100).quantize(Decimal("0.1"), context=_WIDE)
     sign = "−" if rounded < 0 else "+" if rounded else ""
     return f"{sign}{format(abs(rounded), 'f')} %"
 
 
 def moment(ts: int) -> str:
-    """``2024-05-01 12:00:00.250``, UTC."""
+    """Format a time (ms) in UTC: ``2024-05-01 12:00:00.250``."""
     return f"{_utc(ts):%Y-%m-%d} {clock(ts)}"
 
 
@@ -50,7 +50,7 @@ def clock(ts: int) -> str:
 
 
 def duration(ms: int) -> str:
-    """``3 d 4 h``, ``12 min 5 s``, ``0.25 s``: the two greatest units."""
+    """Format a duration (ms) in its two greatest units: ``3 d 4 h``, ``12 min 5 s``, ``0.25 s``."""
     if ms < 60_000:
         return f"{number(Decimal(ms) / 1000, 2)} s"
     minutes, seconds = divmod(ms // 1000, 60)
@@ -61,14 +61,14 @@ def duration(ms: int) -> str:
     return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2] if count)
 
 
-def told(fill: Fill) -> str:
-    """``TP 0.033 at 42 100``."""
+def describe_fill(fill: Fill) -> str:
+    """Describe a fill: ``TP 0.033 at 42 100``."""
     return f"{fill.kind} {number(fill.qty)} at {number(fill.price)}"
 
 
 def what(step: Step) -> str:
-    """What happened in a step: its fill if it had one, else its cause."""
-    return told(step.fill) if step.fill else step.cause
+    """Describe a step by its fill, or by its cause if it has no fill."""
+    return describe_fill(step.fill) if step.fill else step.cause
 
 
 def _utc(ts: int) -> datetime:

@@ -115,7 +115,7 @@ def test_the_page_is_complete_in_one_file(tmp_path: Path) -> None:
     assert page.open == []
     assert not re.search(r"https?://|@import|url\(", text)
     assert text.count('<svg class="chart"') == 2
-    for mark in ("m ENTRY", "m TP", "m ADD", "m SL", "m EXIT", "locked", "risk", "gap"):
+    for mark in ("m ENTRY", "m TP", "m ADD", "m SL", "m EXIT", "locked", "risk", "unprotected"):
         assert f'class="{mark}"' in text
     for line in ("mark", "entry", "stop", "total", "realized"):
         assert f'<polyline class="{line}"' in text

@@ -60,7 +60,7 @@ def test_lives_are_told_apart() -> None:
 def test_time_without_a_stop_counts_from_the_first_fill() -> None:
     first, _ = lives(fold(whole_life().docs))
     # 3 steps until the first stop, and the replacement after the take-profit
-    assert [end - start for start, end in first.gaps] == [250, 500, 250]
+    assert [end - start for start, end in first.unprotected] == [250, 500, 250]
 
 
 def _drop(docs: Docs) -> None:
