@@ -1,4 +1,4 @@
-"""S12: remembers what it was asked to approve, and can decide by itself after a while."""
+"""S12 on paper: keeps the requests for approval, and can decide them itself after a delay."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class AutoApproval:
-    """Where and as whom to approve, `after_s` seconds after having been asked."""
+    """The URL and token for approving, `after_s` seconds after the request."""
 
     s6_url: str
     token: str
@@ -25,7 +25,7 @@ class AutoApproval:
 
 
 class Approvals:
-    """The requests for approval, newest last; a repeated one counts once."""
+    """The requests for approval, newest last. A repeated request counts once."""
 
     def __init__(self, *, ledger: Ledger, timer: Timer, auto: AutoApproval | None = None) -> None:
         self._ledger, self._timer, self._auto = ledger, timer, auto
@@ -33,7 +33,7 @@ class Approvals:
         self._lock = threading.Lock()
 
     def ask(self, request: ApprovalRequest) -> Answer:
-        """`POST /approvals`."""
+        """Answer `POST /approvals`."""
         members = request.model_dump(by_alias=True)
         with self._lock:
             new = request.transfer_id not in self._asked
@@ -44,7 +44,7 @@ class Approvals:
         return Answer(202, {"transfer_id": request.transfer_id})
 
     def asked(self) -> list[dict[str, object]]:
-        """All that was asked for."""
+        """Return all requests."""
         with self._lock:
             return list(self._asked.values())
 

@@ -1,4 +1,4 @@
-"""S10: the Active Bundle as text with an ETag, and the paper house's own bundle."""
+"""S10 on paper: the Active Bundle as text with an ETag, and the default paper bundle."""
 
 import hashlib
 import threading
@@ -18,7 +18,7 @@ SPECS: dict[str, SymbolSpec] = {
 
 
 def paper_bundle(specs: Mapping[str, SymbolSpec], *, version: str = "paper-1") -> str:
-    """A bundle for high leverage and a fast market, under which every kind of event comes soon."""
+    """Return a bundle for high leverage and a fast market, under which every kind of event occurs soon."""
     return dumps(
         {
             "version": version,
@@ -90,7 +90,7 @@ def paper_bundle(specs: Mapping[str, SymbolSpec], *, version: str = "paper-1") -
 
 
 class BundleShelf:
-    """The one bundle that is published; kept and served as the very text that was given, valid or not."""
+    """The published bundle. It keeps and serves the given text unchanged, valid or not."""
 
     def __init__(self, text: str) -> None:
         self._lock = threading.Lock()
@@ -105,26 +105,26 @@ class BundleShelf:
 
     @property
     def text(self) -> str:
-        """The bundle as it was given."""
+        """The published text."""
         with self._lock:
             return self._text
 
     @property
     def version(self) -> str:
-        """Its `version`, or `?` when it has none."""
+        """The bundle's `version`, or `?` if it has none."""
         try:
             body = loads(self.text)
         except ValueError:
             return "?"
         return str(body.get("version", "?")) if isinstance(body, dict) else "?"
 
-    def silent_s(self) -> float:
-        """Seconds since somebody last asked for it; infinite when nobody has."""
+    def idle_s(self) -> float:
+        """Return the seconds since the last request for the bundle, or infinity before the first."""
         with self._lock:
             return float("inf") if self._asked_at is None else time.monotonic() - self._asked_at
 
     def answer(self, if_none_match: str | None) -> Answer:
-        """`GET /active`: 200 with the bundle and its ETag, or 304 without a body."""
+        """Answer `GET /active`: 200 with the bundle and its ETag, or 304 without a body."""
         with self._lock:
             self._asked_at = time.monotonic()
             headers = (("ETag", self._etag),)

@@ -1,8 +1,8 @@
-"""Everything that the paper services writes to Redis: results, ticks, features, quotas, news.
+"""Writes the paper services' messages to Redis: results, ticks, features, quotas, announcements.
 
-What must not be lost (results, features, quotas, news) goes through one queue, in order, and is tried until Redis has
-taken it; a repeat after a lost answer is a duplicate, which every reader must bear, except for quotas: those are
-applied once. Ticks go through a queue of their own and are dropped when they are late: an old tick is no news.
+One queue carries in order what must not be lost (results, features, quotas, announcements) and tries until Redis
+accepts it. A repeat after a lost answer is a duplicate, which every reader must tolerate; quotas are applied once.
+Ticks have their own queue, which drops late ones, since an old tick has no value.
 """
 
 import logging
@@ -40,7 +40,7 @@ Job = Callable[[], None]
 
 
 class Bus:
-    """The way to Redis. Publishing never waits for Redis; `flush` does."""
+    """Publishes to Redis. Only `flush` waits for Redis."""
 
     def __init__(self, client: RedisClient, *, ledger: Ledger, faults: Faults, timer: Timer) -> None:
         self._client, self._ledger, self._faults, self._timer = client, ledger, faults, timer
@@ -57,7 +57,7 @@ class Bus:
             thread.start()
 
     def result(self, order: Order, members: Mapping[str, object]) -> None:
-        """Put a result on `ord:result:SYMBOL`, by way of the stream's faults."""
+        """Put a result on `ord:result:SYMBOL`, subject to the stream's faults."""
         rules = self._faults.plan.stream
         dropped = {"leverage", "isolated_margin_usdt", "liq_price"} if rules.omit_figures else set()
         dropped |= {"fee"} if rules.omit_fee else set()
@@ -79,12 +79,12 @@ class Bus:
             self._let_go()
 
     def raw(self, stream: str, fields: Mapping[str, str]) -> None:
-        """Put any fields on any stream, malformed ones too."""
+        """Put any fields, also malformed ones, on any stream."""
         kept = dict(fields)
         self._durable.put(lambda: self._xadd(stream, kept))
 
     def tick(self, symbol: str, quote: Quote, *, lasting: bool = False) -> None:
-        """Put a quote on `mkt:SYMBOL`; a `lasting` one is never dropped."""
+        """Put a quote on `mkt:SYMBOL`. A `lasting` quote is never dropped."""
         fields = {name: text(getattr(quote, name)) for name in ("ts", "mark", "bid", "ask", "last")}
         put_at = time.monotonic()
 
@@ -95,13 +95,13 @@ class Bus:
         (self._durable if lasting else self._ticks).put(send)
 
     def feature(self, symbol: str, members: Mapping[str, object]) -> None:
-        """Put features on `feat:events:SYMBOL`; absent members are None."""
+        """Put features on `feat:events:SYMBOL`. None means that a member is absent."""
         self._ledger.add("feature", {"symbol": symbol, **members})
         fields = {name: text(value) for name, value in members.items() if value is not None}
         self._durable.put(lambda: self._xadd(f"feat:events:{symbol}", {"ts": str(now_ms()), **fields}))
 
     def quota(self, market: str, fill_id: str, margin: Decimal, born: bool) -> None:
-        """Add an ENTRY fill's margin to `risk:budget:*`, and 1 to `risk:concurrency:*` for a new life; each once."""
+        """Add an ENTRY fill's margin to `risk:budget:*`, and 1 to `risk:concurrency:*` for a new life, each once."""
         if born:
             self._durable.put(lambda: self._add_once(f"risk:concurrency:{market}", fill_id, Decimal(1)))
         self._durable.put(lambda: self._add_once(f"risk:budget:{market}", fill_id, margin))
@@ -111,7 +111,7 @@ class Bus:
         self._durable.put(lambda: self._ignore(self._client.publish(channel, dumps(body))))
 
     def set_health(self, service: str, status: str | None) -> None:
-        """Set `prod:health:SERVICE`; None takes the key away (no news)."""
+        """Set `prod:health:SERVICE`, or delete the key if `status` is None."""
         key, body = f"prod:health:{service}", {"status": status, "ts": now_ms()}
         if status is None:
             self._durable.put(lambda: self._ignore(self._client.delete(key)))
@@ -119,7 +119,7 @@ class Bus:
             self._durable.put(lambda: self._ignore(self._client.set(key, dumps(body))))
 
     def flush(self, timeout_s: float = 5.0) -> bool:
-        """Wait until all that was published so far has reached Redis; False when it has not in time."""
+        """Wait until Redis has everything published so far. Returns False if that takes longer than `timeout_s`."""
         marks = []
         for jobs in (self._durable, self._ticks):
             mark = threading.Event()
@@ -129,7 +129,7 @@ class Bus:
         return all(mark.wait(max(0.0, deadline - time.monotonic())) for mark in marks)
 
     def stop(self) -> None:
-        """Send what is waiting when Redis answers, and end."""
+        """Send what is waiting if Redis answers, and end the threads."""
         self.flush(1.0)
         self._stopping.set()
         for jobs in (self._durable, self._ticks):
@@ -153,7 +153,10 @@ class Bus:
         self._client.xadd(stream, dict(fields), maxlen=_STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]
 
     def _add_once(self, key: str, fill_id: str, amount: Decimal) -> None:
-        """Compare-and-set, so that the sum stays an exact decimal; the mark of the fill lies in the key's own slot."""
+        """Add by compare-and-set, so that the sum stays an exact decimal.
+
+        The fill's mark lies in the key's own slot.
+        """
         while True:
             before = str(self._client.get(key) or "")
             after = plain(Decimal(before or "0") + amount)
@@ -178,5 +181,5 @@ class Bus:
 
 
 def text(value: object) -> str:
-    """A stream field: decimals plainly, all else by `str`."""
+    """Return a stream field's text: a decimal without exponent, anything else by `str`."""
     return plain(value) if isinstance(value, Decimal) else str(value)

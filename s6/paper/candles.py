@@ -1,4 +1,4 @@
-"""Candles: read from CSV files, walked as a path of prices, repeated for ever."""
+"""Candles: reads them from CSV files, interpolates prices within them, repeats them without end."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ _MILLIS, _MICROS = 10**12, 10**15  # the smallest time stamps taken for ms (2001
 
 
 class CandleError(ValueError):
-    """A candle file that can't be used; says where and why."""
+    """A candle file is unusable; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """`ts` is its opening time in ms; prices in quote currency."""
+    """One candle. `ts` is its opening time in ms; prices are in quote currency."""
 
     ts: int
     open: Decimal
@@ -28,9 +28,9 @@ class Candle:
     close: Decimal
 
     def price_at(self, fraction: float) -> Decimal:
-        """The price after `fraction` (0 to 1) of its time, on the straight lines between its four prices.
+        """Return the price after `fraction` (0 to 1) of its time, on straight lines between its four prices.
 
-        Rising candles go to the low first, falling ones to the high: the usual guess where the order is not recorded.
+        A rising candle goes to the low first, a falling one to the high: the usual guess, as the order is not recorded.
         """
         first, second = (self.low, self.high) if self.close >= self.open else (self.high, self.low)
         points = (self.open, first, second, self.close)
@@ -39,17 +39,17 @@ class Candle:
         return points[leg] + (points[leg + 1] - points[leg]) * along
 
     def scaled(self, factor: Decimal, ts: int) -> "Candle":
-        """The same shape at another level and time."""
+        """Return the same shape at another level and time."""
         with localcontext(EXACT):
             return Candle(ts, *(factor * price for price in (self.open, self.high, self.low, self.close)))
 
 
 def read_candles(path: Path) -> list[Candle]:
-    """Candles of a CSV file, oldest first.
+    """Read the candles of a CSV file, oldest first.
 
-    Two forms: `timestamp,open,high,low,close,volume` with a header (more columns are ignored), and Binance's public
-    klines, twelve columns with or without a header. Times are ms or µs since the epoch. Raises `CandleError` naming
-    the file and the line of the first fault.
+    The file has one of two forms: `timestamp,open,high,low,close,volume` with a header (other columns are ignored), or
+    Binance's public klines, twelve columns with or without a header. Times are ms or µs since the epoch. Raises
+    `CandleError` naming the file and the line of the first fault.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
@@ -67,7 +67,7 @@ def read_candles(path: Path) -> list[Candle]:
 
 
 def endless(candles: Sequence[Candle]) -> Iterator[Candle]:
-    """The candles again and again; each lap is scaled and shifted to begin where the one before ended."""
+    """Yield the candles again and again. Each lap is scaled and shifted to begin where the one before ended."""
     step = candles[1].ts - candles[0].ts
     lap_ms = candles[-1].ts + step - candles[0].ts
     factor, shift = Decimal(1), 0

@@ -1,4 +1,4 @@
-"""A client of the paper house's control API, for tests and tools."""
+"""A client of the paper services' control API, for tests and tools."""
 
 from decimal import Decimal
 
@@ -12,11 +12,11 @@ Number = Decimal | int | str
 
 
 class PaperError(RuntimeError):
-    """The paper services refused; the text says what and why."""
+    """The paper services refused a request; the text says which and why."""
 
 
 class PaperClient:
-    """Talks to `/control` of the paper services. What it sends to a stream is there when a call returns."""
+    """Calls `/control` of the paper services. When a call returns, what it sent to a stream is there."""
 
     def __init__(self, base_url: str, *, timeout_s: float = 10.0) -> None:
         self.base_url = base_url.rstrip("/")
@@ -34,7 +34,7 @@ class PaperClient:
     # --- market and entries
 
     def tick(self, symbol: str, mark: Number, **more: Number) -> Item:
-        """Move the market; `bid`, `ask`, `last` are the mark unless given; `to="stream"|"exchange"` only there."""
+        """Move the market. `bid`, `ask` and `last` default to the mark; `to` limits it to `stream` or `exchange`."""
         return self._call("POST", "ticks", {"symbol": symbol, "mark": str(mark), **_texts(more)})
 
     def feature(
@@ -61,13 +61,13 @@ class PaperClient:
         *,
         force: bool = False,
     ) -> str:
-        """Enter at market; the ENTRY's `client_order_id`."""
+        """Enter at market. Returns the ENTRY's `client_order_id`. Raises `PaperError`."""
         body = {"position_id": position_id, "symbol": symbol, "side": side, "qty": str(qty), "market": market}
         answer = self._call("POST", "entries", {**body, "leverage": str(leverage), "force": force})
         return str(answer["client_order_id"])
 
     def manual_close(self, position_id: str, qty: Number | None = None) -> str:
-        """Close all or `qty` at the exchange, behind S6's back; the order's `client_order_id`."""
+        """Close all or `qty` at the exchange, without S6. Returns the order's `client_order_id`."""
         more = {} if qty is None else {"qty": str(qty)}
         return str(self._call("POST", "closes", {"position_id": position_id, **more})["client_order_id"])
 
@@ -76,60 +76,60 @@ class PaperClient:
         self._call("POST", "raw", {"stream": stream, "fields": {n: str(v) for n, v in fields.items()}})
 
     def note(self, text: str, *, lasts_ms: int = 0) -> None:
-        """Tell the ledger of a disturbance (a process killed, say) that the judge is to allow for."""
+        """Note a disturbance (a killed process, say) in the ledger, for which the judge allows."""
         self._call("POST", "notes", {"text": text, "lasts_ms": lasts_ms})
 
-    # --- what it saw
+    # --- what the services recorded
 
     def orders(self, position_id: str | None = None, *, live: bool | None = None) -> list[Item]:
-        """Orders, oldest first."""
+        """Return orders, oldest first."""
         chosen = {"position_id": position_id, "live": None if live is None else str(int(live))}
         return self._items("orders", **chosen)
 
     def positions(self, *, open_only: bool = False) -> list[Item]:
-        """Positions."""
+        """Return positions."""
         return self._items("positions", open="1" if open_only else None)
 
     def position(self, position_id: str) -> Item:
-        """One position; raises `PaperError` when there is none."""
+        """Return one position. Raises `PaperError` if there is none."""
         for item in self.positions():
             if item["position_id"] == position_id:
                 return item
         raise PaperError(f"no position {position_id}")
 
     def ledger(self, *, since: int = 0, what: str | None = None) -> list[Item]:
-        """Records of the ledger (`s6.paper.ledger`)."""
+        """Return records of the ledger (`s6.paper.ledger`)."""
         return self._items("ledger", since=str(since), what=what)
 
     def approvals(self) -> list[Item]:
-        """What S12 was asked to approve."""
+        """Return the requests for approval that S12 received."""
         return self._items("approvals")
 
-    # --- what it is told
+    # --- faults, configuration, balances
 
     def fault(self, **layers: object) -> Item:
-        """Merge faults: `fault(http={"s4": {"latency_ms": 50}}, stream={…}, exchange={…})`."""
+        """Merge faults into the plan: `fault(http={"s4": {"latency_ms": 50}}, stream={…}, exchange={…})`."""
         return self._call("POST", "faults", layers)
 
     def clear_faults(self) -> None:
-        """No faults, no scripts."""
+        """Remove all faults and scripts."""
         self._call("DELETE", "faults", None)
 
     def script(self, place: str, action: str, **more: object) -> Item:
-        """What the next `count` (1) things at `place` meet; see `s6.paper.faults.Faults.script`."""
+        """Set what happens to the next `count` (1) things at `place`; see `s6.paper.faults.Faults.script`."""
         return self._call("POST", "script", {"place": place, "action": action, **more})
 
     def bundle(self) -> Item:
-        """The published bundle."""
+        """Return the published bundle."""
         return self._call("GET", "bundle", None)
 
     def publish_bundle(self, bundle: Item | str, *, announce: bool = True) -> None:
-        """Publish a bundle: a mapping, or the very text (which may be invalid)."""
+        """Publish a bundle, given as a mapping or as text, which may be invalid."""
         text = bundle if isinstance(bundle, str) else dumps(bundle)
         self._send("PUT", f"bundle?announce={int(announce)}", text)
 
     def balances(self, **free: Number) -> Item:
-        """The wallets; given `SPOT=…`, `FUT=…` sets them first."""
+        """Set the given wallets (`SPOT=…`, `FUT=…`), and return all of them."""
         return self._call("PUT", "balances", _texts(free)) if free else self._call("GET", "balances", None)
 
     def symbol(self, symbol: str, **spec: Number) -> None:
@@ -137,7 +137,7 @@ class PaperClient:
         self._call("PUT", f"symbols/{symbol}", _texts(spec))
 
     def health(self, service: str, status: str) -> None:
-        """Set `prod:health:SERVICE`; an empty status takes it away."""
+        """Set `prod:health:SERVICE`; an empty status deletes it."""
         self._call("PUT", f"health/{service}", {"status": status})
 
     def _items(self, path: str, **query: str | None) -> list[Item]:
@@ -164,7 +164,7 @@ def _texts(numbers: dict[str, Number]) -> dict[str, str]:
 
 
 def _exact(value: object) -> object:
-    """Floats (of rates and delays) by their shortest text."""
+    """Return floats (rates and delays) as decimals of their shortest text."""
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Settings of the paper neighbours and their command line."""
+"""The settings of the paper neighbours and their command line."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 class PaperConfig:
     """How the paper neighbours run.
 
-    `market`: `walk` is a seeded random walk, `candles` plays files, `manual` moves only when told through `/control`.
+    `market`: `walk` is a seeded random walk, `candles` plays files, `manual` moves only by requests to `/control`.
     `speed` is market seconds per wall second; `tick_ms` wall time between ticks. `candles` maps symbols to files. The
     `strategy` needs a market that moves by itself.
     """
@@ -43,7 +43,7 @@ class PaperConfig:
     auto_approve_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can't work; raises `ValueError` naming the setting."""
+        """Check the settings. Raises `ValueError` naming the setting."""
         _require(bool(self.symbols), "symbols", self.symbols, "at least one")
         for symbol in self.symbols:
             good = 2 <= len(symbol) <= 24 and symbol.isascii() and symbol.isalnum() and symbol == symbol.upper()
@@ -63,7 +63,7 @@ class PaperConfig:
 
 
 def parse(arguments: Sequence[str] | None = None) -> PaperConfig:
-    """The command line's settings; ends the process with one clear line when they are not valid."""
+    """Read the command line's settings. Ends the process with one clear line if they are invalid."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     try:

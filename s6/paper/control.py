@@ -1,4 +1,4 @@
-"""`/control/*`: what tests and operators tell the paper services, and what they ask it.
+"""`/control/*`: the requests by which tests and operators steer and read the paper services.
 
 | request | does |
 |---|---|
@@ -13,7 +13,7 @@
 | `GET` `PUT /control/bundle` `?announce=0` | the bundle as any text; announced on `cfg:events` |
 | `GET` `PUT /control/balances` `{SPOT?, FUT?}` · `PUT /control/symbols/{symbol}` · `PUT /control/health/{service}` | |
 
-Requests that put something on a stream answer once Redis has it.
+A request that puts something on a stream is answered once Redis has it.
 """
 
 from collections.abc import Callable
@@ -36,12 +36,12 @@ from s6.paper.requests import Amount, Answer, PositionId, Symbol
 from s6.paper.wallet import Wallet
 
 
-class _Told(BaseModel):
+class _ControlBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TickOrder(_Told):
-    """A quote; `bid`, `ask` and `last` are the mark where absent."""
+class TickOrder(_ControlBody):
+    """A quote. `bid`, `ask` and `last` default to the mark."""
 
     symbol: Symbol
     mark: Amount
@@ -52,13 +52,13 @@ class TickOrder(_Told):
     to: Literal["both", "exchange", "stream"] = "both"
 
     def quote(self) -> Quote:
-        """With everything filled in."""
+        """Return the quote with the defaults filled in."""
         mark = self.mark
         return Quote(mark, self.bid or mark, self.ask or mark, self.last or mark, self.ts or now_ms())
 
 
-class FeatureOrder(_Told):
-    """What S2 says."""
+class FeatureOrder(_ControlBody):
+    """One message of S2."""
 
     symbol: Symbol
     atr: Annotated[Decimal | None, Field(ge=0)] = None
@@ -67,7 +67,7 @@ class FeatureOrder(_Told):
     signal_id: str | None = None
 
 
-class _Entry(_Told):
+class _Entry(_ControlBody):
     position_id: PositionId
     symbol: Symbol
     side: Side
@@ -77,17 +77,17 @@ class _Entry(_Told):
     force: bool = False
 
 
-class _Close(_Told):
+class _Close(_ControlBody):
     position_id: PositionId
     qty: Amount | None = None
 
 
-class _Raw(_Told):
+class _Raw(_ControlBody):
     stream: str
     fields: dict[str, str]
 
 
-class _Note(_Told):
+class _Note(_ControlBody):
     text: str
     lasts_ms: Annotated[int, Field(ge=0)] = 0
 
@@ -96,7 +96,7 @@ class _Script(Step):
     place: str
 
 
-class _Spec(_Told):
+class _Spec(_ControlBody):
     tick: Amount
     step: Amount
     min_qty: Amount
@@ -151,38 +151,38 @@ class Control:
             router.add(method, path, _checked(handler))
 
     def _tick(self, request: Request) -> Answer:
-        told = TickOrder.model_validate(loads(request.body))
-        quote = told.quote()
-        if told.to != "stream":
-            self._exchange.tick(told.symbol, quote)
-        if told.to != "exchange":
-            self._bus.tick(told.symbol, quote, lasting=True)
+        body = TickOrder.model_validate(loads(request.body))
+        quote = body.quote()
+        if body.to != "stream":
+            self._exchange.tick(body.symbol, quote)
+        if body.to != "exchange":
+            self._bus.tick(body.symbol, quote, lasting=True)
         return self._flushed({"ts": quote.ts})
 
     def _feature(self, request: Request) -> Answer:
-        told = FeatureOrder.model_validate(loads(request.body))
-        members = told.model_dump()
+        body = FeatureOrder.model_validate(loads(request.body))
+        members = body.model_dump()
         self._bus.feature(str(members.pop("symbol")), members)
         return self._flushed({})
 
     def _enter(self, request: Request) -> Answer:
-        told = _Entry.model_validate(loads(request.body))
-        answer = self._entries.enter(EntryOrder(**told.model_dump()))
+        body = _Entry.model_validate(loads(request.body))
+        answer = self._entries.enter(EntryOrder(**body.model_dump()))
         return self._flushed(answer.body) if answer.status == 200 else answer
 
     def _close(self, request: Request) -> Answer:
-        told = _Close.model_validate(loads(request.body))
-        answer = self._exchange.close(told.position_id, told.qty)
+        body = _Close.model_validate(loads(request.body))
+        answer = self._exchange.close(body.position_id, body.qty)
         return self._flushed(answer.body) if answer.status == 200 else answer
 
     def _raw(self, request: Request) -> Answer:
-        told = _Raw.model_validate(loads(request.body))
-        self._bus.raw(told.stream, told.fields)
+        body = _Raw.model_validate(loads(request.body))
+        self._bus.raw(body.stream, body.fields)
         return self._flushed({})
 
     def _note(self, request: Request) -> Answer:
-        told = _Note.model_validate(loads(request.body))
-        return Answer(200, {"n": self._ledger.add("note", told.model_dump())})
+        body = _Note.model_validate(loads(request.body))
+        return Answer(200, {"n": self._ledger.add("note", body.model_dump())})
 
     def _orders(self, request: Request) -> Answer:
         live = request.query.get("live")
@@ -213,9 +213,9 @@ class Control:
         return self._faults_now()
 
     def _script(self, request: Request) -> Answer:
-        told = _Script.model_validate(loads(request.body))
-        self._faults.script(told.place, told)
-        self._ledger.add("script", {"place": told.place, "action": told.action, "count": told.count})
+        body = _Script.model_validate(loads(request.body))
+        self._faults.script(body.place, body)
+        self._ledger.add("script", {"place": body.place, "action": body.action, "count": body.count})
         return Answer(200, self._faults.pending())
 
     def _bundle(self, request: Request) -> Answer:
@@ -226,20 +226,20 @@ class Control:
         return self._flushed({"version": self._shelf.version})
 
     def _balances(self, request: Request) -> Answer:
-        told = loads(request.body)
-        if not isinstance(told, dict) or not set(told) <= {"SPOT", "FUT"}:
+        body = loads(request.body)
+        if not isinstance(body, dict) or not set(body) <= {"SPOT", "FUT"}:
             raise ValueError("an object with SPOT, FUT is wanted")
-        self._wallet.set(**{name: Decimal(str(value)) for name, value in told.items()})
+        self._wallet.set(**{name: Decimal(str(value)) for name, value in body.items()})
         return self._wallet.balances()
 
     def _spec(self, request: Request) -> Answer:
-        told = _Spec.model_validate(loads(request.body))
-        self._exchange.set_spec(request.params["symbol"], SymbolSpec(**told.model_dump()))
+        body = _Spec.model_validate(loads(request.body))
+        self._exchange.set_spec(request.params["symbol"], SymbolSpec(**body.model_dump()))
         return Answer(200, {})
 
     def _health(self, request: Request) -> Answer:
-        told = loads(request.body)
-        status = str(told.get("status")) if isinstance(told, dict) else ""
+        body = loads(request.body)
+        status = str(body.get("status")) if isinstance(body, dict) else ""
         self._bus.set_health(request.params["service"], status or None)
         return self._flushed({})
 

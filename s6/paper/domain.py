@@ -1,6 +1,6 @@
-"""What the paper exchange keeps: orders, positions, and the arithmetic of fills.
+"""The paper exchange's orders and positions, and the arithmetic of fills.
 
-The arithmetic is written here once more, on purpose: a judge that used `s6.rules` could not find their mistakes.
+This arithmetic duplicates that of `s6.rules` on purpose: a judge that used `s6.rules` could not find their mistakes.
 """
 
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class SymbolSpec:
     mmr: Decimal
 
     def floor(self, qty: Decimal) -> Decimal:
-        """`qty` rounded down to the step."""
+        """Return `qty` rounded down to the step."""
         return (qty / self.step).to_integral_value(rounding=ROUND_DOWN) * self.step
 
     def takes(self, qty: Decimal, price: Decimal) -> str | None:
-        """Why an order of `qty` at `price` is too small or off the grid, or None."""
+        """Return why an order of `qty` at `price` is too small or off the grid, or None if it is fine."""
         if qty <= 0 or qty % self.step:
             return "LOT_SIZE"
         if qty < self.min_qty:
@@ -47,7 +47,7 @@ class SymbolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The market as it stands: prices in quote currency, `ts` in ms."""
+    """The current market. Prices are in quote currency, `ts` is in ms."""
 
     mark: Decimal
     bid: Decimal
@@ -56,7 +56,7 @@ class Quote:
     ts: int
 
     def taker(self, side: OrderSide) -> Decimal:
-        """The price that a market order gets."""
+        """Return the price of a market order."""
         return self.ask if side == "BUY" else self.bid
 
 
@@ -71,7 +71,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Order:
-    """One order; `cost`: Σ quantity·price of its fills; `life`: the position's when it was placed (0: none yet)."""
+    """One order. `cost` is Σ quantity·price of its fills, `life` the position's at placement (0: no position yet)."""
 
     client_order_id: str
     order_id: str
@@ -95,32 +95,32 @@ class Order:
     reason: str | None = None
     figures: Figures | None = None
     life: int = 0
-    working: bool = False  # being filled: triggered, or a market order
+    working: bool = False  # it is being filled: a triggered stop or a market order
     cancel_pending: bool = False
 
     @property
     def live(self) -> bool:
-        """Whether it rests or is being filled."""
+        """Whether the order rests or is being filled."""
         return self.status in LIVE
 
     @property
     def remaining(self) -> Decimal:
-        """Quantity not filled yet."""
+        """The quantity not filled yet."""
         return self.qty - self.filled_qty
 
     @property
     def avg_price(self) -> Decimal | None:
-        """Average price of what is filled, to 28 significant digits."""
+        """The average price of the fills, to 28 significant digits, or None without fills."""
         return SIGNIFICANT.divide(self.cost, self.filled_qty) if self.filled_qty else None
 
     def triggers_at(self, mark: Decimal) -> bool:
-        """Whether this stop order is hit at `mark`."""
+        """Return whether `mark` triggers this stop order."""
         if self.stop_px is None:
             return False
         return mark <= self.stop_px if self.side == "SELL" else mark >= self.stop_px
 
     def limit_hit(self, quote: Quote) -> bool:
-        """Whether this limit order fills at `quote`."""
+        """Return whether this limit order fills at `quote`."""
         if self.price is None:
             return False
         return quote.ask <= self.price if self.side == "BUY" else quote.bid >= self.price
@@ -133,7 +133,7 @@ class Order:
         return members | more | {"life": self.life, "live": self.live}
 
     def members(self) -> dict[str, object]:
-        """The fields of the result stream, numbers as `Decimal`; absent ones left out."""
+        """Return the fields of the result stream, numbers as `Decimal`, without absent ones."""
         fields: dict[str, object] = {
             "ts": self.ts,
             "symbol": self.symbol,
@@ -163,7 +163,7 @@ class Order:
 
 @dataclass(slots=True)
 class Position:
-    """One position; FUT with isolated margin, SPOT with its average cost in `entry` and its cost in `margin`."""
+    """One position. FUT has isolated margin; SPOT has its average cost in `entry` and its cost in `margin`."""
 
     position_id: str
     symbol: str
@@ -178,13 +178,13 @@ class Position:
 
     @property
     def closing_side(self) -> OrderSide:
-        """The side of the orders that reduce it."""
+        """The side of the orders that reduce the position."""
         return "SELL" if self.side == "LONG" else "BUY"
 
     def increase(self, qty: Decimal, price: Decimal) -> Decimal:
-        """Add `qty` at `price`; returns the margin that it took.
+        """Add `qty` at `price`. Returns the margin that it takes.
 
-        FUT margin has eight places, as the exchange reports it with the fill; a SPOT cost is exact.
+        FUT margin has eight decimals, as the exchange reports it with the fill. A SPOT cost is exact.
         """
         taken = qty * price / self.leverage
         self.entry = (self.qty * self.entry + qty * price) / (self.qty + qty)
@@ -196,7 +196,7 @@ class Position:
         return taken.quantize(CENT)
 
     def decrease(self, qty: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
-        """Take `qty` off at `price`; returns the released margin and the realized profit before fees."""
+        """Reduce by `qty` at `price`. Returns the released margin and the realized profit before fees."""
         released = self.margin if qty == self.qty else self.margin * qty / self.qty
         realized = (price - self.entry) * qty * (1 if self.side == "LONG" else -1)
         self.margin -= released
@@ -204,7 +204,7 @@ class Position:
         return released, realized
 
     def liq_price(self) -> Decimal:
-        """Where isolated margin is used up, to eight places; 0 when there is no such price."""
+        """Return the price that uses up the isolated margin, to eight decimals, or 0 if there is none."""
         if self.market == "SPOT" or self.qty == 0:
             return ZERO
         if self.side == "LONG":
@@ -214,13 +214,13 @@ class Position:
         return max(ZERO, price).quantize(CENT)
 
     def liquidated_at(self, mark: Decimal) -> bool:
-        """Whether the exchange takes it over at `mark`."""
+        """Return whether the exchange liquidates the position at `mark`."""
         if not (price := self.liq_price()):
             return False
         return mark <= price if self.side == "LONG" else mark >= price
 
     def figures(self) -> Figures | None:
-        """The figures reported with an ENTRY or ADD fill; None on SPOT."""
+        """Return the figures to report with an ENTRY or ADD fill, or None on SPOT."""
         return None if self.market == "SPOT" else Figures(self.leverage, self.margin, self.liq_price())
 
     def members(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The entry side: opens positions straight at the exchange, unknown to S6, and reserves their `risk:*` quotas."""
+"""The entry side: opens positions directly at the exchange, without S6, and reserves their `risk:*` quotas."""
 
 import itertools
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from s6.paper.requests import Answer, OrderRequest
 
 @dataclass(frozen=True, slots=True)
 class EntryOrder:
-    """A market order to enter. `force`: the exchange does not check it against the symbol's grid."""
+    """A market order to enter. With `force` the exchange does not check it against the symbol's grid."""
 
     position_id: str
     symbol: str
@@ -23,14 +23,14 @@ class EntryOrder:
 
 
 class Entries:
-    """Gives every entry ids of its own; a later one for the same position adds to it."""
+    """Sends entries with unique ids. A later entry for the same position adds to it."""
 
     def __init__(self, exchange: Exchange, run: str) -> None:
         self._exchange, self._run = exchange, run
         self._numbers = itertools.count(1)
 
     def enter(self, entry: EntryOrder) -> Answer:
-        """Send the order; the exchange's answer."""
+        """Send the order. Returns the exchange's answer."""
         number = next(self._numbers)
         request = OrderRequest(
             intent_id=f"entry-{self._run}-{number}",

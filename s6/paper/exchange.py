@@ -1,9 +1,9 @@
-"""The paper exchange: what S4 and the exchange behind it do with orders, cancels, ticks and fills.
+"""The paper exchange: does with orders, cancels, ticks and fills what S4 and the exchange behind it do.
 
-Every change of state goes to the ledger, and as a result to `publish`, in the order in which it happened. FUT positions
-are netted by `position_id` with isolated margin; SPOT holdings are kept by `position_id` too. On each tick, stops go
-before liquidations. Nothing here waits: whatever takes time is handed to the timer. With a vault, a new exchange goes
-on where the old one ended; orders that were being filled then are filled by the first tick.
+Every change of state goes to the ledger, and as a result to `publish`, in order. `position_id` nets FUT positions, with
+isolated margin, and separates SPOT holdings. On each tick, stops trigger before liquidations. Nothing here waits: the
+timer runs what takes time. With a vault, a new exchange continues where the old one ended, and the first tick fills
+the orders that were being filled.
 """
 
 import itertools
@@ -29,10 +29,10 @@ Publish = Callable[[Order, dict[str, object]], None]
 
 
 class Exchange:
-    """Orders and positions behind one lock; the public methods may be called from any thread.
+    """Orders and positions behind one lock. Any thread may call the public methods.
 
-    `publish(order, fields)` gets each result; `quota(market, fill_id, margin, born)` gets what an ENTRY fill took,
-    before its result is published, for the entry side's `risk:*` numbers.
+    It calls `publish(order, fields)` for each result, and before that `quota(market, fill_id, margin, born)` for what
+    an ENTRY fill took, for the entry side's `risk:*` numbers.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Exchange:
                     self.close(position.position_id, reason="LIQUIDATION")
 
     def quote(self, symbol: str) -> Quote | None:
-        """The newest quote."""
+        """Return the newest quote."""
         return self._quotes.get(symbol)
 
     def set_spec(self, symbol: str, spec: SymbolSpec) -> None:
@@ -87,7 +87,7 @@ class Exchange:
             self._ledger.add("symbol", {"symbol": symbol, **{f: getattr(spec, f) for f in SymbolSpec.__slots__}})
 
     def submit(self, request: OrderRequest, *, leverage: Decimal | None = None, force: bool = False) -> Answer:
-        """`POST /orders`. `leverage` and `force` (no check of the grid) are the entry side's own."""
+        """Answer `POST /orders`. Only the entry side gives `leverage` and `force` (no check of the grid)."""
         with self._exact():
             if known := self._books.orders.get(request.client_order_id):
                 same = all(getattr(known, name) == value for name, value in request.model_dump().items())
@@ -106,7 +106,7 @@ class Exchange:
             return self._accept(request, leverage)
 
     def cancel(self, request: CancelRequest) -> Answer:
-        """`POST /cancel`: 202 and an outcome later, 404 for an unknown order, 409 for a terminal one."""
+        """Answer `POST /cancel`: 202 and an outcome later, 404 for an unknown order, 409 for a terminal one."""
         with self._exact():
             order = self._books.orders.get(request.client_order_id)
             if order is None or (order.position_id, order.symbol) != (request.position_id, request.symbol):
@@ -120,13 +120,13 @@ class Exchange:
             return Answer(202, {"client_order_id": order.client_order_id, "status": "CANCEL_PENDING"})
 
     def find(self, client_order_id: str) -> Answer:
-        """`GET /orders/{client_order_id}`."""
+        """Answer `GET /orders/{client_order_id}`."""
         with self._exact():
             order = self._books.orders.get(client_order_id)
             return Answer(200, order.members()) if order else Answer(404, {"reason": "UNKNOWN_ORDER"})
 
     def close(self, position_id: str, qty: Decimal | None = None, *, reason: str = "MANUAL") -> Answer:
-        """Close by hand at the exchange, all or `qty`: a market order that S6 did not send."""
+        """Close all or `qty` by hand at the exchange, with a market order that S6 did not send."""
         with self._exact():
             position = self._books.positions.get(position_id)
             if position is None or position.qty == 0:
@@ -136,7 +136,7 @@ class Exchange:
             return self._accept(request, None, reason=reason)
 
     def orders(self, *, position_id: str | None = None, live: bool | None = None) -> list[dict[str, object]]:
-        """Orders as the ledger shows them, oldest first."""
+        """Return orders as the ledger shows them, oldest first."""
         with self._exact():
             return [
                 order.ledger_members()
@@ -145,7 +145,7 @@ class Exchange:
             ]
 
     def positions(self, *, open_only: bool = False) -> list[dict[str, object]]:
-        """Positions, also closed ones, as the ledger shows them."""
+        """Return positions, closed ones included, as the ledger shows them."""
         with self._exact():
             return [p.members() for p in self._books.positions.values() if p.qty or not open_only]
 
@@ -178,7 +178,7 @@ class Exchange:
         return _accepted(order)
 
     def _number(self) -> str:
-        """Unlike any number of an earlier run: ids made of it are new to everybody."""
+        """Return a number that no earlier run has used, so that ids made of it are unique."""
         return f"{self._run}{next(self._numbers)}"
 
     def _await_maker(self, order: Order) -> None:
@@ -194,7 +194,7 @@ class Exchange:
                 self._end(order, "EXPIRED", "MAKER_TIMEOUT")
 
     def _work(self, order: Order) -> None:
-        """Fill an order, at once or in increments over time."""
+        """Fill an order at once or in increments over time."""
         order.working = True
         rules = self._faults.plan.exchange
         if order.reason == "LIQUIDATION":

@@ -1,8 +1,8 @@
-"""What goes wrong, and how often: latency, errors, lost answers, misbehaving results; all of it from one seeded RNG.
+"""Injects faults: latency, errors, lost answers, misbehaving results, all from one seeded RNG.
 
-Three layers, each changeable at run time through `/control/faults`: `http` per neighbour (`s4`) or route (`s4.cancel`),
-`stream` for `ord:result:*`, `exchange` for what the exchange itself does. Rates are probabilities. For exact tests a
-*script* says what the next requests, orders, cancels, fills or results meet; scripted steps come before any rate.
+There are three layers, and `/control/faults` changes each at run time: `http` per neighbour (`s4`) or route
+(`s4.cancel`), `stream` for `ord:result:*`, `exchange` for the exchange itself. Rates are probabilities. For exact tests
+a *script* sets what happens to the next requests, orders, cancels, fills or results; a scripted step precedes any rate.
 """
 
 import random
@@ -34,7 +34,10 @@ class _Settings(BaseModel):
 
 
 class HttpFaults(_Settings):
-    """Faults of a neighbour's answers. `reset_after`, `hang_after`, `error_after`: handled, but the answer is lost."""
+    """Faults of a neighbour's answers.
+
+    `reset_after`, `hang_after` and `error_after` handle the request, lose the answer.
+    """
 
     latency_ms: Millis = 0
     jitter_ms: Millis = 0
@@ -51,7 +54,7 @@ class HttpFaults(_Settings):
 
 
 class StreamFaults(_Settings):
-    """Faults of the result stream; nothing is lost for ever, but it may come late, twice or out of order."""
+    """Faults of the result stream. A result may come late, twice or out of order, but is never lost."""
 
     duplicate_rate: Rate = 0
     delay_rate: Rate = 0
@@ -64,7 +67,7 @@ class StreamFaults(_Settings):
 
 
 class ExchangeFaults(_Settings):
-    """Behaviour of the exchange: delays, refusals, races, partial fills (`partial_parts` increments)."""
+    """Faults of the exchange: delays, refusals, races, partial fills (`partial_parts` increments)."""
 
     cancel_delay_ms: Millis = 20
     cancel_jitter_ms: Millis = 0
@@ -103,7 +106,10 @@ class FaultPlan(_Settings):
 
 
 class Step(_Settings):
-    """What the next `count` things at one place meet; which members matter depends on the place (see `Script`)."""
+    """What happens to the next `count` things at one place.
+
+    The place decides which members matter (`Faults.script`).
+    """
 
     action: str
     count: Annotated[int, Field(ge=1)] = 1
@@ -127,7 +133,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class HttpVerdict:
-    """How one request is to be treated; `action` None: handled and answered."""
+    """The fault of one request. Without an `action` it is handled and answered."""
 
     latency_ms: float = 0
     action: HttpAction | None = None
@@ -138,14 +144,14 @@ class HttpVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An order is to be refused with `reason`, by 422 or by a REJECTED result."""
+    """The exchange refuses an order with `reason`, by 422 or by a REJECTED result."""
 
     reason: str
     via: Literal["http", "stream"]
 
 
 class Faults:
-    """The plan in force and the scripts, asked by the parts of the paper services before they act. Thread-safe."""
+    """The plan in force and the scripts. The paper services ask it before they act. Thread-safe."""
 
     def __init__(self, plan: FaultPlan | None = None, *, seed: int = 0) -> None:
         self._calm = self.plan = plan or FaultPlan()
@@ -154,13 +160,16 @@ class Faults:
         self._lock = threading.Lock()
 
     def merge(self, change: dict[str, object]) -> FaultPlan:
-        """Lay `change` over the plan, member by member; raises `ValueError`, changing nothing, when it is not valid."""
+        """Merge `change` into the plan, member by member.
+
+        Raises `ValueError`, and changes nothing, if it is invalid.
+        """
         with self._lock:
             self.plan = FaultPlan.model_validate(_overlay(self.plan.model_dump(exclude_unset=True), change))
             return self.plan
 
     def clear(self) -> None:
-        """Back to the plan it began with, and no scripts."""
+        """Restore the initial plan and remove all scripts."""
         with self._lock:
             self.plan = self._calm
             self._scripts.clear()
@@ -180,12 +189,12 @@ class Faults:
             self._scripts.setdefault(place, deque()).extend([step] * step.count)
 
     def pending(self) -> dict[str, int]:
-        """How many scripted steps are left at each place."""
+        """Return the number of scripted steps left at each place."""
         with self._lock:
             return {place: len(steps) for place, steps in self._scripts.items() if steps}
 
     def http(self, route: str) -> HttpVerdict:
-        """The verdict for one request of `route` (`s4.orders`)."""
+        """Return the verdict for one request of `route` (`s4.orders`)."""
         base = route.split(".")[0]
         rules = self.plan.http.get(route) or self.plan.http.get(base) or self.plan.http.get("*") or HttpFaults()
         latency = rules.latency_ms + self._random.uniform(0, rules.jitter_ms)
@@ -198,7 +207,7 @@ class Faults:
         return HttpVerdict(latency, self._http_action(rules), status, rules.retry_after_s, rules.hang_ms)
 
     def order(self, kind: str) -> Refusal | None:
-        """Whether an otherwise good order is refused."""
+        """Return the refusal of an otherwise good order, or None to accept it."""
         if step := self._scripted(f"order:{kind}", "order"):
             return Refusal(step.reason, step.via) if step.action == "reject" else None
         rules = self.plan.exchange
@@ -207,7 +216,7 @@ class Faults:
         return None
 
     def cancel(self, kind: str) -> tuple[float, CancelOutcome]:
-        """The delay (ms) and the outcome of a cancel."""
+        """Return the delay (ms) and the outcome of a cancel."""
         rules = self.plan.exchange
         delay = rules.cancel_delay_ms + self._random.uniform(0, rules.cancel_jitter_ms)
         if step := self._scripted(f"cancel:{kind}", "cancel"):
@@ -223,14 +232,14 @@ class Faults:
         return delay, next((outcome for rate, outcome in by_rate if self._chance(rate)), "CANCELED")
 
     def fill_parts(self, kind: str) -> int:
-        """In how many increments an order is filled."""
+        """Return the number of increments in which an order is filled."""
         if step := self._scripted(f"fill:{kind}", "fill"):
             return step.parts if step.action == "parts" else 1
         rules = self.plan.exchange
         return rules.partial_parts if self._chance(rules.partial_rate) else 1
 
     def result(self, kind: str, status: str) -> tuple[ResultAction | None, float]:
-        """What happens to one result on its way to the stream, and the delay (ms) that goes with it."""
+        """Return the fault of one result on its way to the stream, or None, and its delay (ms)."""
         rules = self.plan.stream
         if step := self._scripted(f"result:{kind}:{status}", f"result:{kind}", "result"):
             if step.action == "pass":
@@ -245,7 +254,7 @@ class Faults:
         return ("duplicate", 0) if self._chance(rules.duplicate_rate) else (None, 0)
 
     def transfer(self) -> str | None:
-        """The reason why a transfer fails, or None."""
+        """Return the reason why a transfer fails, or None if it succeeds."""
         step = self._scripted("transfer")
         return step.reason if step and step.action == "fail" else None
 

@@ -11,7 +11,7 @@ from s6.paper.candles import Candle
 _ATR_SPAN = 14
 _TREND_SPAN = 8
 _MEMORY = 240
-_DEAD_ZONE = Decimal("0.25")  # of the range: as near to the mean as this, there is no signal
+_DEAD_ZONE = Decimal("0.25")  # part of the range: within this distance of the mean there is no signal
 
 Signal = Literal["LONG", "SHORT", "NONE"]
 Regime = Literal["LOW", "NORMAL", "HIGH"]
@@ -19,7 +19,7 @@ Regime = Literal["LOW", "NORMAL", "HIGH"]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """`atr` in price units; `regime` by the tercile of the range among the last four hours."""
+    """One message of S2. `atr` is in price units; `regime` is the range's tercile among the last four hours."""
 
     atr: Decimal
     regime: Regime
@@ -27,7 +27,7 @@ class Features:
 
 
 class FeatureMaker:
-    """Folds candles into features: Wilder's average true range, and the close against its exponential mean."""
+    """Computes features from candles: Wilder's average true range, and the close against its exponential mean."""
 
     def __init__(self) -> None:
         self._atr: Decimal | None = None
@@ -36,7 +36,7 @@ class FeatureMaker:
         self._ranges: deque[Decimal] = deque(maxlen=_MEMORY)
 
     def take(self, candle: Candle) -> Features:
-        """The features after `candle`."""
+        """Take in `candle`. Returns the features after it."""
         before = candle.open if self._close is None else self._close
         true_range = max(candle.high, before) - min(candle.low, before)
         self._atr = true_range if self._atr is None else (self._atr * (_ATR_SPAN - 1) + true_range) / _ATR_SPAN

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server with keep-alive, whose handlers may also cut the connection instead of answering.
+"""A small HTTP/1.1 server with keep-alive whose handlers can cut the connection instead of answering.
 
-The development server that comes with Flask closes each connection after one answer and production servers keep the
-socket to themselves; a judge of retries needs neither.
+Tests of retries need both. Flask's development server closes each connection after one answer, and production servers
+do not give handlers the socket.
 """
 
 import re
@@ -39,17 +39,17 @@ Handler = Callable[[Request], Answer]
 
 
 class Router:
-    """Finds the handler of a request. Paths are written like `/orders/{id}`; a part matches anything but a slash."""
+    """Finds the handler of a request. In a path like `/orders/{id}` a part matches anything but a slash."""
 
     def __init__(self) -> None:
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
 
     def add(self, method: str, path: str, handler: Handler) -> None:
-        """Serve `method path` by `handler`."""
+        """Let `handler` serve `method path`."""
         self._routes.append((method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), handler))
 
     def __call__(self, request: Request) -> Answer:
-        """Answer a request: 404 for an unknown path, 405 for an unknown method."""
+        """Answer a request; an unknown path gets 404, an unknown method 405."""
         found = False
         for method, pattern, handler in self._routes:
             if match := pattern.fullmatch(request.path):
@@ -63,7 +63,7 @@ class Router:
 
 
 class HttpServer:
-    """Serves a router; port 0 takes a free one (`port` says which)."""
+    """Serves a router. Port 0 takes a free one, which `port` then names."""
 
     def __init__(self, router: Router, port: int, host: str = "127.0.0.1") -> None:
         self._server = _Server((host, port), _Connection, router)
@@ -73,11 +73,11 @@ class HttpServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections; open ones end with the process."""
+        """Accept no more connections. Open ones end with the process."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -100,24 +100,24 @@ class _Connection(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Requests until the other side has had enough; a connection it cut is no error of ours."""
+        """Handle requests until the other side closes. A connection that it cuts is no error."""
         try:
             super().handle()
         except (ConnectionError, TimeoutError, ValueError):
             self.close_connection = True
 
     def finish(self) -> None:
-        """Close quietly even when the socket is gone."""
+        """Close, and ignore that the socket is gone already."""
         try:
             super().finish()
         except (ConnectionError, ValueError):
             self.rfile.close()
 
     def log_message(self, format: str, *args: object) -> None:
-        """The ledger is the log."""
+        """Log nothing: the ledger is the log."""
 
     def do_GET(self) -> None:
-        """Any method."""
+        """Handle any method."""
         length = int(self.headers.get("Content-Length") or 0)
         if length > _MAX_BODY:
             self.close_connection = True
@@ -148,5 +148,5 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _reset(self) -> None:
         self.close_connection = True
-        linger = struct.pack("ii", 1, 0)  # close by RST, as a crashed peer does
+        linger = struct.pack("ii", 1, 0)  # closes by RST, as a crashed peer does
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -1,4 +1,4 @@
-"""The append-only record of everything that the paper exchange saw and did; tests and chaos runs judge by it.
+"""The append-only record of everything that the paper exchange sees and does; tests and chaos runs judge by it.
 
 Every record is a flat mapping with `n` (1, 2, 3 …), `ts` (wall clock, ms) and `what`:
 
@@ -31,12 +31,12 @@ Record = dict[str, object]
 
 
 def now_ms() -> int:
-    """Wall clock, integer milliseconds since the epoch."""
+    """Return the wall clock in integer milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
 class Ledger:
-    """Keeps the newest `limit` records in memory, and all of them in `path` (JSON lines) when one is given."""
+    """Keeps the newest `limit` records in memory and, if `path` is given, all of them in that file (JSON lines)."""
 
     def __init__(self, path: Path | None = None, *, limit: int = 200_000, clock: Callable[[], int] = now_ms) -> None:
         self._records: deque[Record] = deque(maxlen=limit)
@@ -46,7 +46,7 @@ class Ledger:
         self._file = path.open("a", encoding="utf-8", buffering=1) if path else None
 
     def add(self, what: str, members: Mapping[str, object]) -> int:
-        """Append one record and return its number `n`."""
+        """Append one record. Returns its number `n`."""
         with self._lock:
             self._count += 1
             record: Record = {"n": self._count, "ts": self._clock(), "what": what, **members}
@@ -56,7 +56,7 @@ class Ledger:
             return self._count
 
     def records(self, *, since: int = 0, what: str | None = None) -> list[Record]:
-        """Records with `n > since`, oldest first; only those of one kind when `what` is given."""
+        """Return records with `n > since`, oldest first, and only those of kind `what` if it is given."""
         with self._lock:
             skip = max(0, len(self._records) - (self._count - since)) if since else 0
             recent = list(islice(self._records, skip, None))

@@ -1,4 +1,4 @@
-"""The process: run the paper services in the foreground until SIGTERM or SIGINT."""
+"""The process that runs the paper services in the foreground."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from s6.paper.services import PaperServices
 
 
 def run(config: PaperConfig) -> None:
-    """Run until SIGTERM or SIGINT; says where it listens by one JSON line on standard output (`{"url": …}`)."""
+    """Run until SIGTERM or SIGINT. One JSON line on standard output says where it listens (`{"url": …}`)."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -29,7 +29,7 @@ def run(config: PaperConfig) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m s6.paper`."""
+    """Run `python -m s6.paper`. Returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = parse(arguments)
     try:

@@ -1,4 +1,4 @@
-"""The market's clock: plays candles as ticks, and publishes features as candles close."""
+"""Plays candles as ticks, and publishes features as candles close."""
 
 import logging
 import secrets
@@ -24,14 +24,14 @@ from s6.paper.walk import random_walk
 log = logging.getLogger(__name__)
 
 _CANDLE_MS = 60_000
-_WARM_UP = 60  # candles that only the features see, so that they are settled when the first tick comes
+_WARM_UP = 60  # candles that only the features see, so that they have settled before the first tick
 _FEATURE_S = 1.0
 _SIGNAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a symbol's market had come: candles played of `source`, and the price then."""
+    """The progress of a symbol's market: the number of candles played of `source`, and the price then."""
 
     source: str
     played: int
@@ -39,9 +39,9 @@ class Progress:
 
 
 def source_for(symbol: str, config: PaperConfig, before: Progress | None = None) -> tuple[str, Iterator[Candle]]:
-    """The name and the candles of one symbol: its file for ever, or a walk, going on from `before` where it can.
+    """Return the name and the endless candles of one symbol: from its file, or a random walk.
 
-    Raises `CandleError`, `OSError`.
+    They continue from `before` if possible. Raises `CandleError`, `OSError`.
     """
     files = dict(config.candles)
     if config.market == "candles" and symbol in files:
@@ -54,7 +54,7 @@ def source_for(symbol: str, config: PaperConfig, before: Progress | None = None)
 
 
 def _walk_on(symbol: str, seed: str, price: Decimal) -> Iterator[Candle]:
-    """Another walk, at such a level that it stands at `price` after the warm-up."""
+    """Return another walk, at a level such that its price is `price` after the warm-up."""
     walk = random_walk(symbol, seed)
     warm_up = list(islice(walk, _WARM_UP))
     factor = price / warm_up[-1].close
@@ -63,7 +63,7 @@ def _walk_on(symbol: str, seed: str, price: Decimal) -> Iterator[Candle]:
 
 @dataclass(slots=True)
 class Track:
-    """One symbol's way through its candles: `played` of them, and `passed` ms of the present one, are over."""
+    """One symbol's way through its candles: it has played `played` of them, and `passed` ms of the current one."""
 
     symbol: str
     spec: SymbolSpec
@@ -73,13 +73,13 @@ class Track:
     features: FeatureMaker = field(default_factory=FeatureMaker)
     played: int = 0
     passed: float = 0.0
-    told_at: float = 0.0
+    published_at: float = 0.0
     signalled_at: float = 0.0
     signals: int = 0
 
     @classmethod
     def begin(cls, symbol: str, spec: SymbolSpec, config: PaperConfig, before: Progress | None = None) -> "Track":
-        """Let the features see some candles, and stand at the beginning of the next."""
+        """Warm the features up with some candles. Returns the track at the beginning of the next candle."""
         source, candles = source_for(symbol, config, before)
         features = FeatureMaker()
         for candle in islice(candles, _WARM_UP):
@@ -88,7 +88,7 @@ class Track:
         return cls(symbol, spec, source, candles, next(candles), features, played)
 
     def advance(self, market_ms: float) -> Features | None:
-        """Play on; the features of the last candle that closed meanwhile, if one did."""
+        """Play `market_ms` of market time. Returns the features of the last candle that closed, or None."""
         self.passed += market_ms
         closed: Features | None = None
         while self.passed >= _CANDLE_MS:
@@ -99,7 +99,7 @@ class Track:
         return closed
 
     def quote(self, ts: int) -> Quote:
-        """The market now: the mark on the tick, one tick of spread to either side."""
+        """Return the current market: the mark on the tick, with one tick of spread to either side."""
         price, tick = self.candle.price_at(self.passed / _CANDLE_MS), self.spec.tick
         mark = max(2 * tick, (price / tick).to_integral_value(rounding=ROUND_HALF_EVEN) * tick)
         return Quote(mark, mark - tick, mark + tick, mark, ts)
@@ -109,7 +109,7 @@ _PROGRESS = TypeAdapter(tuple[str, Progress])
 
 
 class MarketRun:
-    """A thread that ticks every `tick_ms`; what a stopped machine missed is skipped, not made up for."""
+    """A thread that ticks every `tick_ms`. It skips the ticks that a stopped machine missed."""
 
     def __init__(
         self, config: PaperConfig, specs: Mapping[str, SymbolSpec], exchange: Exchange, bus: Bus, vault: Vault
@@ -122,13 +122,13 @@ class MarketRun:
         self._thread = threading.Thread(target=self._play, name="paper-market", daemon=True)
 
     def start(self) -> None:
-        """Quote every symbol at once, then go on."""
+        """Quote every symbol at once, then start the thread."""
         for track in self._tracks:
             self._tick(track, 0.0)
         self._thread.start()
 
     def stop(self) -> None:
-        """The market closes."""
+        """Stop the thread."""
         self._ended.set()
         self._thread.join(timeout=2)
 
@@ -151,14 +151,14 @@ class MarketRun:
         if closed is not None:
             progress = (track.symbol, Progress(track.source, track.played, quote.mark))
             self._vault.keep("progress", track.symbol, _PROGRESS.dump_json(progress).decode())
-            self._tell(track, closed)
+            self._publish(track, closed)
 
-    def _tell(self, track: Track, features: Features) -> None:
-        """Features once a second at most; among them a signal of its own id every few seconds."""
+    def _publish(self, track: Track, features: Features) -> None:
+        """Publish features, at most once a second, with a signal of a new id every few seconds."""
         now = time.monotonic()
-        if now - track.told_at < _FEATURE_S:
+        if now - track.published_at < _FEATURE_S:
             return
-        track.told_at = now
+        track.published_at = now
         members: dict[str, object] = {"atr": features.atr, "regime": features.regime}
         if now - track.signalled_at >= _SIGNAL_S:
             track.signalled_at = now

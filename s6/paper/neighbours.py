@@ -1,4 +1,4 @@
-"""The HTTP faces of S1, S4, S10 and S12, each below its own base path (`/s1` …), by way of the configured faults."""
+"""The HTTP APIs of S1, S4, S10 and S12, each below its own base path (`/s1` …), subject to the configured faults."""
 
 import time
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Neighbours:
         self._faults, self._ledger = faults, ledger
 
     def mount(self, router: Router) -> None:
-        """Serve all four."""
+        """Add the routes of all four."""
         self._add(router, "s4.orders", "POST", "/orders", self._orders)
         self._add(router, "s4.cancel", "POST", "/cancel", self._cancel)
         self._add(router, "s4.order", "GET", "/orders/{id}", self._order)
@@ -75,7 +75,7 @@ class Neighbours:
         router.add(method, f"/{base}{path}", lambda request: self._guarded(route, handler, request, quiet=quiet))
 
     def _guarded(self, route: str, handler: Handler, request: Request, *, quiet: bool) -> Answer:
-        """Handle one request under its verdict; requests and answers are noted, health checks and polls aren't."""
+        """Handle one request with its fault. The ledger notes requests and answers, except health checks and polls."""
         number = 0 if quiet else self._ledger.add("request", _request_members(route, request))
         verdict = self._faults.http(route)
         if verdict.latency_ms:
@@ -92,7 +92,7 @@ class Neighbours:
 
 
 def _judge(verdict: HttpVerdict, handle: Callable[[], Answer]) -> tuple[Answer, bool]:
-    """The true answer (that of the fault when nothing was handled), and whether the caller gets it."""
+    """Return the answer (the fault's own if nothing was handled), and whether the caller gets it."""
     if verdict.action in {"error", "reset_before", "hang_before"}:
         return _error(verdict), False
     return handle(), verdict.action is None

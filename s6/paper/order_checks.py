@@ -1,4 +1,4 @@
-"""Why the exchange refuses an order."""
+"""The exchange's checks of an order."""
 
 from decimal import Decimal
 
@@ -15,10 +15,10 @@ def refusal(
     *,
     force: bool = False,
 ) -> str | None:
-    """The 422 reason of an order that can't stand, or None.
+    """Return the 422 reason for refusing an order, or None to accept it.
 
-    Closing orders may be smaller than the minima when they take all that is held, as whole steps. `selling` is what
-    other closing orders of the position at work may still take: a SPOT sell beyond the rest of the holding is refused.
+    A closing order may be smaller than the minima if it takes all whole steps that are held. `selling` is what the
+    position's other working closing orders may still take; a SPOT sell beyond the rest of the holding is refused.
     """
     if spec is None:
         return "UNKNOWN_SYMBOL"

@@ -1,4 +1,4 @@
-"""The exchange's books: all orders and positions, and which of them are live, kept in the vault with every change."""
+"""The exchange's books: all orders and positions, and which are live. The vault keeps every change."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -13,7 +13,7 @@ _POSITION = TypeAdapter(Position)
 
 
 class Books:
-    """Orders by `client_order_id`, positions by `position_id`; not thread-safe, the exchange's lock guards it."""
+    """Orders by `client_order_id` and positions by `position_id`. Not thread-safe: the exchange's lock guards it."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
@@ -29,26 +29,26 @@ class Books:
             self._index_position(_POSITION.validate_json(text))
 
     def note_order(self, order: Order) -> None:
-        """Take in a new order, or the new state of one."""
+        """Record an order's new state."""
         self._index_order(order)
         self._vault.keep("order", order.client_order_id, _ORDER.dump_json(order).decode())
 
     def note_position(self, position: Position) -> None:
-        """Take in a new position, or the new state of one."""
+        """Record a position's new state."""
         self._index_position(position)
         self._vault.keep("position", position.position_id, _POSITION.dump_json(position).decode())
 
     def live(self, *, symbol: str | None = None, position_id: str | None = None) -> list[Order]:
-        """Orders that rest or are being filled, oldest first."""
+        """Return orders that rest or are being filled, oldest first."""
         chosen = [self._live[symbol]] if symbol else self._live.values()
         return [o for orders in chosen for o in orders.values() if position_id in (None, o.position_id)]
 
     def held(self, symbol: str) -> list[Position]:
-        """The symbol's open positions."""
+        """Return the symbol's open positions."""
         return list(self._held[symbol].values())
 
     def selling(self, position_id: str) -> Decimal:
-        """What the position's closing orders at work may still take."""
+        """Return the quantity that the position's working closing orders may still take."""
         at_work = (o for o in self.live(position_id=position_id) if o.working and o.kind not in OPENING)
         return sum((order.remaining for order in at_work), ZERO)
 

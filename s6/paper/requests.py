@@ -1,4 +1,4 @@
-"""The bodies that S4, S1 and S12 take, validated as strictly as the real ones would; and their answers."""
+"""The request bodies of S4, S1 and S12, validated as strictly as the real services do, and their answers."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,7 +20,7 @@ class _Body(BaseModel):
 
 
 class OrderRequest(_Body):
-    """`POST /orders`."""
+    """The body of `POST /orders`."""
 
     intent_id: Word
     client_order_id: ClientOrderId
@@ -54,7 +54,7 @@ class OrderRequest(_Body):
 
 
 def by_hand(position: Position, qty: Decimal, reason: str, number: str) -> OrderRequest:
-    """A closing market order that S6 did not send: an operator's (`MANUAL`) or the exchange's (`LIQUIDATION`)."""
+    """Return a closing market order that S6 did not send: `MANUAL` by an operator, `LIQUIDATION` by the exchange."""
     return OrderRequest(
         intent_id=f"{reason.lower()}-{number}",
         client_order_id=f"{reason[:3]}-{number}-{position.position_id}"[:36].replace(".", "_"),
@@ -70,7 +70,7 @@ def by_hand(position: Position, qty: Decimal, reason: str, number: str) -> Order
 
 
 class CancelRequest(_Body):
-    """`POST /cancel`."""
+    """The body of `POST /cancel`."""
 
     intent_id: Word
     client_order_id: ClientOrderId
@@ -79,7 +79,7 @@ class CancelRequest(_Body):
 
 
 class TransferRequest(_Body):
-    """`POST /xchg/treasury/transfer`."""
+    """The body of `POST /xchg/treasury/transfer`."""
 
     transfer_id: Word
     source: Annotated[Literal["SPOT", "FUT"], Field(alias="from")]
@@ -89,7 +89,7 @@ class TransferRequest(_Body):
 
 
 class ApprovalRequest(_Body):
-    """`POST /approvals`."""
+    """The body of `POST /approvals`."""
 
     transfer_id: Word
     source: Annotated[Literal["SPOT", "FUT"], Field(alias="from")]
@@ -101,7 +101,7 @@ class ApprovalRequest(_Body):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A neighbour's answer: HTTP status, JSON body (None: empty) and headers beside the usual ones."""
+    """A neighbour's answer: HTTP status, JSON body (None: empty) and headers besides the usual ones."""
 
     status: int
     body: object = None

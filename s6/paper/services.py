@@ -1,4 +1,4 @@
-"""Puts the parts of the paper services together."""
+"""Builds the paper services from their parts."""
 
 import secrets
 import time
@@ -30,7 +30,7 @@ _REDIS_WAIT_S = 30.0
 
 
 class PaperServices:
-    """The neighbours, the exchange behind them and their market; `start`, then `stop`."""
+    """The neighbours, the exchange behind them and its market. Call `start`, then `stop`."""
 
     def __init__(self, config: PaperConfig, client: RedisClient | None = None) -> None:
         self.config = config
@@ -72,11 +72,11 @@ class PaperServices:
 
     @property
     def url(self) -> str:
-        """Where the neighbours are: S4 is at `{url}/s4`, and so on."""
+        """The base URL of the neighbours: S4 is at `{url}/s4`, and so on."""
         return f"http://127.0.0.1:{self._server.port}"
 
     def start(self) -> None:
-        """Answer requests, and let the market run unless it is a manual one."""
+        """Start to answer requests, and run the market unless it is manual."""
         self._server.start()
         if self.config.health:
             for service in SERVICES:
@@ -150,7 +150,7 @@ def _listening(router: Router, config: PaperConfig) -> HttpServer:
 
 
 def _connected(url: str) -> RedisClient:
-    """A client once Redis answers; a cluster's client can't even be made before."""
+    """Return a client once Redis answers: a cluster's client cannot be created before."""
     deadline = time.monotonic() + _REDIS_WAIT_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What a fill does: to the position, the wallets, the entry side's quotas and the ledger."""
+"""Books a fill: in the position, the wallets, the entry side's quotas and the ledger."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,13 +12,13 @@ _IDS = ("client_order_id", "intent_id", "position_id", "symbol", "market", "kind
 
 
 class Settlement:
-    """Books fills one by one; called under the exchange's lock."""
+    """Books fills one by one. The exchange calls it under its lock."""
 
     def __init__(self, *, ledger: Ledger, wallet: Wallet, quota: Quota, fee_rate: Decimal) -> None:
         self._ledger, self._wallet, self._quota, self._fee_rate = ledger, wallet, quota, fee_rate
 
     def book(self, order: Order, position: Position, qty: Decimal, price: Decimal) -> None:
-        """Fill `qty` of the order at `price`; a flat position begins its next life by an opening fill."""
+        """Fill `qty` of the order at `price`. An opening fill of a flat position begins its next life."""
         fee = qty * price * self._fee_rate
         order.filled_qty += qty
         order.cost += qty * price

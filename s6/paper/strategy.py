@@ -1,7 +1,7 @@
-"""The entry side on paper: keeps a number of positions open, LONG and SHORT, FUT and now and then SPOT.
+"""The entry side on paper: keeps a number of positions open, LONG and SHORT, mostly FUT and some SPOT.
 
-It enters straight at the exchange and never closes: that is what the position manager is for. It begins when somebody
-has fetched the bundle, and pauses when nobody has asked for it in a while: where nobody governs, nobody enters.
+It enters directly at the exchange and never closes, which is the position manager's task. It enters only while the
+position manager governs: it begins with the first request for the bundle and pauses after a time without one.
 """
 
 import itertools
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _PACE_S = 0.8
 _SETTLE_S = 3.0
-_SILENCE_S = 120.0
+_IDLE_S = 120.0
 _LEVERAGES = (Decimal(50), Decimal(50), Decimal(100))
 _FUT_NOTIONAL = (3_000, 6_000)
 _SPOT_NOTIONAL = (500, 1_500)
@@ -53,16 +53,16 @@ class Strategy:
         self._thread = threading.Thread(target=self._work, name="paper-strategy", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Enter no more."""
+        """Stop entering."""
         self._ended.set()
         self._thread.join(timeout=2)
 
     def step(self) -> EntryOrder | None:
-        """Open one position where one is missing; what was entered, if anything."""
+        """Open one position if fewer than `count` are open. Returns the entry, or None."""
         opened = self._exchange.positions(open_only=True)
         if len(opened) >= self._count:
             return None
@@ -96,7 +96,7 @@ class Strategy:
     def _work(self) -> None:
         governed = False
         while not self._ended.wait(_PACE_S):
-            if self._shelf.silent_s() > _SILENCE_S:
+            if self._shelf.idle_s() > _IDLE_S:
                 governed = False
             elif not governed:
                 governed = not self._ended.wait(_SETTLE_S)

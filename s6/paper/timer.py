@@ -1,4 +1,4 @@
-"""One thread that runs callbacks at their time: late fills, cancel outcomes, delayed results."""
+"""A thread that runs callbacks when they are due: late fills, cancel outcomes, delayed results."""
 
 import heapq
 import itertools
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Timer:
-    """Runs callbacks in the order of their due times; callbacks must be short and may schedule others."""
+    """Runs callbacks in order of their due times. Callbacks must be short and may schedule others."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -22,13 +22,13 @@ class Timer:
         self._thread.start()
 
     def after(self, delay_ms: float, callback: Callable[[], None]) -> None:
-        """Run `callback` once, `delay_ms` from now, on the timer's thread."""
+        """Run `callback` once on the timer's thread, `delay_ms` from now."""
         with self._wake:
             heapq.heappush(self._due, (time.monotonic() + delay_ms / 1000, next(self._count), callback))
             self._wake.notify()
 
     def stop(self) -> None:
-        """Drop what is not due yet and end the thread."""
+        """Drop the callbacks that are not due yet, and end the thread."""
         with self._wake:
             self._stopped = True
             self._wake.notify()
@@ -38,7 +38,7 @@ class Timer:
         while (callback := self._next()) is not None:
             try:
                 callback()
-            except Exception:  # one bad callback must not end every later one
+            except Exception:  # one failing callback must not stop the later ones
                 log.exception("a scheduled action of the paper exchange failed")
 
     def _next(self) -> Callable[[], None] | None:

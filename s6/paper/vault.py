@@ -1,15 +1,15 @@
-"""What the paper exchange remembers over a restart: one small SQLite file, written with every change of state."""
+"""Keeps the paper exchange's state across a restart, in one small SQLite file written with every change."""
 
 import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-_KEEP = 100_000  # of the newest things of a kind, when the file is opened
+_KEEP = 100_000  # opening the file keeps this many of the newest things of a kind
 
 
 class Vault:
-    """Keeps texts by kind and key; without a path it forgets. Survives a killed process, not a killed machine."""
+    """Keeps texts by kind and key. Without a path it keeps nothing. It survives a killed process, not a power cut."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class Vault:
             self._file.execute("DELETE FROM things WHERE n <= (SELECT max(n) FROM things) - ?", (_KEEP,))
 
     def keep(self, kind: str, key: str, value: str) -> None:
-        """Put a thing in place of what was there."""
+        """Store a thing under its kind and key, replacing the old one."""
         with self._lock:
             if self._file is not None:
                 self._file.execute(
@@ -33,7 +33,7 @@ class Vault:
                 )
 
     def all(self, kind: str) -> Iterator[str]:
-        """The things of a kind, the longest unchanged first."""
+        """Yield the things of a kind, the longest unchanged first."""
         with self._lock:
             rows = (
                 self._file.execute("SELECT value FROM things WHERE kind = ? ORDER BY n", (kind,)) if self._file else ()
@@ -42,7 +42,7 @@ class Vault:
         return iter(found)
 
     def close(self) -> None:
-        """Close the file; what comes later is forgotten."""
+        """Close the file. Later changes are not kept."""
         with self._lock:
             if self._file is not None:
                 self._file.close()

@@ -1,4 +1,4 @@
-"""A seeded random walk in one-minute candles: calm, usual and wild spells with trends, for ever."""
+"""A seeded, endless random walk in one-minute candles: calm, usual and wild spells with trends."""
 
 import random
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from s6.paper.candles import Candle
 
 _MINUTE_MS = 60_000
 _START_TS = 1_700_000_000_000
-_STEPS = 12  # of a candle
+_STEPS = 12  # per candle
 _SPELLS = (0.0006, 0.0011, 0.0022)  # standard deviation of a minute's return
-_SWITCH = 0.04  # how likely a minute begins another spell
-_TREND = 0.35  # of a minute's standard deviation, at most
-_PULL = 0.0008  # a minute, back towards the level it began at
+_SWITCH = 0.04  # probability that a minute begins another spell
+_TREND = 0.35  # at most this part of a minute's standard deviation
+_PULL = 0.0008  # per minute, back towards the first level
 
 LEVELS: dict[str, Decimal] = {"BTCUSDT": Decimal(40_000), "ETHUSDT": Decimal(2_500), "SOLUSDT": Decimal(100)}
 
 
 def random_walk(symbol: str, seed: int | str) -> Iterator[Candle]:
-    """Candles for ever; the same symbol and seed give the same ones. Begins at `LEVELS[symbol]` or 100.
+    """Yield candles without end, from `LEVELS[symbol]` or 100. The same symbol and seed give the same candles.
 
-    The random draws are floats; a price is made of them by one conversion per step.
+    The random draws are floats; one conversion per step makes a price of them.
     """
     draw = random.Random(f"{symbol}:{seed}")
     level = price = LEVELS.get(symbol, Decimal(100))

@@ -1,4 +1,4 @@
-"""S1's treasury: the SPOT and FUT wallets and transfers between them."""
+"""S1's treasury on paper: the SPOT and FUT wallets and transfers between them."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,10 @@ _TRANSFER = TypeAdapter(tuple[TransferRequest, dict[str, str]])
 
 
 class Wallet:
-    """Free USDT per wallet. Fills move it when `follows_trades`; it may go below zero then, as a futures wallet can."""
+    """Free USDT per wallet.
+
+    With `follows_trades`, fills change it, and it may fall below zero like a futures wallet.
+    """
 
     def __init__(
         self,
@@ -43,21 +46,21 @@ class Wallet:
             self._answers[request.transfer_id] = (request, body)
 
     def book(self, market: str, amount: Decimal) -> None:
-        """What a fill gives (or, negative, takes)."""
+        """Add what a fill gives, or subtract what it takes (a negative `amount`)."""
         if self._follows_trades:
             with self._lock:
                 self._free[market] += amount.quantize(CENT)
                 self._keep()
 
     def set(self, **free: Decimal) -> None:
-        """Set wallets (`SPOT`, `FUT`) to amounts."""
+        """Set wallets (`SPOT`, `FUT`) to the given amounts."""
         with self._lock:
             self._free |= free
             self._keep()
             self._ledger.add("balances", dict(self._free))
 
     def refill(self, below: Decimal, to: Decimal) -> None:
-        """Fill the SPOT wallet up `to` an amount when it holds less than `below`: paper money is not scarce."""
+        """Raise the SPOT wallet to `to` if it holds less than `below`: paper money is not scarce."""
         with self._lock:
             if self._follows_trades and self._free["SPOT"] < below:
                 self._free["SPOT"] = to
@@ -65,7 +68,7 @@ class Wallet:
                 self._ledger.add("balances", dict(self._free))
 
     def balances(self, asset: str = "USDT") -> Answer:
-        """`GET /xchg/treasury/balances`."""
+        """Answer `GET /xchg/treasury/balances`."""
         if asset != "USDT":
             return Answer(422, {"reason": "UNKNOWN_ASSET"})
         with self._lock:
@@ -73,7 +76,7 @@ class Wallet:
             return Answer(200, {"asset": asset, **wallets, "ts": self._clock()})
 
     def transfer(self, request: TransferRequest, idempotency_key: str | None) -> Answer:
-        """`POST /xchg/treasury/transfer`: money moves at most once a `transfer_id`."""
+        """Answer `POST /xchg/treasury/transfer`. Money moves at most once for a `transfer_id`."""
         if idempotency_key != request.transfer_id:
             return Answer(422, {"reason": "IDEMPOTENCY_KEY_MISMATCH"})
         with self._lock:
