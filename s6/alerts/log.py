@@ -1,4 +1,4 @@
-"""Alerts: told once, kept for good, standing until acknowledged when FATAL (CONTRACT §7)."""
+"""The alert log: raises an alert once and keeps it; a FATAL stands until it is acknowledged (CONTRACT §7)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class _Raised(NamedTuple):
 
 
 class AlertLog:
-    """``s6.ports.Alerts`` and what belongs to it. ``notify_urls``: the services through which people are notified."""
+    """Implements ``s6.ports.Alerts``, and reads and acknowledges alerts.
+
+    ``notify_urls`` are where it notifies people.
+    """
 
     def __init__(
         self,
@@ -73,10 +76,10 @@ class AlertLog:
     def raise_alert(
         self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
     ) -> None:
-        """Tell people, once a quiet time for each code, position and ``scope``; repeats are counted in the alert.
+        """Raise an alert, once per quiet time for each code, position and ``scope``; the alert counts its repeats.
 
-        A FATAL is not told again while it stands. Never raises: what Redis can't take now waits in this process (the
-        newest thousand) for the next alert or relay.
+        A FATAL is not raised again while it stands. The method never raises an exception: while Redis is away, the
+        newest thousand alerts wait in this process for the next alert or relay.
         """
         now = self._clock.now_ms()
         topic = f"{severity}:{code}:{position_id}:{scope}"
@@ -86,9 +89,9 @@ class AlertLog:
         self._flush()
 
     def deliver(self, alert: Alert) -> None:
-        """Tell people what a commit has to tell them, by the same rules; once, however often it is delivered.
+        """Raise a commit's alert, by the same rules. Delivering it again does nothing.
 
-        Told when this returns. Raises ``StateUnavailable``: then deliver it again.
+        The alert is in Redis when this returns. Raises ``StateUnavailable``; the caller then delivers it again.
         """
         a = alert
         topic = f"{a.severity}:{a.code}:{a.position_id}:"
@@ -99,7 +102,7 @@ class AlertLog:
             raise StateUnavailable(f"Redis: {error}") from error
 
     def resolve(self, code: str, detail: str, *, scope: str = "") -> None:
-        """Note that what ``code`` told of is over (WARN ``{code}_OVER``); should it begin anew, that is told anew."""
+        """Note that the condition of ``code`` has ended (WARN ``{code}_OVER``). A new occurrence raises a new alert."""
         try:
             for severity in _LEVELS:
                 if severity != "FATAL":
@@ -109,9 +112,9 @@ class AlertLog:
         self.raise_alert("WARN", f"{code}_OVER", detail, scope=scope)
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
-        """Put a malformed message aside, once whoever reads it, and raise a WARN.
+        """Put a malformed message into the dead letters and raise a WARN; once, even if several processes read it.
 
-        ``StateUnavailable`` when it may not have been put aside.
+        Raises ``StateUnavailable`` if the message may not be there.
         """
         shown = payload if isinstance(payload, str) else jsonx.dumps(payload)
         which = entry_id or hashlib.sha256(shown.encode()).hexdigest()[:16]
@@ -172,9 +175,9 @@ class AlertLog:
     # -- standing alerts ---------------------------------------------------------------------------------------
 
     def ack(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None:
-        """Acknowledge: a FATAL stands no more. Again: nothing more happens. The alert as it is; None: no such one.
+        """Acknowledge an alert; a FATAL then stands no longer. Idempotent.
 
-        Raises ``RedisError``.
+        Returns the alert, or None if it is unknown. Raises ``RedisError``.
         """
         known = self._ack(
             keys=[keys.ALERT_DOC + alert_id, keys.ALERTS_FATAL, keys.ALERTS_OUT],
@@ -191,9 +194,9 @@ class AlertLog:
         return sorted(self._redis.smembers(keys.ALERTS_FATAL))
 
     def restore_standing(self) -> int:
-        """Let the FATAL alerts stand again that the store knows as standing and Redis has lost; how many.
+        """Restore the standing FATAL alerts that Redis lost from the store.
 
-        Raises ``StoreError`` or ``RedisError``.
+        Returns their number. Raises ``StoreError`` or ``RedisError``.
         """
         if self._store is None:
             return 0
@@ -220,16 +223,19 @@ class AlertLog:
     # -- to the store and from it ------------------------------------------------------------------------------
 
     def publish(self) -> None:
-        """Move alerts to the store, and notify people where the settings name a service.
+        """Move alerts to the store, and notify people through the services in the settings.
 
-        Raises ``StoreError``, ``RedisError``: the next call goes on.
+        Raises ``StoreError`` or ``RedisError``; the next call continues.
         """
         self.relay()
         if self._notify_urls:
             notify_pending(self._client, self._notify_urls)
 
     def relay(self, store: Store | None = None) -> int:
-        """Move new and changed alerts to the store; how many. Raises ``StoreError``, ``RedisError``; loses nothing."""
+        """Move new and changed alerts to the store. Returns their number.
+
+        Raises ``StoreError`` or ``RedisError``; the next call continues.
+        """
         store = store or self._store
         if store is None:
             raise ValueError("this alert log has no store")
@@ -250,7 +256,7 @@ class AlertLog:
     def page(
         self, *, limit: int, cursor: str | None = None, severity: str | None = None, standing: bool | None = None
     ) -> Page:
-        """Alerts, newest first, from the store; while it is away, the newest that Redis has, without a next page."""
+        """Return alerts from the store, newest first. While it is away, return Redis's newest, without a next page."""
         if self._store is not None:
             try:
                 if cursor is None:
@@ -276,7 +282,7 @@ class AlertLog:
 
 
 def _document(fields: Mapping[str, str]) -> dict[str, object] | None:
-    """An alert as the store keeps it."""
+    """Return an alert as the store keeps it, or None if its fields are incomplete."""
     if not fields:
         return None
     doc: dict[str, object] = {name: fields.get(name, "") for name in ("alert_id", "severity", "code", "detail")}

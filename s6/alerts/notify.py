@@ -1,4 +1,4 @@
-"""Telling people about alerts, through the services whose URLs the settings give."""
+"""Notifies people of alerts through the services whose URLs the settings give."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _RANKS: Final = ("WARN", "ERROR", "FATAL")
 
 
 def notify_pending(redis: RedisClient, urls: Sequence[str]) -> int:
-    """Send the alerts that nobody was told of yet, up to 20 in one message; how many were taken.
+    """Send the waiting alerts, up to 20 in one message. Returns their number.
 
-    Each is taken off the list before it is sent: a message that fails, or a process that dies on the way, is not tried
-    again, so nobody is told twice. The alert itself stands in the book either way. May take as long as the services
-    do. Raises ``RedisError``.
+    An alert leaves the list before it is sent. So a message that fails, or a process that dies, is not repeated, and
+    nobody is notified twice; the alert log keeps the alert either way. The call takes as long as the services do.
+    Raises ``RedisError``.
     """
     book = text(redis)
     taken = book.lpop(keys.ALERTS_TO_NOTIFY, AT_ONCE) if urls else None
@@ -34,7 +34,7 @@ def notify_pending(redis: RedisClient, urls: Sequence[str]) -> int:
 
 
 def _send(urls: Sequence[str], alerts: Sequence[dict[str, str]]) -> None:
-    from apprise import Apprise, NotifyType  # a large library: only who notifies pays for its import
+    from apprise import Apprise, NotifyType  # a large library; a process that never notifies does not import it
 
     worst = max((alert["severity"] for alert in alerts), key=_RANKS.index)
     first = alerts[0]

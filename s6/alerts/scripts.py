@@ -1,6 +1,6 @@
-"""The alert book's Lua. All its keys share the slot of the stream ``s6:alerts``, by the tag ``{s6:alerts}``.
+"""The alert log's Lua scripts. Their keys share the slot of the stream ``s6:alerts``, by the tag ``{s6:alerts}``.
 
-Each script does one step as a whole: an alert is never half written, whatever dies.
+A script is atomic, so no crash leaves an alert half written.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
 return 1
 """
 
-# An alert that comes again under its id changes nothing. Its document shows that it was told; that it was counted as a
-# repeat, a note of its own, kept for ARGV[13] ms (0: none, its id won't come again).
+# An alert that comes again under its id changes nothing. Its document shows that it was raised. A note of its own, kept
+# for ARGV[13] ms, shows that it was counted as a repeat (0: no note, as the id won't come again).
 # KEYS: stream, quiet, told, fatal, out, notify, the new document, counted
 # ARGV: document prefix, alert_id, ts, severity, code, position_id, detail, topic, quiet ms, keep ms, max, people ('1'),
 #   counted ms
-# Returns the alert's id, and 1 when it is new, 0 when it repeats one that was told already.
+# Returns the alert's id, and 1 if it is new or 0 if it repeats one that was raised already.
 RAISE: Final = """
 local prefix, id, ts, severity, code, position, detail, topic = unpack(ARGV, 1, 8)
 local quiet_ms, keep_ms, most = ARGV[9], ARGV[10], ARGV[11]
@@ -53,7 +53,7 @@ redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', unpack(entry))
 return {id, 1}
 """
 
-# KEYS: document, fatal, out · ARGV: alert_id, by, note, ts, keep ms, quiet prefix · Returns 0 when there is no such.
+# KEYS: document, fatal, out · ARGV: alert_id, by, note, ts, keep ms, quiet prefix · Returns 0 if the alert is unknown.
 ACK: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if redis.call('HEXISTS', KEYS[1], 'ack_ts') == 0 then
@@ -67,7 +67,7 @@ if redis.call('GET', quiet) == ARGV[1] then redis.call('DEL', quiet) end
 return 1
 """
 
-# KEYS: out · ARGV: id, score seen ... · Takes off what has not changed since it was read.
+# Removes from the list what has not changed since it was read. KEYS: out · ARGV: id, score seen ...
 RELAYED: Final = """
 for i = 1, #ARGV, 2 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1') == tonumber(ARGV[i + 1]) then
@@ -77,7 +77,7 @@ end
 return 1
 """
 
-# A standing FATAL that the store remembers and Redis has lost.
+# Restores a standing FATAL that the store has and Redis lost.
 # KEYS: document, fatal, quiet · ARGV: id, field, value ...
 RESTORE: Final = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end

@@ -1,1 +1,1 @@
-"""The Active Bundle: the one in force, and the watch for a newer one."""
+"""Holds the Active Bundle in force, and watches for a newer one."""

@@ -1,4 +1,4 @@
-"""The Active Bundle in force: fetched from S10, judged whole, swapped in at once everywhere (CONTRACT §2.4, §5)."""
+"""Fetches the Active Bundle from S10, validates it and puts it in force everywhere at once (CONTRACT §2.4, §5)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 Refresh = Literal["UNCHANGED", "SWAPPED", "REFUSED"]
 
-# Two processes may fetch at once, and the slower one must not bring back what the faster one found replaced.
-# KEYS: bundle · ARGV: the digest this one knew, then field, value ...
+# Two processes may fetch at once, and the slower one must not restore a bundle that the faster one has replaced.
+# KEYS: bundle · ARGV: the digest that this process knew, then field, value ...
 _SWAP: Final = """
 if (redis.call('HGET', KEYS[1], 'digest') or '') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
@@ -34,7 +34,7 @@ class PublishedBundles(Protocol):
     """S10, as far as bundles need it."""
 
     def active(self, etag: str = "") -> Fetched | None:
-        """The bundle published now, None when it is still the one of ``etag``. Raises ``NeighbourUnavailable``."""
+        """Fetch the published bundle. Returns None if it is still that of ``etag``. Raises ``NeighbourUnavailable``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Known:
 
 
 class Bundles:
-    """Read-copy-update: the bundle is parsed once a process and never changed, only replaced."""
+    """Read-copy-update: each process parses a bundle once and never changes it, only replaces it."""
 
     def __init__(self, redis: RedisClient, source: PublishedBundles, alerts: AlertLog, clock: Clock) -> None:
         self._redis = text(redis)
@@ -55,7 +55,7 @@ class Bundles:
         self._refused = ""
 
     def current(self) -> ActiveBundle | None:
-        """The bundle in force now; None before the first. One small read; without Redis the last one known holds."""
+        """Return the bundle in force, or None before the first. One small read; without Redis the last known one."""
         known = self._known
         try:
             digest = self._redis.hget(keys.BUNDLE, "digest")
@@ -68,7 +68,7 @@ class Bundles:
 
     @property
     def latest(self) -> ActiveBundle | None:
-        """The newest that this process has seen, without asking."""
+        """Return the newest bundle that this process has seen, without a read of Redis."""
         return self._known.bundle if self._known else None
 
     def missing(self) -> bool:
@@ -76,10 +76,10 @@ class Bundles:
         return not self._redis.exists(keys.BUNDLE)
 
     def refresh(self, *, force: bool = False) -> Refresh:
-        """Ask S10 what is published, and put it in force when it is new and valid.
+        """Fetch the published bundle from S10 and put it in force if it is new and valid.
 
-        A bundle that is not is REFUSED: the old one stays in force, one ERROR alert names each fault. ``force`` asks
-        for the whole text whatever the ETag. Raises ``NeighbourUnavailable`` and ``RedisError``.
+        An invalid bundle is REFUSED: the old one stays in force, and one ERROR alert names each fault. ``force``
+        fetches the text without the ETag. Raises ``NeighbourUnavailable`` and ``RedisError``.
         """
         digest, etag = (value or "" for value in self._redis.hmget(keys.BUNDLE, ["digest", "etag"]))
         if not digest and self._known is not None:
@@ -105,13 +105,13 @@ class Bundles:
     def _put(self, digest: str, new: str, fetched: Fetched, bundle: ActiveBundle) -> Refresh:
         known = _Known(new, fetched.text, bundle)
         if not self._write(digest, known, fetched.etag):
-            return "UNCHANGED"  # another process was faster; should ours be newer still, the next poll finds it
+            return "UNCHANGED"  # another process was faster; if this bundle is newer still, the next poll finds it
         self._known, self._refused = known, ""
         log.info("bundle %s is in force", bundle.version)
         return "SWAPPED"
 
     def _put_back(self, known: _Known) -> str:
-        """Redis was emptied: what was in force stays so, whatever S10 says next. The digest that stands there now."""
+        """Restore the bundle in force after Redis was emptied. Returns the digest that Redis has now."""
         self._write("", known, "")
         return self._redis.hget(keys.BUNDLE, "digest") or ""
 
@@ -132,7 +132,7 @@ class Bundles:
             return self.latest
         try:
             self._known = _Known(digest, written, parse_bundle(written))
-        except BundleError as error:  # written by another version of the program
+        except BundleError as error:  # another version of the program wrote it
             log.error("bundle in Redis not understood, the last one holds: %s", error)
         return self.latest
 

@@ -1,4 +1,4 @@
-"""Keeping the Active Bundle up to date: S10's events at once, and asking S10 now and then besides."""
+"""Keeps the Active Bundle up to date: follows S10's events, and also polls S10."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ log = logging.getLogger(__name__)
 
 FIRST_S: Final = 0.25
 SLICE_S: Final = 0.5
-#: How long a version that an event has named may take to be served.
+#: The time within which S10 serves a version that an event named.
 ANNOUNCED_S: Final = 15.0
 
 
 class BundleWatcher(threading.Thread):
-    """Asks S10 when an event says so, when the period is over, when Redis has lost the bundle; after failures soon,
-    then ever more seldom, up to the period. Outages of S10 and Redis end nothing."""
+    """Asks S10 after an event, after each period, and when Redis has lost the bundle.
+
+    After a failure it asks again soon, then with pauses that double up to the period. It outlasts outages of S10 and
+    Redis.
+    """
 
     def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float) -> None:
         super().__init__(name="bundle-watcher", daemon=True)
@@ -39,19 +42,19 @@ class BundleWatcher(threading.Thread):
         self._announced, self._announced_until = "", 0.0
 
     def stop(self) -> None:
-        """Ask it to end; it does within a second, or when a call under way has ended."""
+        """Ask the thread to end. It does within a second, or after a call under way."""
         self._ending.set()
 
     def run(self) -> None:
         while not self._ending.is_set():
             due = time.monotonic() + self._refresh()
             while time.monotonic() < due and not self._ending.is_set():
-                if self._told() or self._lost():
+                if self._event_came() or self._lost():
                     break
         self._unsubscribe()
 
     def _refresh(self) -> float:
-        """Ask once; how long to wait for the next time, in seconds."""
+        """Ask S10 once. Returns the seconds to wait until the next time."""
         try:
             outcome = self._bundles.refresh()
             well = outcome != "REFUSED" and not self._still_announced()
@@ -68,14 +71,14 @@ class BundleWatcher(threading.Thread):
         return random.uniform(longest / 2, longest)
 
     def _still_announced(self) -> bool:
-        """Whether an event named a version that S10 doesn't serve yet."""
+        """Return whether an event named a version that S10 doesn't serve yet."""
         latest = self._bundles.current()
         if not self._announced or (latest is not None and latest.version == self._announced):
             self._announced = ""
         return bool(self._announced) and time.monotonic() < self._announced_until
 
-    def _told(self) -> bool:
-        """Wait a little for an event; whether S10 is to be asked now."""
+    def _event_came(self) -> bool:
+        """Wait briefly for an event. Returns whether to ask S10 now."""
         try:
             fresh = self._pubsub is None
             if self._pubsub is None:
@@ -90,7 +93,7 @@ class BundleWatcher(threading.Thread):
             self._unsubscribe()
             self._ending.wait(SLICE_S)
             return False
-        return fresh or message is not None  # events may have passed before the subscription
+        return fresh or message is not None  # an event may have passed before the subscription
 
     def _lost(self) -> bool:
         try:
@@ -107,7 +110,7 @@ class BundleWatcher(threading.Thread):
                 log.debug("subscription closed: %s", error)
 
     def _version(self, data: str) -> str:
-        """The version an event names; empty for a malformed one, which is reason enough to ask S10 as well."""
+        """Return the version that an event names, or "" for a malformed event, which also leads to asking S10."""
         try:
             event = json.loads(data)
             version = event["version"] if isinstance(event, dict) else None

@@ -19,7 +19,7 @@ class Refused(NamedTuple):
 
 
 class CancelAnswer(NamedTuple):
-    """``status`` is ``PENDING`` (202), ``UNKNOWN`` (404), the order's terminal status (409), ``REFUSED`` (other 4xx)."""
+    """``status`` is ``PENDING`` (202), ``UNKNOWN`` (404), ``REFUSED`` (other 4xx), or the terminal status of a 409."""
 
     status: str
 

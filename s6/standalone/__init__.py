@@ -1,1 +1,1 @@
-"""The whole system on one machine: embedded Redis, paper neighbours, every process. None outlives its starter."""
+"""Runs the whole system on one machine: embedded Redis, paper neighbours, every process. None outlives its starter."""

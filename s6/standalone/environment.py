@@ -1,4 +1,4 @@
-"""Where `s6 up` puts things: ports, folders, tokens, and the environment that tells every process about them."""
+"""Chooses the ports, folders and tokens of `s6 up`, and builds the environment of its processes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FLOWER_PORT: Final = 5555
 
 
 class UpError(ValueError):
-    """What keeps `s6 up` from starting; one line for people."""
+    """`s6 up` cannot start; the text is one line for people."""
 
 
 class LocalSetup:
-    """What the command line asks for, made concrete: free ports, an existing data folder, the embedded Redis.
+    """The ports, the data folder and the embedded Redis that the command line's options lead to.
 
-    ``notes`` tells which defaults were not to be had. Raises ``UpError``.
+    ``notes`` names the defaults that were not available. Raises ``UpError``.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -52,7 +52,7 @@ class LocalSetup:
         self.own_tokens = not os.environ.get("S6_API_TOKENS")
 
     def token(self) -> str:
-        """The demo token, the same at each start from one data folder."""
+        """Return the demo token. Every start from one data folder has the same."""
         kept = self.data / "token"
         if not kept.exists():
             descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -61,7 +61,7 @@ class LocalSetup:
         return kept.read_text().strip()
 
     def summary(self, environment: dict[str, str], *, healthy: bool) -> list[str]:
-        """The lines of the box that says where everything is."""
+        """Return the lines of the box that lists the addresses."""
         base = f"http://127.0.0.1:{self.port}"
         rows = [
             ("Panel", f"{base}/"),
@@ -77,11 +77,14 @@ class LocalSetup:
         return [title, "", *(f"{name:<10}{text}" for name, text in rows if text)]
 
     def _port(self, variable: str, default: int, given: int | None = None) -> int:
-        """A port that was asked for must be free; the default gives way to another."""
+        """Return the requested port, which must be free, or else the default or another free port.
+
+        Raises ``UpError``.
+        """
         asked = str(given) if given is not None else os.environ.get(variable, "").strip()
         if not asked:
             return self._free(variable, default)
-        if asked.isdecimal() and 0 < int(asked) < 65536:  # if it isn't, the settings will say so
+        if asked.isdecimal() and 0 < int(asked) < 65536:  # the settings refuse any other value
             if not is_free(int(asked), "0.0.0.0"):
                 raise UpError(f"{variable}={asked}: something else is listening there")
             return int(asked)
@@ -95,14 +98,14 @@ class LocalSetup:
         return port
 
 
-def make_environment(place: LocalSetup, given: dict[str, str]) -> dict[str, str]:
-    """The environment of every process; also kept as ``env.sh`` in the data folder, for other terminals."""
-    own: dict[str, str] = {"PORT": str(place.port), "FLOWER_PORT": str(place.flower_port)}
-    if place.redis is not None:
-        own["S6_REDIS_URL"] = place.redis.url(0)
-        own["S6_BROKER_URL"] = given.get("S6_BROKER_URL") or place.redis.url(1)
-    if place.own_tokens:
-        token = place.token()
+def make_environment(setup: LocalSetup, given: dict[str, str]) -> dict[str, str]:
+    """Return the environment of every process, and write it to ``env.sh`` in the data folder for other terminals."""
+    own: dict[str, str] = {"PORT": str(setup.port), "FLOWER_PORT": str(setup.flower_port)}
+    if setup.redis is not None:
+        own["S6_REDIS_URL"] = setup.redis.url(0)
+        own["S6_BROKER_URL"] = given.get("S6_BROKER_URL") or setup.redis.url(1)
+    if setup.own_tokens:
+        token = setup.token()
         own["S6_API_TOKENS"] = f"laptop:ops:{token},laptop:treasury:{token}"
     if place.paper:
         own |= {v: f"http://127.0.0.1:{place.paper_port}/{name}" for name, v in NEIGHBOUR_URLS.items()}
@@ -112,20 +115,20 @@ def make_environment(place: LocalSetup, given: dict[str, str]) -> dict[str, str]
     return {**given, **own, "PATH": path}
 
 
-def paper_arguments(place: LocalSetup) -> list[str]:
-    """The words of `s6 paper …`; Redis's address, with its password, goes by the environment."""
-    words = ["paper", "--port", str(place.paper_port), "--state", str(place.data / "paper.db")]
-    for candles in place.candles:
+def paper_arguments(setup: LocalSetup) -> list[str]:
+    """Return the arguments of `s6 paper …`. The environment carries Redis's address, as it contains the password."""
+    words = ["paper", "--port", str(setup.paper_port), "--state", str(setup.data / "paper.db")]
+    for candles in setup.candles:
         words += ["--candles", candles]
     for name in ("speed", "seed"):
-        value = getattr(place.options, name)
+        value = getattr(setup.options, name)
         if value is not None:
             words += [f"--{name}", str(value)]
     return words
 
 
 def _existing(candles: str) -> str:
-    """``[SYMBOL=]FILE`` with an absolute path: the processes run elsewhere."""
+    """Return ``[SYMBOL=]FILE`` with an absolute path, as the processes run in another folder. Raises ``UpError``."""
     symbol, equals, file = candles.rpartition("=")
     path = Path(file).absolute()
     if not path.is_file():

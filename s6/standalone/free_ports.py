@@ -1,4 +1,4 @@
-"""Free ports on loopback, outside the range from which the kernel picks ports for outgoing connections."""
+"""Finds free ports on loopback, outside the range from which the kernel picks ports for outgoing connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUS_OFFSET: Final = 10_000
 
 
 def free_port(*, bus: bool = False) -> int:
-    """A port nobody listens on (``bus``: nor on the one 10,000 higher, the bus of a Redis Cluster's node)."""
+    """Return a free port. With ``bus`` the port 10,000 higher, a Redis Cluster node's bus, is free too."""
     for _ in range(1000):
         port = FIRST + secrets.randbelow(LAST - FIRST)
         if is_free(port) and (not bus or is_free(port + BUS_OFFSET)):

@@ -1,8 +1,8 @@
-"""Child processes that don't outlive this one, even when it is killed with SIGKILL.
+"""Keeps child processes from outliving this one, even if SIGKILL ends it.
 
-A small companion process leads a process group and waits at a pipe; the children are started into its group. When the
-pipe closes, because its owner closed it or is gone, the companion ends whatever is left of the group, grandchildren
-included. Terminal signals (Ctrl-C) reach neither it nor the children: their owner ends them in its own order.
+A small companion process leads a process group and waits at a pipe; children start in its group. When the pipe closes,
+because its owner closed it or is gone, the companion ends the rest of the group, grandchildren included. Terminal
+signals (Ctrl-C) reach neither the companion nor the children; the owner ends them in its own order.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ GRACE_S: Final = 8.0
 
 
 class Guardian:
-    """Starts processes, and sees to their end."""
+    """Starts processes and ends them."""
 
     def __init__(self) -> None:
-        # Isolated and without site packages: it needs nothing of them and starts quickly.
+        # It runs isolated and without site packages: it needs none of them and starts quickly.
         command = [sys.executable, "-I", "-S", __file__]
         waiting, self._pipe = os.pipe()
         self._companion = subprocess.Popen(command, stdin=waiting, stdout=subprocess.DEVNULL, process_group=0)
@@ -35,12 +35,12 @@ class Guardian:
         return self._companion.poll() is None
 
     def popen(self, args: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        """``subprocess.Popen(args, **options)`` within the guarded group, without standard input."""
+        """Start ``subprocess.Popen(args, **options)`` in the guarded group, without standard input."""
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen(args, process_group=self._companion.pid, **options)
 
     def close(self) -> None:
-        """End every process still there: SIGTERM, SIGKILL after ``GRACE_S``; returns when that is done."""
+        """End all remaining processes by SIGTERM, then by SIGKILL after ``GRACE_S``, and wait for that."""
         os.close(self._pipe)
         self._companion.wait()
 
@@ -50,7 +50,7 @@ _shared: dict[int, Guardian] = {}
 
 
 def guardian() -> Guardian:
-    """The guardian of this process; another one after a fork."""
+    """Return the guardian of this process. A forked child gets its own."""
     with _lock:
         found = _shared.get(os.getpid())
         if found is None or not found.alive:
@@ -71,7 +71,7 @@ def _watch() -> None:
     sys.stdin.buffer.read()
     group, deadline = os.getpgrp(), time.monotonic() + GRACE_S
     os.killpg(group, signal.SIGTERM)
-    os.killpg(group, signal.SIGCONT)  # a stopped process would not hear of it
+    os.killpg(group, signal.SIGCONT)  # a stopped process would not handle SIGTERM
     while _others(group) and time.monotonic() < deadline:
         time.sleep(0.05)
     if _others(group):
@@ -79,7 +79,7 @@ def _watch() -> None:
 
 
 def _others(group: int) -> bool:
-    """Whether anybody but us lives in the group; where there is no /proc to tell, it is supposed so."""
+    """Return whether the group has other processes. Without /proc the answer is True."""
     if not Path("/proc/self/stat").exists():
         return True
     for entry in Path("/proc").iterdir():

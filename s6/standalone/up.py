@@ -1,4 +1,4 @@
-"""`s6 up`: the whole system on one machine, in the foreground: Redis, paper neighbours and every Procfile process."""
+"""`s6 up`: runs Redis, the paper neighbours and every Procfile process on one machine, in the foreground."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ from s6.store import open_store
 __all__ = ["UpError", "up"]
 
 ROOT: Final = Path(s6.__file__).resolve().parent.parent
-#: Ended in this order: nothing new comes in before what handles it is gone; the neighbours last.
+#: The groups end in this order: those that take new work in first, the neighbours last.
 ORDER: Final = (("web", "beat", "flower"), ("listener",), ("worker",), ("paper",))
 STOP_S: Final = 8.0
-#: After so long those who come next are told too.
+#: After this time the next group is asked to end too.
 GROUP_S: Final = 2.5
 HEALTHY_S: Final = 90.0
-#: One Ctrl-C may arrive twice: from the terminal, and handed on by make.
+#: One Ctrl-C may arrive twice, from the terminal and from make; a later signal means impatience.
 ASKED_AGAIN_S: Final = 1.0
 
 
 def up(options: argparse.Namespace) -> int:
-    """Run until SIGTERM, Ctrl-C or the end of the terminal; every process is gone when it returns.
+    """Run until SIGTERM, Ctrl-C or the end of the terminal. When it returns, every process has ended.
 
-    Raises ``UpError``, ``SettingsError``, ``EmbeddedError`` or ``OSError`` for what keeps it from starting.
+    Returns the exit code. Raises ``UpError``, ``SettingsError``, ``EmbeddedError`` or ``OSError`` if it cannot start.
     """
     ended = _Ended()
     place = LocalSetup(options)
     environment = make_environment(place, dict(os.environ))
     load_settings(environment, need=() if place.paper else NEIGHBOUR_URLS.values())
     printer = Printer(on_broken_pipe=ended.set)
-    for note in place.notes:
+    for note in setup.notes:
         printer.say(note)
-    services = _House(place, environment, printer)
+    system = _LocalSystem(setup, environment, printer)
     try:
-        services.start()
-        services.watch(ended)
+        system.start()
+        system.watch(ended)
     finally:
-        services.stop(ended)
+        system.stop(ended)
     return 0
 
 
 class _Ended(threading.Event):
-    """Set by the first signal that asks for the end; ``impatient`` once somebody asked again."""
+    """The event of the first signal to end. A second signal sets ``impatient``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,10 +74,10 @@ class _Ended(threading.Event):
             self.impatient = True
 
 
-class _House:
-    def __init__(self, place: LocalSetup, environment: dict[str, str], printer: Printer) -> None:
-        self._place, self._environment, self._printer = place, environment, printer
-        self._redis: EmbeddedRedis | None = place.redis
+class _LocalSystem:
+    def __init__(self, setup: LocalSetup, environment: dict[str, str], printer: Printer) -> None:
+        self._setup, self._environment, self._printer = setup, environment, printer
+        self._redis: EmbeddedRedis | None = setup.redis
         self._children: list[Supervised] = []
 
     def start(self) -> None:
@@ -87,14 +87,14 @@ class _House:
         store = open_store(self._environment["S6_STORE_URL"])
         store.init()
         store.close()
-        if self._place.paper:
-            self._launch("paper", [sys.executable, "-m", "s6.cli", *paper_arguments(self._place)])
+        if self._setup.paper:
+            self._launch("paper", [sys.executable, "-m", "s6.cli", *paper_arguments(self._setup)])
         for name, line in process_types(ROOT / "Procfile").items():
-            if name != "flower" or self._place.flower:
+            if name != "flower" or self._setup.flower:
                 self._launch(name, ["/bin/sh", "-c", f"exec {line}"])
 
     def watch(self, ended: threading.Event) -> None:
-        """Keep everything alive until the end; show the box as soon as S6 is healthy."""
+        """Restart what ends, until ``ended`` is set. Show the box as soon as S6 is healthy."""
         deadline, asked, shown = time.monotonic() + HEALTHY_S, 0.0, False
         while not ended.wait(0.25):
             self._revive()
@@ -103,7 +103,7 @@ class _House:
             asked = time.monotonic()
             if self._healthy() or asked > deadline:
                 shown = True
-                self._printer.box(self._place.summary(self._environment, healthy=self._healthy()))
+                self._printer.box(self._setup.summary(self._environment, healthy=self._healthy()))
 
     def stop(self, ended: _Ended) -> None:
         self._printer.say("stopping")
