@@ -1,6 +1,6 @@
-"""Celery's settings, each with its reason. The environment is read once, here, when a process starts.
+"""Celery's settings with their reasons. This module reads the environment once, at the start of a process.
 
-Tasks are hints: any of them may be lost, doubled or late, so what these settings buy is promptness, not safety.
+Tasks are hints: any of them may be lost, doubled or late. So these settings affect promptness, not safety.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ broker_transport_options = {
     **settings.broker.options,
 }
 broker_connection_retry_on_startup = True
-broker_connection_max_retries = None  # however long the broker is away
+broker_connection_max_retries = None  # a worker outlasts any outage of the broker
 broker_connection_timeout = 2
 broker_pool_limit = 10
 
 task_ignore_result = True
 result_backend = None
-task_acks_late = True  # a worker takes no more than it has threads for
-task_publish_retry = False  # a hint that cannot be sent is dropped; the sweep makes another
-task_default_priority = 6  # what protects a position goes before, with 0 (tasks.hints)
+task_acks_late = True  # a worker takes no more tasks than it has threads
+task_publish_retry = False  # a hint that cannot be sent is dropped; the sweep sends another
+task_default_priority = 6  # tasks that protect a position have 0 and go first (tasks.hints)
 task_default_queue = "manage"
 task_queues = [Queue(name) for name in ("execution", "manage", "treasury", "snapshots", "upkeep")]
 task_routes = {
@@ -47,8 +47,8 @@ task_soft_time_limit = 45
 
 worker_prefetch_multiplier = 1
 worker_concurrency = settings.worker_threads
-worker_pool = "threads"  # the work is waiting for HTTP; each call is bounded to 3 s by itself
-worker_send_task_events = False  # Flower turns them on while it looks
+worker_pool = "threads"  # tasks mostly wait for HTTP calls, each of at most 3 s
+worker_send_task_events = False  # Flower turns them on while it runs
 worker_hijack_root_logger = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 

@@ -1,4 +1,4 @@
-"""How the web process is served; gunicorn reads this file by itself from the directory it is started in."""
+"""Gunicorn's settings for the web process. It reads this file from the directory in which it starts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ threads = 16
 timeout = 30
 graceful_timeout = 5
 keepalive = 5
-reuse_port = True  # a killed master's child holds the port until it notices; its successor need not wait for that
+reuse_port = True  # a killed master's child keeps the port for a while; its successor need not wait for that
 accesslog = None
 loglevel = _settings.log_level.lower()
-control_socket_disable = True  # its path is one per user: a second copy would find it taken
+control_socket_disable = True  # its path is one per user, so a second copy would find it taken
 
 
 def post_worker_init(worker: Worker) -> None:
-    """The worker has forked and loaded the app: from now on it shows that it lives."""
+    """Start the heartbeat once the worker has forked and loaded the app."""
     from web.heartbeat import WebHeartbeat
 
     configure_logging(_settings)
@@ -32,7 +32,7 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def worker_exit(server: object, worker: Worker) -> None:
-    """The worker ends: nobody needs to wait for its heart to be missed."""
+    """Stop the heartbeat when the worker ends, so that it counts as gone at once."""
     heartbeat = getattr(worker, "heartbeat", None)
     if heartbeat is not None:
         heartbeat.stop()

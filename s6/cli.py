@@ -1,4 +1,4 @@
-"""The command `s6`. Each subcommand imports what it needs when it runs, so that `s6 --help` is quick."""
+"""The command `s6`. A subcommand imports what it needs when it runs, so that `s6 --help` is quick."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 Options = argparse.Namespace
 Run = Callable[[Options], int | None]
-if TYPE_CHECKING:  # generic for the type checker alone
+if TYPE_CHECKING:  # the class is generic only for the type checker
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: 0 well, 1 the command found something wrong, 2 it could not be done as asked."""
+    """Run one command.
+
+    Returns the exit code: 0 success, 1 the command found something wrong, 2 it could not run as asked.
+    """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and not options.passes_on:
@@ -72,7 +75,7 @@ def _up(options: Options) -> int:
     from s6.standalone.redis_server import EmbeddedError
     from s6.standalone.up import UpError, up
 
-    with _told(UpError, EmbeddedError, SettingsError, OSError):
+    with _one_line_errors(UpError, EmbeddedError, SettingsError, OSError):
         return up(options)
 
 
@@ -112,7 +115,7 @@ def _init_store(options: Options) -> None:
     from s6.store.admin import init_store
 
     url = settings_or_exit(need=()).store_url
-    with _told(StoreError, OSError):
+    with _one_line_errors(StoreError, OSError):
         init_store(url)
     print("s6: the store is ready")
 
@@ -123,7 +126,7 @@ def _prune(options: Options) -> None:
     from s6.store.admin import prune
 
     url = settings_or_exit(need=()).store_url
-    with _told(StoreError, OSError):
+    with _one_line_errors(StoreError, OSError):
         deleted = prune(url, options.older_than_days)
     print("s6: deleted " + ", ".join(f"{count} of {name}" for name, count in sorted(deleted.items())))
 
@@ -135,8 +138,8 @@ def _version(options: Options) -> None:
 
 
 @contextmanager
-def _told(*errors: type[Exception]) -> Iterator[None]:
-    """What may go wrong for reasons outside the program ends it with one line."""
+def _one_line_errors(*errors: type[Exception]) -> Iterator[None]:
+    """End the program with one line on stderr for ``errors``, whose causes lie outside it."""
     try:
         yield
     except errors as error:

@@ -1,6 +1,6 @@
-"""Settings from the environment: read once, checked whole, immutable.
+"""Reads the settings from the environment once, checks all of them, and keeps them immutable.
 
-A bad or missing value is one line that names the variable, its value with secrets masked, and what is allowed.
+For a bad or missing value, one line names the variable, its value with secrets masked, and what is allowed.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class SettingsError(ValueError):
-    """A setting that is missing or not allowed; its text is one line, fit for people."""
+    """A setting is missing or not allowed; the text is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """Who may call the API, and for what. One token may stand in several entries, to hold several scopes."""
+    """A caller of the API and one scope. A token with several scopes has several entries."""
 
     name: str
     scope: Scope
@@ -81,9 +81,9 @@ class Settings:
 
 
 def load_settings(env: Mapping[str, str], *, need: Iterable[str] = ()) -> Settings:
-    """Read and check all settings; `need` names variables that must be set. Raises `SettingsError` at the first fault.
+    """Read and check all settings. `need` names variables that must be set; an empty value counts as not set.
 
-    An empty value counts as not set.
+    Raises `SettingsError` at the first fault.
     """
     read = _Reader(env, frozenset(need))
     redis = read("S6_REDIS_URL", urls.parse_redis, urls.REDIS_ALLOWED, DEFAULT_REDIS_URL)
@@ -120,7 +120,7 @@ def settings_or_exit(
 
 
 class _Reader:
-    """Reads one variable at a time, and says what is wrong with it."""
+    """Reads one variable at a time. Raises `SettingsError` saying what is wrong with it."""
 
     def __init__(self, env: Mapping[str, str], need: frozenset[str]) -> None:
         self._env = env
@@ -209,7 +209,7 @@ def _api_tokens(text: str) -> tuple[ApiToken, ...]:
 
 
 def _mask_tokens(text: str) -> str:
-    """Only the name and the scope are shown, and only where there is a third part that must be the token."""
+    """Show only each entry's name and scope, and only if it has a third part, which must be the token."""
     parts = [entry.split(":", 2) for entry in _entries(text)]
     return ",".join(f"{part[0]}:{part[1]}:***" if len(part) == 3 else "***" for part in parts)
 
@@ -225,7 +225,7 @@ def _notify_urls(text: str) -> tuple[str, ...]:
 
 
 def _mask_notify(text: str) -> str:
-    """Services put their secrets anywhere after the scheme."""
+    """Show only each URL's scheme, since services put their secrets anywhere after it."""
     return ",".join(f"{url.partition('://')[0]}://***" if "://" in url else "***" for url in _entries(text))
 
 
@@ -239,8 +239,8 @@ def _secret_key(tokens: tuple[ApiToken, ...]) -> Callable[[str], bytes]:
 
 
 def _derived_key(tokens: tuple[ApiToken, ...]) -> bytes:
-    """One key for every copy of the web process, changing with the tokens: who loses a token loses the session too."""
+    """Derive one key for all copies of the web process from the tokens, so that a session ends with its token."""
     if not tokens:
-        return secrets.token_bytes(32)  # nobody can sign in, so nobody's session needs to hold across copies
+        return secrets.token_bytes(32)  # nobody can sign in, so no session has to hold across copies
     secret = "\n".join(sorted(f"{token.name}:{token.scope}:{token.token}" for token in tokens))
     return hmac.digest(b"s6 panel session", secret.encode(), hashlib.sha256().name)

@@ -1,4 +1,4 @@
-"""Where the outside is: the addresses that settings give, taken apart and checked once."""
+"""Parses and checks the addresses in the settings."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RedisTarget:
-    """A Redis to connect to. `nodes`: the server, the cluster's seeds, or the Sentinels that know `service`.
+    """The address of a Redis. `nodes` are the server, the cluster's seeds, or the Sentinels that know `service`.
 
-    `tls_options` are redis-py's `ssl_*` arguments; `sentinel_username` and `sentinel_password` (credentials of the
-    Sentinels themselves, where they differ from none) come from the URL's query, as do the `ssl_*` ones.
+    `tls_options` are redis-py's `ssl_*` arguments. They come from the URL's query, as do `sentinel_username` and
+    `sentinel_password`, the credentials of the Sentinels themselves.
     """
 
     kind: Kind
@@ -65,12 +65,12 @@ class RedisTarget:
 
     @property
     def sentinel_kwargs(self) -> dict[str, str]:
-        """What a connection to the Sentinels needs besides their addresses."""
+        """The options for connecting to the Sentinels."""
         known = {"username": self.sentinel_username, "password": self.sentinel_password}
         return {name: value for name, value in known.items() if value is not None}
 
     def __str__(self) -> str:
-        """The address without its secrets, for logs and health checks."""
+        """Return the address without its secrets, for logs and health checks."""
         scheme = f"redis{'s' if self.tls else ''}" + ("" if self.kind == "single" else f"+{self.kind}")
         path = f"/{self.service}/{self.db}" if self.kind == "sentinel" else f"/{self.db}"
         return f"{scheme}://{','.join(map(str, self.nodes))}{path}"
@@ -78,14 +78,14 @@ class RedisTarget:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Celery's `broker_url`, and the `broker_transport_options` that the address itself asks for."""
+    """Celery's `broker_url`, and the `broker_transport_options` that the address implies."""
 
     url: str = field(repr=False)
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 def parse_redis(url: str) -> RedisTarget:
-    """Take a Redis URL apart; ValueError when it is none of `REDIS_ALLOWED`."""
+    """Parse a Redis URL. Raises `ValueError` if it is none of `REDIS_ALLOWED`."""
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or parts.fragment:
         raise ValueError("no Redis URL")
@@ -125,7 +125,7 @@ def _service_and_db(kind: Kind, path: str) -> tuple[str, int]:
 
 
 def parse_node(text: str, default_port: int) -> Node:
-    """`host[:port]`; ValueError for anything else."""
+    """Parse `host[:port]`. Raises `ValueError` for anything else."""
     match = _NODE.fullmatch(text)
     if not match:
         raise ValueError("no host")
@@ -136,7 +136,7 @@ def parse_node(text: str, default_port: int) -> Node:
 
 
 def parse_broker(url: str) -> Broker:
-    """Celery's form of a broker URL; ValueError when it is none of `BROKER_ALLOWED`."""
+    """Return Celery's form of a broker URL. Raises `ValueError` if it is none of `BROKER_ALLOWED`."""
     parts = urlsplit(url)
     if parts.scheme in ("amqp", "amqps"):
         parse_node(parts.netloc.rpartition("@")[2], 5672 if parts.scheme == "amqp" else 5671)
@@ -146,11 +146,11 @@ def parse_broker(url: str) -> Broker:
 
 
 def redis_broker(target: RedisTarget, *, db: int) -> Broker:
-    """Database `db` of a single or Sentinel-guarded Redis as a broker; ValueError for a cluster."""
+    """Return database `db` of a single or Sentinel-guarded Redis as a broker. Raises `ValueError` for a cluster."""
     if target.kind == "cluster":
         raise ValueError("Celery has no transport for a Redis Cluster")
     login = f"{quote(target.username or '', safe='')}:{quote(target.password or '', safe='')}@"
-    # Without a word about certificates, Celery's transport would not check them.
+    # Celery's transport checks certificates only if the options say so.
     tls = {"ssl_cert_reqs": "required", **target.tls_options} if target.tls else {}
     rest = f"/{db}" + (f"?{urlencode(tls)}" if tls else "")
     scheme = "sentinel" if target.kind == "sentinel" else "rediss" if target.tls else "redis"
@@ -163,7 +163,7 @@ def redis_broker(target: RedisTarget, *, db: int) -> Broker:
 
 
 def parse_store(url: str) -> str:
-    """The store's URL as it stands; ValueError when it is none of `STORE_ALLOWED`."""
+    """Check the store's URL and return it unchanged. Raises `ValueError` if it is none of `STORE_ALLOWED`."""
     if url.startswith("sqlite:"):
         path = url.removeprefix("sqlite:///")
         if path == url or path in ("", ":memory:") or path.endswith("/"):
@@ -178,7 +178,7 @@ def parse_store(url: str) -> str:
 
 
 def parse_base_url(url: str) -> str:
-    """An HTTP base URL without a trailing slash; ValueError for anything else."""
+    """Return an HTTP base URL without its trailing slash. Raises `ValueError` for anything else."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or parts.query or parts.fragment or re.search(r"\s", url):
         raise ValueError("no base URL")
@@ -187,7 +187,7 @@ def parse_base_url(url: str) -> str:
 
 
 def mask_url(value: str) -> str:
-    """The value with whatever may be a secret replaced: credentials before the last `@`, passwords in a query."""
+    """Replace what may be a secret in the value: credentials before the last `@`, passwords in a query."""
     scheme, separator, rest = value.rpartition("://") if "@" not in value else value.partition("://")
     if not separator:
         scheme, rest = "", value

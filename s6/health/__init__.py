@@ -1,1 +1,1 @@
-"""Who is well, and what follows: the mode, GET /health, heartbeats, the neighbours' probes, `s6 doctor`."""
+"""Health and its consequences: the mode, GET /health, heartbeats, the neighbours' probes, `s6 doctor`."""

@@ -1,4 +1,4 @@
-"""`s6 doctor`: one line for each thing the settings point to."""
+"""`s6 doctor`: checks everything that the settings point to, and prints one line for each."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NEIGHBOUR_TIMEOUT_S: Final = (1, 3)
 
 
 class Unwell(Exception):
-    """What is wrong, in words for people."""
+    """A check failed; the text says what is wrong, for people."""
 
 
 def examine(settings: Settings) -> int:
-    """Check everything and print a line for each; 0 when all is well, 1 when something is not."""
+    """Check everything and print a line for each. Returns the exit code: 0 if all is well, else 1."""
     checks: list[tuple[str, str, Callable[[], str]]] = [
         ("redis", str(settings.redis), lambda: _redis(settings)),
         ("broker", mask_url(settings.broker.url), lambda: _broker(settings)),
@@ -52,7 +52,7 @@ def _redis(settings: Settings) -> str:
         client.ping()
         if settings.redis.kind == "cluster":
             return ""
-        # A managed Redis may hide its configuration: then nothing is said about it.
+        # A managed Redis may hide its configuration; the check then skips it.
         found = client.info()
     if found.get("maxmemory_policy", "noeviction") != "noeviction":
         raise Unwell(f"its maxmemory-policy is {found['maxmemory_policy']}: live state could vanish; set noeviction")

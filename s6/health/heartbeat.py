@@ -1,4 +1,4 @@
-"""Heartbeats: how each process shows the others that it lives."""
+"""Heartbeats: each process shows the others that it is alive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY_S: Final = 2.0
 
 
 class Beat(NamedTuple):
-    """A process that lives: its role, when it last said so (ms), where it runs."""
+    """A live process: its role, the time of its last heartbeat (ms), where it runs."""
 
     role: str
     ts: int
@@ -35,7 +35,7 @@ class Beat(NamedTuple):
 
 
 def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
-    """Say that this process lives; it counts as gone 10 s after the last time. Raises ``RedisError``."""
+    """Send a heartbeat. The process counts as gone 10 s after the last one. Raises ``RedisError``."""
     host, pid = socket.gethostname(), os.getpid()
     pipe = text(redis).pipeline(transaction=False)
     pipe.set(_key(role), json.dumps({"ts": now, "pid": pid, "host": host}), px=TTL_MS)
@@ -44,7 +44,7 @@ def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
 
 
 def live_processes(redis: RedisClient) -> list[Beat]:
-    """All processes that live. Raises ``RedisError``."""
+    """Return all live processes. Raises ``RedisError``."""
     client = text(redis)
     members = sorted(client.smembers(keys.PROCESSES))
     pipe = client.pipeline(transaction=False)
@@ -61,15 +61,15 @@ def live_processes(redis: RedisClient) -> list[Beat]:
 
 
 class Heartbeat(threading.Thread):
-    """Beats every 2 s while ``alive()`` says that what the process is for goes on; one that hangs falls silent."""
+    """Sends a heartbeat every 2 s while ``alive()`` says that the process does its work; a hanging one sends none."""
 
     def __init__(self, redis: RedisClient, role: Role, clock: Clock, alive: Callable[[], bool] | None = None) -> None:
-        super().__init__(name=f"heart-{role}", daemon=True)
+        super().__init__(name=f"heartbeat-{role}", daemon=True)
         self._redis, self._role, self._clock, self._alive = redis, role, clock, alive
         self._ending = threading.Event()
 
     def stop(self) -> None:
-        """Fall silent, and take the sign of life back, so that nobody waits for its end."""
+        """Stop, and delete the heartbeat, so that the process counts as gone at once."""
         self._ending.set()
         try:
             client = text(self._redis)

@@ -1,4 +1,4 @@
-"""Whether new risk may be taken (CONTRACT §9.7): what the neighbours, the market data and the alerts say."""
+"""Decides whether S6 takes new risk (CONTRACT §9.7), by the neighbours, the market data and the standing alerts."""
 
 from __future__ import annotations
 
@@ -29,19 +29,24 @@ CACHE_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What S11's health keys and the alert book say. ``words``: service to OK, DEGRADED or DOWN; no key, no word."""
+    """S11's health keys and the number of standing FATAL alerts.
 
-    words: dict[str, str]
+    ``statuses`` maps a service to OK, DEGRADED or DOWN; a service without a valid key is absent.
+    """
+
+    statuses: dict[str, str]
     fatals: int
 
     @property
     def down(self) -> tuple[str, ...]:
-        return tuple(service for service in SERVICES if self.words.get(service) == "DOWN")
+        return tuple(service for service in SERVICES if self.statuses.get(service) == "DOWN")
 
 
 class ModeGate:
-    """``s6.ports.Gate``. What it reads of Redis is at most 50 ms old, or read anew for what is about to be done;
-    where it can't be read, no new risk is taken."""
+    """Implements ``s6.ports.Gate``.
+
+    Its view of Redis is at most 50 ms old, or fresh on request. If it cannot read Redis, S6 takes no new risk.
+    """
 
     def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertLog) -> None:
         self._redis, self._breaker, self._bundles, self._alerts = text(redis), breaker, bundles, alerts
@@ -50,24 +55,27 @@ class ModeGate:
         self._complained: set[tuple[str, str]] = set()
 
     def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> Mode:
-        """The mode for one symbol, at ``now`` (ms). ``fresh``: by what Redis says this moment."""
+        """Return the mode for one symbol at ``now`` (ms). ``fresh`` reads Redis again."""
         if self.reasons(fresh=fresh) or self.is_stale(view.tick.ts if view.tick else None, now):
             return "RISK_REDUCTION_ONLY"
         return "NORMAL"
 
     def is_stale(self, tick_ts: int | None, now: int) -> bool:
-        """Whether a symbol's market data is too old to take risk on; None: no tick yet."""
+        """Return whether a symbol's market data is too old for new risk. ``tick_ts`` is None before the first tick."""
         bundle = self._bundles.latest or self._bundles.current()
         health = bundle.health if bundle else Health()
         return tick_ts is None or now - tick_ts > health.market_stale_ms
 
     def known_symbols(self) -> list[str]:
-        """The symbols of the bundle in force."""
+        """Return the symbols of the bundle in force."""
         bundle = self._bundles.current()
         return list(bundle.symbols) if bundle else []
 
     def reasons(self, *, fresh: bool = False) -> list[str]:
-        """Why risk is only reduced, whatever the symbol; empty: it isn't."""
+        """Return why S6 only reduces risk in all symbols, or an empty list if it doesn't.
+
+        ``fresh`` reads Redis again.
+        """
         try:
             reported = self.reported(fresh=fresh)
         except RedisError as error:
@@ -80,7 +88,7 @@ class ModeGate:
         return found
 
     def reported(self, *, fresh: bool = False) -> Reported:
-        """S11's words and the number of standing FATAL alerts. Raises ``RedisError``."""
+        """Return S11's statuses and the number of standing FATAL alerts. Raises ``RedisError``."""
         with self._lock:
             if not fresh and time.monotonic() - self._read_at < CACHE_S:
                 return self._reported
@@ -89,14 +97,14 @@ class ModeGate:
             pipe.get(keys.service_health(service))
         pipe.scard(keys.ALERTS_FATAL)
         *values, fatals = pipe.execute()
-        words = {service: self._word(service, value) for service, value in zip(SERVICES, values, strict=True)}
-        reported = Reported({service: word for service, word in words.items() if word}, int(fatals))
+        statuses = {service: self._status(service, value) for service, value in zip(SERVICES, values, strict=True)}
+        reported = Reported({service: status for service, status in statuses.items() if status}, int(fatals))
         with self._lock:
             self._read_at, self._reported = time.monotonic(), reported
         return reported
 
-    def _word(self, service: str, value: str | None) -> str:
-        """The status in a health key; empty when there is none, or it can't be read, which is said once."""
+    def _status(self, service: str, value: str | None) -> str:
+        """Return the status in a health key, or "" if there is none. A malformed key raises one WARN."""
         if value is None:
             return ""
         try:
@@ -114,7 +122,7 @@ class ModeGate:
 
 
 def tick_ages(redis: TextRedis, symbols: list[str], now: int) -> dict[str, int]:
-    """How old (ms) the newest tick of each symbol is; symbols without one are left out. Raises ``RedisError``."""
+    """Return the age (ms) of each symbol's newest tick, without symbols that have none. Raises ``RedisError``."""
     pipe = redis.pipeline(transaction=False)
     for symbol in symbols:
         pipe.hget(keys.market(symbol), "ts")
@@ -123,7 +131,7 @@ def tick_ages(redis: TextRedis, symbols: list[str], now: int) -> dict[str, int]:
 
 
 def open_symbols(redis: TextRedis) -> list[str]:
-    """The symbols that have open positions. Raises ``RedisError``."""
+    """Return the symbols that have open positions. Raises ``RedisError``."""
     symbols = sorted(redis.smembers(keys.SYMBOLS))
     pipe = redis.pipeline(transaction=False)
     for symbol in symbols:

@@ -1,4 +1,4 @@
-"""Asking the neighbours how they are, and watching the markets' age: how S6 notices trouble, and its end, by itself."""
+"""Probes the neighbours' health and watches the age of market data: S6 notices trouble and its end by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from s6.ports import Clock, Metrics
 log = logging.getLogger(__name__)
 
 PERIOD_S: Final = 2.0
-#: However seldom the bundle wants it: recovery is noticed within 15 s.
+#: The longest period, whatever the bundle says, so that S6 notices a recovery within 15 s.
 LONGEST_S: Final = 4.0
 SHORTEST_S: Final = 0.2
 CONNECT_S: Final = 1.0
@@ -35,8 +35,10 @@ WHOLE_S: Final = 2.5
 
 
 class Poller(threading.Thread):
-    """Probes ``GET {base}/health`` of each neighbour, all at once, every ``health.poll_interval_s`` (at most 4 s), and
-    tells of markets with open positions whose data has gone stale, and of their return. For the listener process.
+    """Probes ``GET {base}/health`` of all neighbours at once, every ``health.poll_interval_s`` (at most 4 s).
+
+    It raises an alert for a market with open positions whose data is stale, and resolves it when the data returns. It
+    runs in the listener process.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Poller(threading.Thread):
         began = time.monotonic()
         try:
             url = f"{self._neighbours[name]}/health"
-            # A new connection each time: a probe is to find out whether one can be made.
+            # Each probe makes a new connection, since it checks whether that works.
             with requests.Session() as session:
                 session.trust_env, session.verify = False, trusted()
                 session.mount("http", DeadlineAdapter())
@@ -109,7 +111,7 @@ class Poller(threading.Thread):
         symbols = open_symbols(self._redis)
         ages = tick_ages(self._redis, symbols, now)
         stale = {s for s in symbols if self._gate.is_stale(now - ages[s] if s in ages else None, now)}
-        for symbol in sorted(stale & self._suspects - self._stale):  # the second time in a row: a birth has no tick yet
+        for symbol in sorted(stale & self._suspects - self._stale):  # stale twice: a new symbol has no tick yet
             age = f"{ages[symbol]} ms old" if symbol in ages else "missing"
             self._alerts.raise_alert("ERROR", "MARKET_STALE", f"{symbol}: the newest tick is {age}", scope=symbol)
             self._stale.add(symbol)
@@ -123,8 +125,10 @@ class Poller(threading.Thread):
 
 
 def report_neighbour(alerts: AlertLog, name: str, down: bool, detail: str) -> None:
-    """A neighbour's going down or coming back as an alert (``S4_DOWN``); with the book given, ``SharedBreaker``'s
-    ``on_change``."""
+    """Raise the alert that a neighbour is down (``S4_DOWN``), or resolve it.
+
+    With ``alerts`` bound, this is ``SharedBreaker``'s ``on_change``.
+    """
     code = f"{name.upper()}_DOWN"
     if down:
         alerts.raise_alert("ERROR" if name in ("s4", "ws") else "WARN", code, detail or f"{name} does not answer")

@@ -1,4 +1,4 @@
-"""Checks that may hang, with an answer that doesn't."""
+"""Runs checks that may hang, and answers in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What a check came to. ``value`` None: it failed or hasn't ended, ``trouble`` says how."""
+    """A check's outcome. ``value`` is None if it failed or has not ended, and ``trouble`` says which."""
 
     value: T | None
     latency_ms: int
@@ -21,7 +21,7 @@ class Outcome(Generic[T]):
 
 
 class Check(Generic[T]):
-    """Runs ``probe`` in a thread of its own; one that still hangs is waited for by the next, not joined by another."""
+    """Runs ``probe`` in its own thread. While one run hangs, later starts wait for it instead of starting another."""
 
     def __init__(self, name: str, probe: Callable[[], T], errors: tuple[type[Exception], ...]) -> None:
         self._name, self._probe, self._errors = name, probe, errors
@@ -29,7 +29,7 @@ class Check(Generic[T]):
         self._run: _Run[T] | None = None
 
     def start(self) -> Callable[[float], Outcome[T]]:
-        """Begin, unless one is under way; what to call with the ``time.monotonic()`` until which to wait."""
+        """Start a run unless one is under way. Returns a function that waits until a ``time.monotonic()`` time."""
         with self._lock:
             run = self._run
             if run is None or run.done.is_set():
@@ -42,7 +42,7 @@ class _Run(Generic[T]):
     def __init__(self, probe: Callable[[], T], errors: tuple[type[Exception], ...]) -> None:
         self._probe, self._errors = probe, errors
         self._began = time.monotonic()
-        self._outcome: Outcome[T] = Outcome(None, 0, "ended without a word")
+        self._outcome: Outcome[T] = Outcome(None, 0, "ended without a result")
         self.done = threading.Event()
 
     def __call__(self) -> None:

@@ -1,4 +1,4 @@
-"""``GET /health`` (CONTRACT §4.1): from what stands in Redis, and quick pings of Redis, the broker and the store."""
+"""Builds ``GET /health`` (CONTRACT §4.1) from Redis's contents and quick pings of Redis, the broker and the store."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from s6.store import Store, StoreError
 from s6.urls import Broker
 
 ROLES: Final = ("worker", "listener", "beat")
-#: Without these S6 cannot govern.
+#: S6 cannot govern without these.
 VITAL: Final = ("redis", "broker", *ROLES)
 PATIENCE_S: Final = 1.4
-#: A neighbour that nobody has probed for so long is not known to be well.
+#: A neighbour without a probe for this long counts as unknown.
 UNHEARD_MS: Final = 15_000
 
 Body = dict[str, object]
@@ -35,22 +35,24 @@ Body = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What Redis says, read in one go. ``ages``: ms since each symbol's newest tick; ``swept_ts``,
-    ``reconciled_ts`` 0: never."""
+    """Redis's contents from one read.
+
+    ``ages`` are the ms since each symbol's newest tick. ``swept_ts`` and ``reconciled_ts`` are 0 before the first time.
+    """
 
     version: str | None
     reconciled_ts: int
     swept_ts: int
     beats: list[Beat]
     neighbours: dict[str, NeighbourState]
-    words: dict[str, str]
+    statuses: dict[str, str]
     reasons: list[str]
     ages: dict[str, int]
     stale: list[str]
 
 
 class HealthReporter:
-    """Makes the report; one for each process that serves it. Never slower than 1.5 s, whatever hangs."""
+    """Makes the report within 1.5 s, even if a check hangs. Each serving process has one."""
 
     def __init__(
         self, redis: RedisClient, broker: Broker, store: Store, gate: ModeGate, clock: Clock, manage_tick_s: float
@@ -62,7 +64,7 @@ class HealthReporter:
         self._store: Check[bool] = Check("store", _store_ping(store), (StoreError, OSError))
 
     def report(self) -> Body:
-        """The body of ``GET /health``. Its ``status`` DOWN is to be answered with 503, the others with 200."""
+        """Return the body of ``GET /health``. The caller answers 503 if its ``status`` is DOWN, else 200."""
         until = time.monotonic() + PATIENCE_S
         read, ping_broker, ping_store = self._facts.start(), self._broker.start(), self._store.start()
         redis, broker, store = read(until), ping_broker(until), ping_store(until)
@@ -105,7 +107,7 @@ class HealthReporter:
             swept_ts=int(swept or 0),
             beats=live_processes(self._client),
             neighbours={name: read_state(state) for name, state in zip(NEIGHBOURS, states, strict=True)},
-            words=self._gate.reported().words,
+            statuses=self._gate.reported().statuses,
             reasons=self._gate.reasons(),
             ages=ages,
             stale=[s for s in held if self._gate.is_stale(now - ages[s] if s in ages else None, now)],
@@ -125,15 +127,15 @@ class HealthReporter:
         return check
 
     def _delay(self, facts: _Facts | None, now: int) -> int | None:
-        """How far the sweep is behind its period, the first one counted from the reconciliation; None: not known."""
+        """Return how late the sweep is (ms), or None if unknown. The first one is due a period after reconciliation."""
         since = facts.swept_ts or facts.reconciled_ts if facts else 0
         return max(0, now - since - self._tick_ms) if since else None
 
 
 def broker_ping(broker: Broker) -> Callable[[], bool]:
-    """What asks the broker whether it takes messages."""
+    """Return a function that checks whether the broker accepts messages."""
     options = {"socket_connect_timeout": 1, "socket_timeout": 1, **broker.options}
-    Connection(broker.url).get_transport_cls()  # its import takes longer than a check may
+    Connection(broker.url).get_transport_cls()  # importing it takes longer than a check may
 
     def ping() -> bool:
         with Connection(broker.url, connect_timeout=1, transport_options=options) as connection:
@@ -160,7 +162,7 @@ def _pinged(outcome: Outcome[_Facts] | Outcome[bool]) -> Body:
 def _neighbour(name: str, facts: _Facts | None, now: int) -> Body:
     if facts is None:
         return {"status": "DEGRADED", "latency_ms": None, "detail": "not known without Redis"}
-    state, word = facts.neighbours[name], facts.words.get(name)
+    state, status = facts.neighbours[name], facts.statuses.get(name)
     if state.down:
         return {"status": "DOWN", "latency_ms": None, "detail": state.detail}
     if word in ("DOWN", "DEGRADED"):

@@ -1,1 +1,1 @@
-"""Metrics: their catalogue, and their sums over all processes in Redis."""
+"""Metrics: the catalogue, and the values that all processes sum up in Redis."""

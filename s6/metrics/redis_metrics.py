@@ -1,7 +1,7 @@
-"""Metrics with their values in one Redis hash, so that any process shows what all of them counted (CONTRACT §8).
+"""Keeps the values of metrics in one Redis hash, so that any process shows the sums of all (CONTRACT §8).
 
-Samples are summed up in the process and written in one round trip, 0.1 s after the first at most: measuring costs the
-measured nothing, and a killed process takes no more than that tenth of a second with it.
+A process sums its samples up and writes them in one round trip, at most 0.1 s after the first. So the measured code
+does not wait, and a killed process loses at most that tenth of a second.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ Labels = tuple[str, ...]
 
 
 class RedisMetrics:
-    """``s6.ports.Metrics``. Nothing here raises for Redis; a sample that doesn't fit its declaration is logged once."""
+    """Implements ``s6.ports.Metrics``.
+
+    Recording never raises; a sample that its declaration does not allow is logged.
+    """
 
     def __init__(self, redis: RedisClient, *, flush_s: float = FLUSH_S) -> None:
         self._redis = text(redis)
@@ -70,7 +73,7 @@ class RedisMetrics:
             self._soon()
 
     def flush(self) -> None:
-        """Write what has been gathered. Samples that Redis doesn't take are counted, and gone."""
+        """Write the gathered samples. Samples that Redis does not accept are lost and counted."""
         with self._lock:
             sums, gauges, samples = self._sums, self._gauges, self._samples
             self._sums, self._gauges, self._samples = defaultdict(float), {}, 0
@@ -91,19 +94,19 @@ class RedisMetrics:
                     self._gauges.setdefault(field, value)
 
     def render(self) -> str:
-        """All metrics of all processes in the Prometheus text format. Raises ``RedisError``."""
+        """Return all metrics of all processes in the Prometheus text format. Raises ``RedisError``."""
         self.flush()
         return render(self._redis.hgetall(keys.METRICS))
 
     def totals(self, name: str) -> dict[Labels, float]:
-        """A counter's or gauge's values by its labels' values. Raises ``RedisError``."""
+        """Return a counter's or gauge's values by its labels' values. Raises ``RedisError``."""
         self.flush()
         return {labels: parts[""] for labels, parts in _read(self._redis.hgetall(keys.METRICS)).get(name, {}).items()}
 
     def quantile(self, name: str, q: float, **labels: str) -> float | None:
-        """A histogram's quantile (0.95: p95) over all time, interpolated within its bucket; None without samples.
+        """Return a histogram's quantile (0.95: p95) over all time, interpolated within its bucket.
 
-        Labels that aren't given are summed over. Raises ``RedisError``.
+        It sums over labels that are not given. Returns None without samples. Raises ``RedisError``.
         """
         self.flush()
         metric = METRICS[name]
@@ -156,18 +159,18 @@ def _values(metric: Metric, labels: Mapping[str, str]) -> Labels:
 
 
 def _read(values: Mapping[str, str]) -> dict[str, dict[Labels, dict[str, float]]]:
-    """The hash by metric, labels' values and part (``""``, or of a histogram ``sum`` and each bucket's number)."""
+    """Return the hash by metric, labels' values and part: ``""``, or a histogram's ``sum`` or bucket number."""
     found: dict[str, dict[Labels, dict[str, float]]] = {}
     for field, value in values.items():
         name, labels, part = json.loads(field)
         metric = METRICS.get(name)
-        if metric and len(labels) == len(metric.labels):  # else another version of the program declares it
+        if metric and len(labels) == len(metric.labels):  # another version of the program may declare others
             found.setdefault(name, {}).setdefault(tuple(labels), {})[part] = float(value)
     return found
 
 
 def render(values: Mapping[str, str]) -> str:
-    """The Prometheus text of the hash's values."""
+    """Return the hash's values in the Prometheus text format."""
     registry = CollectorRegistry()
     registry.register(_Snapshot(_read(values)))
     return generate_latest(registry).decode()

@@ -1,4 +1,4 @@
-"""Money between the SPOT and FUT wallets: each transfer once or not at all, and the record says which."""
+"""Moves money between the SPOT and FUT wallets: each transfer happens at most once, and its record says whether."""
 
 from s6.treasury.dependencies import TreasuryHints
 from s6.treasury.record import TRANSFER_ID, Record

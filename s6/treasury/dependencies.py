@@ -1,4 +1,4 @@
-"""What the treasury works with, and the errors of these parts as the treasury's own."""
+"""The treasury's dependencies, and their errors as the treasury's own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Transfers(Protocol):
 
 class TreasuryHints(Protocol):
     def advance_transfer(self, transfer_id: str, *, delay_ms: int = 0) -> None:
-        """Ask for ``Treasury.advance`` soon. May be lost or doubled: the sweep sees to what is left."""
+        """Ask for ``Treasury.advance`` soon. The hint may be lost or doubled; the sweep does what is left."""
 
 
 class NoHints:
@@ -65,13 +65,16 @@ class Dependencies:
     hints: TreasuryHints
 
     def lock(self, src: str, dst: str) -> AbstractContextManager[str]:
-        """Return what holds ``lock:treasury:FROM:TO``. Entering it raises ``LockBusy`` when somebody else does."""
+        """Return a context manager that holds ``lock:treasury:FROM:TO``.
+
+        Entering it raises ``LockBusy`` if another process holds the lock.
+        """
         return held(self.state, keys.treasury_lock(src, dst), self.clock, raise_overrun(self.alerts))
 
 
 @contextmanager
 def answering(what: str) -> Iterator[None]:
-    """Turn a part that cannot be asked into ``Unavailable``; ``what`` says what was being done."""
+    """Turn the errors of dependencies into ``Unavailable``. ``what`` names the attempted action in its text."""
     try:
         yield
     except StoreError as error:

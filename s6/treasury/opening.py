@@ -1,9 +1,9 @@
-"""How a transfer begins: at most one at a time, and never two for one need.
+"""Begins transfers: at most one at a time, and never two for one need.
 
-Every record holds a ``turn``, one more than its predecessor's, and the store takes a turn once. A transfer is decided
-upon when the newest record is seen to be finished, with balances read after that, and takes the next turn. So when the
-insertion succeeds nothing can have been inserted in between: no two transfers are in flight together, and no decision
-rests on balances from before another transfer, however long a process was held up and whatever became of its lock.
+Every record holds a ``turn``, one more than its predecessor's, and the store accepts a turn once. S6 decides on a
+transfer after it sees that the newest record is finished, reads the balances after that, and takes the next turn. So if
+the insertion succeeds, no other transfer was inserted in between: no two transfers are in flight together, and no
+decision rests on balances from before another transfer. This holds for any delay and any loss of the lock.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _RETRY_AFTER_S: Final = {"APPROVED": 2, "PENDING": 30}
 
 @dataclass(frozen=True, slots=True)
 class TransferQuote:
-    """What a transfer would move, what FUT lacks, and the mode it would have."""
+    """The amount that a transfer would move, what FUT lacks, and the transfer's mode."""
 
     amount: Decimal
     need: Decimal
@@ -61,19 +61,20 @@ class TransferQuote:
 class Opening:
     """Begins transfers."""
 
-    parts: Dependencies
+    dependencies: Dependencies
     approval_ttl_ms: int
     sleep: Callable[[float], None] = time.sleep
 
     def open(self, request: Request) -> Record | TransferQuote:
-        """The transfer's record: new, or the one this ``transfer_id`` has; TransferQuote when nothing is needed.
+        """Begin the transfer, unless its ``transfer_id`` exists or nothing is needed.
 
-        Raises a ``Refusal``, or whatever its parts raise when they can't be asked.
+        Returns the record, new or existing, or a ``TransferQuote`` if nothing is needed. Raises a ``Refusal``, or the
+        errors of dependencies that cannot be reached.
         """
         _check_form(request)
         seen: int | None = None
         for _ in range(_LOOKS):
-            newest = self._newest()  # read first: if it is this very transfer, the next line knows it
+            newest = self._newest()  # it is read first, so that the next line finds this transfer if it is the newest
             known = self._known(request)
             if known is not None:
                 return known
@@ -81,7 +82,7 @@ class Opening:
             _check_limits(request, treasury)
             seen = self._refuse_beside(newest, seen)
             try:
-                with self.parts.lock(request.src, request.dst):
+                with self.dependencies.lock(request.src, request.dst):
                     opened = self._decide(request, treasury, seen)
             except LockBusy:
                 self.sleep(_LOOK_AGAIN_S)
@@ -91,7 +92,7 @@ class Opening:
         raise TransferInFlight("another transfer is being decided upon", 1)
 
     def _known(self, request: Request) -> Record | None:
-        record = self.parts.store.transfer(request.transfer_id)
+        record = self.dependencies.store.transfer(request.transfer_id)
         if record is None:
             return None
         member = differs(record, request)
@@ -100,18 +101,21 @@ class Opening:
         return record
 
     def _rules(self) -> TreasuryRules:
-        bundle = self.parts.bundles.current()
+        bundle = self.dependencies.bundles.current()
         if bundle is None:
             raise Unavailable("NO_BUNDLE", "no Active Bundle is in force yet")
         return bundle.treasury
 
     def _newest(self) -> Record | None:
-        # Times of creation ascend with the turns (see _insert), so the newest record has the highest turn.
-        items = self.parts.store.transfers(limit=1).items
+        # Creation times ascend with the turns (see _insert), so the newest record has the highest turn.
+        items = self.dependencies.store.transfers(limit=1).items
         return items[0] if items else None
 
     def _refuse_beside(self, newest: Record | None, seen: int | None) -> int:
-        """The last turn taken. Raises TransferInFlight when it is in flight, or came while this request waited."""
+        """Return the last turn.
+
+        Raises ``TransferInFlight`` if it is in flight or was taken while this request waited.
+        """
         turn = _turn(newest)
         if newest is not None and in_flight(newest):
             status = text(newest, "status")
@@ -122,47 +126,50 @@ class Opening:
         return turn
 
     def _decide(self, request: Request, treasury: TreasuryRules, seen: int) -> Record | TransferQuote | None:
-        """None: somebody else has been quicker, look again."""
+        """Decide on the transfer under the lock.
+
+        Returns None if another transfer was faster; the caller looks again.
+        """
         newest = self._newest()
         if _turn(newest) != seen:
             return None
         if request.automatic:
             self._refuse_too_soon(newest, treasury.cooldown_ms)
-        sized = _size(request, self.parts.wallets.balances(request.asset), treasury)
-        return self._insert(request, sized, treasury, newest) if sized.amount else sized
+        quote = _quote(request, self.dependencies.wallets.balances(request.asset), treasury)
+        return self._insert(request, quote, treasury, newest) if quote.amount else quote
 
     def _refuse_too_soon(self, newest: Record | None, cooldown_ms: int) -> None:
         if newest is not None:
-            since = self.parts.clock.now_ms() - integer(newest, "updated_ts")
+            since = self.dependencies.clock.now_ms() - integer(newest, "updated_ts")
             if since < cooldown_ms:
                 raise CoolingDown(f"the last transfer ended {since} ms ago, cooldown_s is {cooldown_ms / 1000:g}")
 
     def _insert(
-        self, request: Request, sized: TransferQuote, treasury: TreasuryRules, newest: Record | None
+        self, request: Request, quote: TransferQuote, treasury: TreasuryRules, newest: Record | None
     ) -> Record | None:
-        now = self.parts.clock.now_ms()
+        now = self.dependencies.clock.now_ms()
         last_ts = integer(newest, "ts") if newest is not None else 0
         record = new_record(
             request,
-            amount=sized.amount,
-            need=sized.need,
-            mode=sized.mode,
+            amount=quote.amount,
+            need=quote.need,
+            mode=quote.mode,
             turn=_turn(newest) + 1,
             now=now,
             ts=max(now, last_ts + 1),
             expires_ts=now + self.approval_ttl_ms,
         )
         try:
-            inserted = self.parts.store.insert_transfer(record)
+            inserted = self.dependencies.store.insert_transfer(record)
         except StoreUnavailable:
-            # It may be there all the same. If so the next look finds it; if it comes to be there later it is carried
-            # out by the sweep, and whoever asks again under its id learns of it.
-            if self.parts.store.transfer(request.transfer_id) is None:
+            # The record may exist all the same. The next look finds it; if it appears later, the sweep carries it
+            # out, and a repeated request with its id returns it.
+            if self.dependencies.store.transfer(request.transfer_id) is None:
                 raise
             inserted = False
         if not inserted:
             return None
-        self.parts.hints.advance_transfer(request.transfer_id)
+        self.dependencies.hints.advance_transfer(request.transfer_id)
         return record
 
 
@@ -193,8 +200,8 @@ def _check_limits(request: Request, treasury: TreasuryRules) -> None:
         raise TooLarge(f"amount {plain(request.amount)} is above max_transfer {plain(treasury.max_transfer)}")
 
 
-def _size(request: Request, balances: Balances, treasury: TreasuryRules) -> TransferQuote:
-    # A wallet in the red has nothing free; only for FUT does the contract's arithmetic know what that means.
+def _quote(request: Request, balances: Balances, treasury: TreasuryRules) -> TransferQuote:
+    # A negative wallet has nothing free; the contract's arithmetic takes a negative balance for FUT only.
     free_spot = max(ZERO, balances.spot_free)
     needed = rules.transfer_need(
         free_fut=balances.fut_free,

@@ -1,4 +1,4 @@
-"""A transfer's record: the document in ``treasury_transfers``, and how it moves from one status to the next."""
+"""A transfer's record: the document in ``treasury_transfers``, and its changes of status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRANSFER_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A transfer that is asked for. ``amount`` None: as much as is needed; ``mode`` None: the bundle's."""
+    """A requested transfer. ``amount`` None means as much as is needed, ``mode`` None means the bundle's."""
 
     transfer_id: str
     src: str
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """The members of a record that never change, as the wallets and the approvers are told them."""
+    """The members of a record that never change, as S1 and S12 receive them."""
 
     transfer_id: str
     src: str
@@ -47,14 +47,14 @@ class Transfer:
 
 
 def first_status(mode: str) -> str:
-    """What a transfer begins with."""
+    """Return the status with which a transfer begins."""
     return "APPROVED" if mode == "AUTO" else "PENDING"
 
 
 def new_record(
     request: Request, *, amount: Decimal, need: Decimal, mode: str, turn: int, now: int, ts: int, expires_ts: int
 ) -> Record:
-    """The record of a transfer that begins. ``turn`` is its place among all transfers; no two may hold the same."""
+    """Return the record of a new transfer. ``turn`` is its unique number among all transfers; times are in ms."""
     status = first_status(mode)
     return {
         "_key": request.transfer_id,
@@ -64,7 +64,7 @@ def new_record(
         "to": request.dst,
         "asset": request.asset,
         "amount": _number(amount),
-        # A store may keep JSON numbers as binary floats: what is sent is read from this text.
+        # A store may keep JSON numbers as binary floats, so requests take the amount from this text.
         "amount_exact": plain(amount),
         "amount_given": request.amount is not None,
         "need": _number(need),
@@ -94,13 +94,13 @@ def new_record(
 def moved(
     record: Mapping[str, object], status: str, now: int, by: str, note: str, also: Mapping[str, object]
 ) -> Record:
-    """What changes in the record as it moves on to ``status``, and ``also``. The rest tells its history."""
+    """Return the changes that move the record to ``status``, its history included, together with ``also``."""
     history = cast("list[object]", record.get("history") or [])
     return {"status": status, "updated_ts": now, "history": [*history, _step(status, now, by, note)], **also}
 
 
 def transfer_of(record: Mapping[str, object]) -> Transfer:
-    """The same for every call about this transfer, whenever and by whomever it is made."""
+    """Return the transfer's unchanging members, the same for every call about it."""
     return Transfer(
         transfer_id=text(record, "transfer_id"),
         src=text(record, "from"),
@@ -116,9 +116,9 @@ def in_flight(record: Mapping[str, object]) -> bool:
 
 
 def differs(record: Mapping[str, object], request: Request) -> str:
-    """The member in which a request differs from the transfer of its id; empty when it is the same request again.
+    """Return the member in which a request differs from the transfer with its id, or "" if the request repeats it.
 
-    The reason is for people and may differ; so may the mode that is not given.
+    The reason is for people and may differ. A mode that is not given may differ too.
     """
     for name, value in (("from", request.src), ("to", request.dst), ("asset", request.asset)):
         if record[name] != value:
@@ -135,7 +135,7 @@ def text(record: Mapping[str, object], name: str) -> str:
 
 
 def integer(record: Mapping[str, object], name: str) -> int:
-    """A time or a count; 0 where there is none."""
+    """Return a time (ms) or a count, or 0 if it is absent."""
     return int(text(record, name) or 0)
 
 

@@ -1,4 +1,4 @@
-"""What the treasury refuses, in the terms of its HTTP face: status, stable code, when to come back, which field."""
+"""The treasury's refusals as its HTTP API answers them: status, stable code, Retry-After, field."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class Refusal(Exception):
-    """Nothing was done. Its text is the detail for people; ``retry_after_s`` is None where repeating is no use."""
+    """Nothing was done. The text is the detail for people; ``retry_after_s`` is None if repeating cannot help."""
 
     status: ClassVar[int] = 409
 
@@ -28,7 +28,7 @@ class Invalid(Refusal):
 
 
 class TooLarge(Invalid):
-    """422: more than one transfer may move."""
+    """422: the amount is more than one transfer may move."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("amount", detail, "AMOUNT_TOO_LARGE")
@@ -42,28 +42,28 @@ class TransferInFlight(Refusal):
 
 
 class InsufficientFunds(Refusal):
-    """409, ``INSUFFICIENT_SPOT`` or ``INSUFFICIENT_FUT``: the giving wallet is too poor."""
+    """409, ``INSUFFICIENT_SPOT`` or ``INSUFFICIENT_FUT``: the giving wallet has too little."""
 
     def __init__(self, wallet: str, detail: str) -> None:
         super().__init__(f"INSUFFICIENT_{wallet}", detail)
 
 
 class IdConflict(Refusal):
-    """409: the ``transfer_id`` stands for another transfer."""
+    """409: another transfer has this ``transfer_id``."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("TRANSFER_ID_CONFLICT", detail, field="transfer_id")
 
 
 class CoolingDown(Refusal):
-    """409, for the automatic check alone: the last transfer was too short a while ago."""
+    """409, for the automatic check only: the last transfer is too recent."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("COOLING_DOWN", detail)
 
 
 class Conflict(Refusal):
-    """409: the transfer has been decided otherwise, or expired without a decision (``TRANSFER_EXPIRED``)."""
+    """409: the transfer has the contrary decision, or expired without one (``TRANSFER_EXPIRED``)."""
 
 
 class NotFound(Refusal):
@@ -76,7 +76,7 @@ class NotFound(Refusal):
 
 
 class Unavailable(Refusal):
-    """503: what is needed to decide could not be asked. After a write it is unknown whether that happened.
+    """503: S6 could not reach what it needs to decide. After a write it is unknown whether that happened.
 
     The same request with the same ``transfer_id`` is safe to repeat.
     """

@@ -1,7 +1,7 @@
-"""How a transfer goes on: asked of the approvers, carried out by S1, or expired. One step at a time, all repeatable.
+"""Moves a transfer on: asks the approvers, has S1 carry it out, or lets it expire. Every step can be repeated.
 
-The record is written before and after each call to the outside. What is sent depends on the record alone, so whoever
-repeats a step says the same again; and only an answer ends a transfer, never the lack of one.
+S6 writes the record before and after each call to the outside. A request depends on the record alone, so a repeated
+step sends the same again. Only an answer ends a transfer, never a missing answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAGE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step came to. ``delay_ms`` says when the next one is due; None: none is, until somebody decides."""
+    """A step's outcome. ``delay_ms`` says when the next step is due; None means that it waits for a decision."""
 
     kind: Kind
     delay_ms: int | None = None
@@ -37,14 +37,14 @@ class Outcome:
 class Settling:
     """Moves transfers on."""
 
-    parts: Dependencies
+    dependencies: Dependencies
     chance: Callable[[], float] = random.random
 
     def sweep(self) -> int:
-        """Move on every transfer in flight; how many there were. Raises StoreError."""
+        """Move on every transfer in flight. Returns their number. Raises ``StoreError``."""
         count, cursor = 0, None
         while True:
-            page = self.parts.store.transfers(limit=_PAGE, cursor=cursor, status=IN_FLIGHT)
+            page = self.dependencies.store.transfers(limit=_PAGE, cursor=cursor, status=IN_FLIGHT)
             for record in page.items:
                 self.advance(text(record, "transfer_id"))
             count += len(page.items)
@@ -53,38 +53,38 @@ class Settling:
                 return count
 
     def advance(self, transfer_id: str) -> Outcome:
-        """The next step of one transfer, whatever its state. Never raises for parts that cannot be asked."""
+        """Take one transfer's next step, in any state. Does not raise for dependencies that cannot be reached."""
         try:
             return self._advance(transfer_id)
         except (StoreUnavailable, StateUnavailable):
             return Outcome("UNAVAILABLE", _UNAVAILABLE_MS)
         except StoreError as error:
-            # Whatever S1 has done meanwhile, it repeats its answer to the same id; but people must see to the store.
+            # S1 repeats its answer to the same id, whatever it has done meanwhile; but people must repair the store.
             detail = f"transfer {transfer_id}: its record cannot be kept: {error}"
-            self.parts.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
+            self.dependencies.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
             return Outcome("UNAVAILABLE", _UNAVAILABLE_MS)
 
     def expire(self, record: Record) -> bool:
-        """Whether the record's time for a decision is over; if so, that is now written down."""
-        now = self.parts.clock.now_ms()
+        """Expire the record if its time for a decision is over. Returns whether it is."""
+        now = self.dependencies.clock.now_ms()
         if record["status"] != "PENDING" or now < integer(record, "expires_ts"):
             return False
         transfer_id = text(record, "transfer_id")
         changes = moved(record, "FAILED", now, "s6", "no decision came", {"reason": "EXPIRED"})
-        if self.parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes) is not None:
-            self.parts.metrics.inc("s6_treasury_transfer_total", outcome="expired")
+        if self.dependencies.store.update_transfer(transfer_id, expect="PENDING", changes=changes) is not None:
+            self.dependencies.metrics.inc("s6_treasury_transfer_total", outcome="expired")
             detail = f"transfer {transfer_id} of {_sum(record)} got no decision in time and was not made"
-            self.parts.alerts.raise_alert("WARN", "APPROVAL_EXPIRED", detail, scope=transfer_id)
+            self.dependencies.alerts.raise_alert("WARN", "APPROVAL_EXPIRED", detail, scope=transfer_id)
         return True
 
     def _advance(self, transfer_id: str) -> Outcome:
-        record = self.parts.store.transfer(transfer_id)
+        record = self.dependencies.store.transfer(transfer_id)
         due = self._due(record)
         if record is None or due is not None:
             return due or Outcome("UNKNOWN")
         try:
-            with self.parts.lock(text(record, "from"), text(record, "to")):
-                record = self.parts.store.transfer(transfer_id)  # somebody may have taken this step meanwhile
+            with self.dependencies.lock(text(record, "from"), text(record, "to")):
+                record = self.dependencies.store.transfer(transfer_id)  # another process may have taken this step
                 due = self._due(record)
                 if record is None or due is not None:
                     return due or Outcome("UNKNOWN")
@@ -93,7 +93,7 @@ class Settling:
             return Outcome("BUSY", _BUSY_MS)
 
     def _due(self, record: Record | None) -> Outcome | None:
-        """None when a step is due now."""
+        """Return the outcome while no step is due, or None if one is due now."""
         if record is None:
             return Outcome("UNKNOWN")
         if not in_flight(record):
@@ -102,7 +102,7 @@ class Settling:
             return Outcome("EXPIRED")
         if record["status"] == "PENDING" and record.get("asked_ts") is not None:
             return Outcome("WAITING")
-        wait = integer(record, "retry_ts") - self.parts.clock.now_ms()
+        wait = integer(record, "retry_ts") - self.dependencies.clock.now_ms()
         return Outcome("LATER", wait) if wait > 0 else None
 
     def _ask(self, record: Record) -> Outcome:
@@ -111,7 +111,7 @@ class Settling:
             return Outcome("LATER", 0)
         what = transfer_of(record)
         try:
-            refusal = self.parts.approvals.ask(
+            refusal = self.dependencies.approvals.ask(
                 what.transfer_id, what.src, what.dst, what.asset, what.amount, what.reason
             )
         except NeighbourUnavailable as error:
@@ -120,9 +120,9 @@ class Settling:
             detail = (
                 f"transfer {what.transfer_id} of {_sum(record)} waits: S12 will not ask for its approval ({refusal})"
             )
-            self.parts.alerts.raise_alert("ERROR", "APPROVAL_NOT_ASKED", detail, scope=what.transfer_id)
-        changes: Record = {"asked_ts": self.parts.clock.now_ms(), "retry_ts": 0}
-        self.parts.store.update_transfer(what.transfer_id, expect="PENDING", changes=changes)
+            self.dependencies.alerts.raise_alert("ERROR", "APPROVAL_NOT_ASKED", detail, scope=what.transfer_id)
+        changes: Record = {"asked_ts": self.dependencies.clock.now_ms(), "retry_ts": 0}
+        self.dependencies.store.update_transfer(what.transfer_id, expect="PENDING", changes=changes)
         return Outcome("ASKED")
 
     def _execute(self, record: Record) -> Outcome:
@@ -131,60 +131,60 @@ class Settling:
             return Outcome("LATER", 0)
         what = transfer_of(record)
         try:
-            answer = self.parts.wallets.transfer(what.transfer_id, what.src, what.dst, what.asset, what.amount)
+            answer = self.dependencies.wallets.transfer(what.transfer_id, what.src, what.dst, what.asset, what.amount)
         except NeighbourUnavailable as error:
             return self._postpone(tried, "attempts", error)
-        now = self.parts.clock.now_ms()
+        now = self.dependencies.clock.now_ms()
         if answer.status == "EXECUTED":
             changes = moved(tried, "EXECUTED", now, "s1", answer.tx_id, {"tx_id": answer.tx_id, "executed_ts": now})
         else:
             changes = moved(tried, "FAILED", now, "s1", answer.reason, {"reason": answer.reason or "REFUSED"})
-        if self.parts.store.update_transfer(what.transfer_id, expect="APPROVED", changes=changes) is not None:
-            self._tell(tried, answer.status, answer.reason)
+        if self.dependencies.store.update_transfer(what.transfer_id, expect="APPROVED", changes=changes) is not None:
+            self._announce(tried, answer.status, answer.reason)
         return Outcome(answer.status)
 
     def _try(self, record: Record, counter: str) -> Record | None:
-        """Write down that a call is about to be made, and when to make it again should we not live to see the end.
+        """Write down that a call follows, and when to repeat it if this process dies.
 
-        None when the transfer has moved on.
+        Returns the record, or None if the transfer has moved on.
         """
-        now = self.parts.clock.now_ms()
+        now = self.dependencies.clock.now_ms()
         attempts = integer(record, counter) + 1
         changes: Record = {counter: attempts, "updated_ts": now, "retry_ts": now + self._backoff_ms(attempts)}
         if counter == "attempts" and record.get("sent_ts") is None:
             changes["sent_ts"] = now
-        return self.parts.store.update_transfer(
+        return self.dependencies.store.update_transfer(
             text(record, "transfer_id"), expect=text(record, "status"), changes=changes
         )
 
     def _postpone(self, record: Record, counter: str, error: NeighbourUnavailable) -> Outcome:
-        """No answer: it may or may not have been carried out. The same again later."""
-        now, transfer_id = self.parts.clock.now_ms(), text(record, "transfer_id")
+        """Schedule the same call again after a missing answer, which leaves open whether it was carried out."""
+        now, transfer_id = self.dependencies.clock.now_ms(), text(record, "transfer_id")
         retry_ts = integer(record, "retry_ts")
         if error.retry_after_ms is not None and now + error.retry_after_ms > retry_ts:
             retry_ts = now + error.retry_after_ms
             changes: Record = {"retry_ts": retry_ts}
-            self.parts.store.update_transfer(transfer_id, expect=text(record, "status"), changes=changes)
+            self.dependencies.store.update_transfer(transfer_id, expect=text(record, "status"), changes=changes)
         if integer(record, counter) >= self._retry().attempts:
             if counter == "attempts":
                 detail = f"transfer {transfer_id} of {_sum(record)}: whether it was made is not known yet ({error})"
-                self.parts.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
+                self.dependencies.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
             else:
                 detail = f"transfer {transfer_id} of {_sum(record)} waits: its approval can't be asked for ({error})"
-                self.parts.alerts.raise_alert("WARN", "APPROVAL_NOT_ASKED", detail, scope=transfer_id)
+                self.dependencies.alerts.raise_alert("WARN", "APPROVAL_NOT_ASKED", detail, scope=transfer_id)
         return Outcome("LATER", max(0, retry_ts - now))
 
-    def _tell(self, record: Record, status: str, reason: str) -> None:
-        self.parts.metrics.inc("s6_treasury_transfer_total", outcome=status.lower())
+    def _announce(self, record: Record, status: str, reason: str) -> None:
+        self.dependencies.metrics.inc("s6_treasury_transfer_total", outcome=status.lower())
         if status == "FAILED":
             transfer_id = text(record, "transfer_id")
             detail = f"transfer {transfer_id} of {_sum(record)} was refused by S1: {reason}"
             if integer(record, "attempts") > 1:
                 detail += " (an earlier attempt went unanswered: compare with S1's books)"
-            self.parts.alerts.raise_alert("ERROR", "TRANSFER_FAILED", detail, scope=transfer_id)
+            self.dependencies.alerts.raise_alert("ERROR", "TRANSFER_FAILED", detail, scope=transfer_id)
 
     def _retry(self) -> Retry:
-        bundle = self.parts.bundles.current()
+        bundle = self.dependencies.bundles.current()
         return Retry() if bundle is None else bundle.execution.retry
 
     def _backoff_ms(self, attempts: int) -> int:

@@ -1,4 +1,4 @@
-"""The treasury's face: the automatic check, triggers, decisions, and the steps that carry transfers out."""
+"""The treasury's interface: the automatic check, triggers, decisions, and the steps that carry transfers out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from s6.treasury.refusals import Conflict, CoolingDown, InsufficientFunds, NotFo
 from s6.treasury.settling import Outcome, Settling
 
 APPROVAL_TTL_MS: Final = 3_600_000
-"""How long a transfer waits for a decision."""
+"""The time that a transfer waits for a decision."""
 
 
 class Treasury:
-    """Transfers between the SPOT and FUT wallets. All it knows is in the store: any process may take any step.
+    """Transfers between the SPOT and FUT wallets. All its state is in the store, so any process may take any step.
 
-    Methods for the HTTP face raise ``Refusal``s, which bear status, code and Retry-After.
+    The methods for the HTTP API raise ``Refusal``, which carries status, code and Retry-After.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class Treasury:
         rng: Random | None = None,
     ) -> None:
         self._rng = rng or SystemRandom()
-        self._parts = Dependencies(
+        self._dependencies = Dependencies(
             store, state, wallets, approvals, bundles, alerts, metrics, clock, hints or NoHints()
         )
-        self._opening = Opening(self._parts, approval_ttl_ms, sleep)
-        self._settling = Settling(self._parts, self._rng.random)
+        self._opening = Opening(self._dependencies, approval_ttl_ms, sleep)
+        self._settling = Settling(self._dependencies, self._rng.random)
 
     def check(self) -> str:
-        """The automatic check: begin a transfer if FUT needs one. What it came to, in one word."""
-        bundle = self._parts.bundles.current()
+        """Check automatically: begin a transfer if FUT needs one. Returns the outcome in one word."""
+        bundle = self._dependencies.bundles.current()
         if bundle is None:
             return "NO_BUNDLE"
         request = Request(
-            transfer_id=f"auto-{self._parts.clock.now_ms()}-{self._rng.getrandbits(32):08x}",
+            transfer_id=f"auto-{self._dependencies.clock.now_ms()}-{self._rng.getrandbits(32):08x}",
             src="SPOT",
             dst="FUT",
             asset=bundle.treasury.asset,
@@ -69,8 +69,8 @@ class Treasury:
             with answering("treasury check"):
                 opened = self._opening.open(request)
         except InsufficientFunds as poor:
-            self._parts.metrics.inc("s6_treasury_transfer_total", outcome="insufficient")
-            self._parts.alerts.raise_alert("WARN", poor.code, poor.detail)
+            self._dependencies.metrics.inc("s6_treasury_transfer_total", outcome="insufficient")
+            self._dependencies.alerts.raise_alert("WARN", poor.code, poor.detail)
             return poor.code
         except (TransferInFlight, CoolingDown, Unavailable) as later:
             return later.code
@@ -88,13 +88,13 @@ class Treasury:
         transfer_id: str | None = None,
         by: str = "",
     ) -> Record:
-        """Begin a transfer, or learn of the one that this ``transfer_id`` began. It is carried out soon after.
+        """Begin a transfer, or find the one that this ``transfer_id`` began. S6 carries it out soon after.
 
-        The members ``transfer_id``, ``status``, ``amount``, ``need`` and ``mode`` of the transfer as it began, so that
-        whoever asks again is told the same (``transfer`` tells how it stands); or the status ``NOT_NEEDED``, and then
-        there is no transfer.
+        Returns ``transfer_id``, ``status``, ``amount`` (in ``asset``), ``need`` and ``mode`` of the transfer as it
+        began, so that a repeated request gets the same answer; ``transfer`` returns its current state. The status
+        ``NOT_NEEDED`` means that there is no transfer.
 
-        Raises Invalid, TooLarge, IdConflict, TransferInFlight, InsufficientFunds, Unavailable.
+        Raises ``Invalid``, ``TooLarge``, ``IdConflict``, ``TransferInFlight``, ``InsufficientFunds``, ``Unavailable``.
         """
         name = transfer_id or f"tr-{self._rng.getrandbits(96):024x}"
         request = Request(name, src, dst, asset, amount, mode, reason, by)
@@ -107,32 +107,32 @@ class Treasury:
         return _answer(name, first_status(mode), amount, need, mode)
 
     def transfer(self, transfer_id: str) -> Record:
-        """The transfer as it stands. Raises NotFound, Unavailable."""
+        """Return the transfer's current record. Raises ``NotFound``, ``Unavailable``."""
         with answering(f"transfer {transfer_id}"):
-            record = self._parts.store.transfer(transfer_id)
+            record = self._dependencies.store.transfer(transfer_id)
         if record is None:
             raise NotFound(transfer_id)
         return record
 
     def approve(self, transfer_id: str, approver: str, note: str = "") -> Record:
-        """Let a PENDING transfer be made. The same decision again changes nothing.
+        """Approve a PENDING transfer. The same decision again changes nothing.
 
-        Raises NotFound, Conflict, Unavailable.
+        Returns the record. Raises ``NotFound``, ``Conflict``, ``Unavailable``.
         """
         return self._decide(transfer_id, "APPROVED", approver, note)
 
     def reject(self, transfer_id: str, approver: str, note: str = "") -> Record:
-        """Forbid a PENDING transfer, for good. As ``approve`` otherwise."""
+        """Reject a PENDING transfer for good. It returns and raises what ``approve`` does."""
         return self._decide(transfer_id, "REJECTED", approver, note)
 
     def advance(self, transfer_id: str) -> Outcome:
-        """The next step of one transfer, whatever its state; harmless at any time."""
+        """Take one transfer's next step, in any state. Safe at any time."""
         return self._settling.advance(transfer_id)
 
     def sweep(self) -> int:
-        """Move on all transfers in flight: ask, ask again, send, send again, expire. How many there were.
+        """Move on all transfers in flight: ask, ask again, send, send again, expire.
 
-        Raises StoreError.
+        Returns their number. Raises ``StoreError``.
         """
         return self._settling.sweep()
 
@@ -148,21 +148,21 @@ class Treasury:
                         return decided
 
     def _write_verdict(self, record: Record, verdict: Verdict, approver: str, note: str) -> Record | None:
-        """None when somebody else moved the transfer on."""
-        now, transfer_id = self._parts.clock.now_ms(), text(record, "transfer_id")
+        """Write the decision. Returns the record, or None if another process moved the transfer on."""
+        now, transfer_id = self._dependencies.clock.now_ms(), text(record, "transfer_id")
         decision = {"decision": verdict, "approver": approver, "note": note or None, "decided_ts": now, "retry_ts": 0}
         changes = moved(record, verdict, now, approver, note, decision)
-        decided = self._parts.store.update_transfer(transfer_id, expect="PENDING", changes=changes)
+        decided = self._dependencies.store.update_transfer(transfer_id, expect="PENDING", changes=changes)
         if decided is not None:
             if verdict == "REJECTED":
-                self._parts.metrics.inc("s6_treasury_transfer_total", outcome="rejected")
+                self._dependencies.metrics.inc("s6_treasury_transfer_total", outcome="rejected")
             else:
-                self._parts.hints.advance_transfer(transfer_id)
+                self._dependencies.hints.advance_transfer(transfer_id)
         return decided
 
 
 def _as_decided(record: Record, verdict: Verdict) -> Record:
-    """The record, if it has been decided like this; a transfer in mode AUTO was approved from the beginning."""
+    """Return the record if it has this decision; an AUTO transfer has been approved from the beginning."""
     decision = record.get("decision") or ("APPROVED" if record["mode"] == "AUTO" else None)
     if decision == verdict:
         return record
