@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar("T")
 Scope = Literal["read", "ops", "treasury"]
 
-#: Every process of the system needs all of them: each then fails in the same way, at its start and not at first use.
+#: Every process needs all of them, so that each fails in the same way, at its start and not at first use.
 NEIGHBOUR_URLS: Final = {name: f"S6_{name.upper()}_URL" for name in NEIGHBOURS}
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 DEFAULT_STORE_URL: Final = "sqlite:///var/s6.db"
@@ -111,7 +111,7 @@ def load_settings(env: Mapping[str, str], *, need: Iterable[str] = ()) -> Settin
 def settings_or_exit(
     env: Mapping[str, str] | None = None, *, need: Iterable[str] = tuple(NEIGHBOUR_URLS.values())
 ) -> Settings:
-    """`load_settings` for the start of a process: a fault is one line on stderr, and exit code 2."""
+    """Load the settings at the start of a process. A fault ends it with one line on stderr and exit code 2."""
     try:
         return load_settings(os.environ if env is None else env, need=need)
     except SettingsError as error:

@@ -186,11 +186,11 @@ class AlertLog:
         return self.get(alert_id) if int(known) else None
 
     def get(self, alert_id: str) -> dict[str, object] | None:
-        """The alert as the store has it; None when it is unknown or long gone. Raises ``RedisError``."""
+        """Return the alert in the store's form, or None if it is unknown or expired. Raises ``RedisError``."""
         return _document(self._redis.hgetall(keys.ALERT_DOC + alert_id))
 
     def standing_fatal(self) -> list[str]:
-        """The ids of FATAL alerts that nobody has acknowledged. Raises ``RedisError``."""
+        """Return the ids of the unacknowledged FATAL alerts. Raises ``RedisError``."""
         return sorted(self._redis.smembers(keys.ALERTS_FATAL))
 
     def restore_standing(self) -> int:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-# An entry is put aside once, however many processes read it. KEYS: stream, seen · ARGV: keep ms, max, field, value ...
+# Puts an entry into the dead letters once, however many processes read it.
+# KEYS: stream, seen · ARGV: keep ms, max, field, value ...
 PUT_ASIDE: Final = """
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 0 end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))

@@ -72,7 +72,10 @@ class Bundles:
         return self._known.bundle if self._known else None
 
     def missing(self) -> bool:
-        """Whether Redis has no bundle: none was ever fetched, or Redis was emptied. Raises ``RedisError``."""
+        """Return whether Redis has no bundle: before the first fetch, or after Redis was emptied.
+
+        Raises ``RedisError``.
+        """
         return not self._redis.exists(keys.BUNDLE)
 
     def refresh(self, *, force: bool = False) -> Refresh:

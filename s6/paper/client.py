@@ -28,7 +28,7 @@ class PaperClient:
         self._session.close()
 
     def neighbour_urls(self) -> dict[str, str]:
-        """The environment variables that make S6 speak to this services."""
+        """Return the environment variables that connect S6 to these services."""
         return {f"S6_{name.upper()}_URL": f"{self.base_url}/{name}" for name in NEIGHBOURS}
 
     # --- market and entries
