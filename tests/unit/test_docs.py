@@ -37,7 +37,7 @@ def _constant(node: ast.expr) -> str:
 def _codes(file: Path) -> Iterator[str]:
     """Codes that stand behind a severity, in a call or a tuple, or as a warning's first part before its text."""
     for node in ast.walk(ast.parse(file.read_text())):
-        raised = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("raise_alert", "over")
+        raised = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("raise_alert", "resolve")
         parts = node.args if isinstance(node, ast.Call) else node.elts if isinstance(node, ast.Tuple) else []
         if len(parts) < 2:
             continue
