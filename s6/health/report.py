@@ -165,8 +165,12 @@ def _neighbour(name: str, facts: _Facts | None, now: int) -> Body:
     state, status = facts.neighbours[name], facts.statuses.get(name)
     if state.down:
         return {"status": "DOWN", "latency_ms": None, "detail": state.detail}
-    if word in ("DOWN", "DEGRADED"):
-        return {"status": word, "latency_ms": state.latency_ms, "detail": f"{keys.service_health(name)} says {word}"}
+    if status in ("DOWN", "DEGRADED"):
+        return {
+            "status": status,
+            "latency_ms": state.latency_ms,
+            "detail": f"{keys.service_health(name)} says {status}",
+        }
     if now - state.ts > UNHEARD_MS:
         return {"status": "DEGRADED", "latency_ms": None, "detail": "not asked for a while"}
     return {"status": "OK", "latency_ms": state.latency_ms}

@@ -107,10 +107,10 @@ def make_environment(setup: LocalSetup, given: dict[str, str]) -> dict[str, str]
     if setup.own_tokens:
         token = setup.token()
         own["S6_API_TOKENS"] = f"laptop:ops:{token},laptop:treasury:{token}"
-    if place.paper:
-        own |= {v: f"http://127.0.0.1:{place.paper_port}/{name}" for name, v in NEIGHBOUR_URLS.items()}
-    own["S6_STORE_URL"] = given.get("S6_STORE_URL") or f"sqlite:///{place.data / 's6.db'}"
-    _keep(place.data / "env.sh", own)
+    if setup.paper:
+        own |= {v: f"http://127.0.0.1:{setup.paper_port}/{name}" for name, v in NEIGHBOUR_URLS.items()}
+    own["S6_STORE_URL"] = given.get("S6_STORE_URL") or f"sqlite:///{setup.data / 's6.db'}"
+    _keep(setup.data / "env.sh", own)
     path = f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', os.defpath)}"
     return {**given, **own, "PATH": path}
 

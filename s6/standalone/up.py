@@ -41,9 +41,9 @@ def up(options: argparse.Namespace) -> int:
     Returns the exit code. Raises ``UpError``, ``SettingsError``, ``EmbeddedError`` or ``OSError`` if it cannot start.
     """
     ended = _Ended()
-    place = LocalSetup(options)
-    environment = make_environment(place, dict(os.environ))
-    load_settings(environment, need=() if place.paper else NEIGHBOUR_URLS.values())
+    setup = LocalSetup(options)
+    environment = make_environment(setup, dict(os.environ))
+    load_settings(environment, need=() if setup.paper else NEIGHBOUR_URLS.values())
     printer = Printer(on_broken_pipe=ended.set)
     for note in setup.notes:
         printer.say(note)
