@@ -6,6 +6,9 @@ from gunicorn.workers.base import Worker
 
 from s6.logs import configure_logging
 from s6.settings import settings_or_exit
+from s6.threads import LoopThread
+
+JOIN_S = 2.0
 
 _settings = settings_or_exit()
 
@@ -27,7 +30,8 @@ def post_worker_init(worker: Worker) -> None:
     from web.heartbeat import WebHeartbeat
 
     configure_logging(_settings)
-    worker.heartbeat = WebHeartbeat(worker.wsgi)
+    heart = WebHeartbeat(worker.wsgi)
+    worker.heartbeat = LoopThread("heartbeat", heart.round, heart.close)
     worker.heartbeat.start()
 
 
@@ -36,3 +40,4 @@ def worker_exit(server: object, worker: Worker) -> None:
     heartbeat = getattr(worker, "heartbeat", None)
     if heartbeat is not None:
         heartbeat.stop()
+        heartbeat.join(JOIN_S)

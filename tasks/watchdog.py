@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 from s6.health.heartbeat import send_heartbeat
 from s6.logs import configure_logging
 from s6.ports import StateUnavailable
+from s6.threads import LoopThread
 from tasks.app import app
 from tasks.base import services
 
@@ -30,32 +30,33 @@ class LoopWatchdog(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         self._last = time.monotonic()
-        self._ending = threading.Event()
+        self._thread = LoopThread("loop-watchdog", self._watch)
 
     def start(self, parent: Any) -> None:
+        self._thread.start()
         self._beat()
         parent.timer.call_repeatedly(EVERY_S, self._beat)
-        threading.Thread(target=self._watch, name="loop-watchdog", daemon=True).start()
 
     def stop(self, parent: Any) -> None:
-        self._ending.set()
+        self._thread.stop()
 
     terminate = stop
 
     def _beat(self) -> None:
         self._last = time.monotonic()
+        if not self._thread.is_alive():
+            log.error("nobody watches over the worker's loop: no heartbeat")
+            return
         try:
             send_heartbeat(services().redis, "worker", services().clock.now_ms())
         except (RedisError, StateUnavailable) as error:
             log.warning("no heartbeat: %s", error)
 
-    def _watch(self) -> None:
-        while not self._ending.wait(EVERY_S):
-            if time.monotonic() - self._last > SILENT_S:
-                log.critical(
-                    "the worker's loop has been silent for %s s: the process ends, to be started anew", SILENT_S
-                )
-                os._exit(70)
+    def _watch(self) -> float:
+        if time.monotonic() - self._last > SILENT_S:
+            log.critical("the worker's loop has been silent for %s s: the process ends, to be started anew", SILENT_S)
+            os._exit(70)
+        return EVERY_S
 
 
 app.steps["worker"].add(LoopWatchdog)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Final
 
 from flask import Flask
@@ -17,29 +16,25 @@ log = logging.getLogger(__name__)
 _TRY_AGAIN_S: Final = 2.0
 
 
-class WebHeartbeat(threading.Thread):
-    """Builds the app's house as soon as Redis lets it, and beats its heart until ``stop``."""
+class WebHeartbeat:
+    """Builds the app's services as soon as Redis lets it, and beats from then on."""
 
     def __init__(self, app: Flask) -> None:
-        super().__init__(name="heartbeat", daemon=True)
         self._services: LazyServices = app.extensions["s6"]
         self._heart: Heartbeat | None = None
-        self._ending = threading.Event()
 
-    def run(self) -> None:
-        while not self._ending.is_set():
+    def round(self) -> float:
+        """Build or beat. Returns the pause before the next round, in s."""
+        if self._heart is None:
             try:
                 services = self._services()
             except StateUnavailable as error:
                 log.warning("no heartbeat yet: %s", error)
-                self._ending.wait(_TRY_AGAIN_S)
-            else:
-                self._heart = Heartbeat(services.redis, "web", services.clock)
-                self._heart.run()
-                return
+                return _TRY_AGAIN_S
+            self._heart = Heartbeat(services.redis, "web", services.clock)
+        return self._heart.round()
 
-    def stop(self) -> None:
-        """Fall silent."""
-        self._ending.set()
+    def close(self) -> None:
+        """Take the sign of life back."""
         if self._heart is not None:
-            self._heart.stop()
+            self._heart.close()

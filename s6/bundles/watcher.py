@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import threading
 import time
 from typing import Final
 
@@ -26,7 +25,7 @@ SLICE_S: Final = 0.5
 ANNOUNCED_S: Final = 15.0
 
 
-class BundleWatcher(threading.Thread):
+class BundleWatcher:
     """Asks S10 after an event, after each period, and when Redis has lost the bundle.
 
     After a failure it asks again soon, then with pauses that double up to the period. It outlasts outages of S10 and
@@ -34,24 +33,26 @@ class BundleWatcher(threading.Thread):
     """
 
     def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float) -> None:
-        super().__init__(name="bundle-watcher", daemon=True)
         self._redis, self._bundles, self._alerts, self._poll_s = text(redis), bundles, alerts, poll_s
-        self._ending = threading.Event()
+        self._due = 0.0
         self._pubsub: TextPubSub | None = None
         self._failures = 0
         self._announced, self._announced_until = "", 0.0
 
-    def stop(self) -> None:
-        """Ask the thread to end. It does within a second, or after a call under way."""
-        self._ending.set()
-
-    def run(self) -> None:
-        while not self._ending.is_set():
-            due = time.monotonic() + self._refresh()
-            while time.monotonic() < due and not self._ending.is_set():
-                if self._event_came() or self._lost():
-                    break
-        self._unsubscribe()
+    def round(self) -> float:
+        """Ask S10 when that is due, else wait a little for a reason. Returns the pause before the next round, in s."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._refresh()
+            return 0.0
+        try:
+            reason = self._event_came()
+        except RedisError as error:
+            log.warning("no events from %s for now: %s", keys.BUNDLE_EVENTS, error)
+            self.close()
+            return SLICE_S
+        if reason or self._lost():
+            self._due = 0.0
+        return 0.0
 
     def _refresh(self) -> float:
         """Ask S10 once. Returns the seconds to wait until the next time."""
@@ -78,21 +79,15 @@ class BundleWatcher(threading.Thread):
         return bool(self._announced) and time.monotonic() < self._announced_until
 
     def _event_came(self) -> bool:
-        """Wait briefly for an event. Returns whether to ask S10 now."""
-        try:
-            fresh = self._pubsub is None
-            if self._pubsub is None:
-                self._pubsub = self._redis.pubsub()
-                self._pubsub.subscribe(keys.BUNDLE_EVENTS)
-            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=SLICE_S)
-            if message is not None:
-                self._announced, self._announced_until = self._version(message["data"]), time.monotonic() + ANNOUNCED_S
-                self._failures = 0
-        except RedisError as error:
-            log.warning("no events from %s for now: %s", keys.BUNDLE_EVENTS, error)
-            self._unsubscribe()
-            self._ending.wait(SLICE_S)
-            return False
+        """Wait briefly for an event. Returns whether to ask S10 now. Raises ``RedisError``."""
+        fresh = self._pubsub is None
+        if self._pubsub is None:
+            self._pubsub = self._redis.pubsub()
+            self._pubsub.subscribe(keys.BUNDLE_EVENTS)
+        message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=SLICE_S)
+        if message is not None:
+            self._announced, self._announced_until = self._version(message["data"]), time.monotonic() + ANNOUNCED_S
+            self._failures = 0
         return fresh or message is not None  # an event may have passed before the subscription
 
     def _lost(self) -> bool:
@@ -101,7 +96,8 @@ class BundleWatcher(threading.Thread):
         except RedisError:
             return False
 
-    def _unsubscribe(self) -> None:
+    def close(self) -> None:
+        """Give the subscription back."""
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             try:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
@@ -60,17 +59,14 @@ def live_processes(redis: RedisClient) -> list[Beat]:
     return found
 
 
-class Heartbeat(threading.Thread):
-    """Sends a heartbeat every 2 s while ``alive()`` says that the process does its work; a hanging one sends none."""
+class Heartbeat:
+    """Sends a heartbeat every 2 s while ``alive()`` says that each of the process's loops is at work, else none."""
 
     def __init__(self, redis: RedisClient, role: Role, clock: Clock, alive: Callable[[], bool] | None = None) -> None:
-        super().__init__(name=f"heartbeat-{role}", daemon=True)
         self._redis, self._role, self._clock, self._alive = redis, role, clock, alive
-        self._ending = threading.Event()
 
-    def stop(self) -> None:
-        """Stop, and delete the heartbeat, so that the process counts as gone at once."""
-        self._ending.set()
+    def close(self) -> None:
+        """Delete the heartbeat, so that the process counts as gone at once."""
         try:
             client = text(self._redis)
             client.delete(_key(self._role))
@@ -78,16 +74,16 @@ class Heartbeat(threading.Thread):
         except RedisError as error:
             log.debug("sign of life left to expire: %s", error)
 
-    def run(self) -> None:
-        while not self._ending.is_set():
-            if self._alive is None or self._alive():
-                try:
-                    send_heartbeat(self._redis, self._role, self._clock.now_ms())
-                except RedisError as error:
-                    log.warning("heartbeat not written: %s", error)
-            else:
-                log.error("%s hangs: no heartbeat", self._role)
-            self._ending.wait(EVERY_S)
+    def round(self) -> float:
+        """Beat, or say why not. Returns the pause before the next round, in s."""
+        if self._alive is None or self._alive():
+            try:
+                send_heartbeat(self._redis, self._role, self._clock.now_ms())
+            except RedisError as error:
+                log.warning("heartbeat not written: %s", error)
+        else:
+            log.error("%s: not all of its loops are at work, so no heartbeat", self._role)
+        return EVERY_S
 
 
 def _member(role: Role) -> str:

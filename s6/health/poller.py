@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,7 @@ CONNECT_S: Final = 1.0
 WHOLE_S: Final = 2.5
 
 
-class Poller(threading.Thread):
+class Poller:
     """Probes ``GET {base}/health`` of all neighbours at once, every ``health.poll_interval_s`` (at most 4 s).
 
     It raises an alert for a market with open positions whose data is stale, and resolves it when the data returns. It
@@ -52,29 +51,28 @@ class Poller(threading.Thread):
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        super().__init__(name="poller", daemon=True)
         self._redis, self._breaker, self._gate, self._bundles = text(redis), breaker, gate, bundles
         self._alerts, self._metrics, self._clock = alerts, metrics, clock
         self._neighbours = {name: url.rstrip("/") for name, url in neighbours.items() if url}
-        self._ending = threading.Event()
+        self._pool = ThreadPoolExecutor(len(self._neighbours) or 1, "probe")
         self._reported: set[str] = set()
         self._suspects: set[str] = set()
         self._stale: set[str] = set()
 
-    def stop(self) -> None:
-        self._ending.set()
+    def round(self) -> float:
+        """Ask all neighbours and look at the markets. Returns the pause before the next round, in s."""
+        began = time.monotonic()
+        list(self._pool.map(self._probe, self._neighbours))
+        try:
+            self._heed_reports()
+            self._look_at_markets()
+        except RedisError as error:
+            log.warning("health keys and markets not looked at: %s", error)
+        return max(0.0, self._period() - (time.monotonic() - began))
 
-    def run(self) -> None:
-        with ThreadPoolExecutor(len(self._neighbours) or 1, "probe") as pool:
-            while not self._ending.is_set():
-                began = time.monotonic()
-                list(pool.map(self._probe, self._neighbours))
-                try:
-                    self._heed_reports()
-                    self._look_at_markets()
-                except RedisError as error:
-                    log.warning("health keys and markets not looked at: %s", error)
-                self._ending.wait(max(0.0, self._period() - (time.monotonic() - began)))
+    def close(self) -> None:
+        """End the threads that probe."""
+        self._pool.shutdown()
 
     def _period(self) -> float:
         bundle = self._bundles.current()

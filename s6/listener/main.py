@@ -25,14 +25,16 @@ from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.logs import configure_logging
 from s6.settings import Settings, settings_or_exit
+from s6.threads import LoopThread, wait_for_trouble
 
 log = logging.getLogger(__name__)
-HANGS_S: Final = 30.0
+#: The time a cold start takes grows with the positions; /health says by itself whether it is done.
+RECONCILING_S: Final = 900.0
 JOIN_S: Final = 4.0
 
 
 def main(hints: AllHints) -> int:
-    """Run until SIGTERM or SIGINT; returns 0."""
+    """Run until SIGTERM or SIGINT, or until a loop ends or hangs. Returns the exit code: 0, or 1 after a failure."""
     settings = settings_or_exit()
     configure_logging(settings)
     ending = threading.Event()
@@ -41,22 +43,18 @@ def main(hints: AllHints) -> int:
     services = _built(settings, hints, ending)
     if services is None:
         return 0
-    threads = _threads(services, ending)
-    for thread in threads:
-        thread.start()
-    while not ending.wait(1.0):
-        dead = [t.name for t in threads if not t.is_alive()]
-        if dead:
-            log.critical("threads ended: %s; the process ends, to be started anew", ", ".join(dead))
-            return 1
-    for thread in threads:
-        stop = getattr(thread, "stop", None)
-        if stop is not None:
-            stop()
+    loops = _loops(services)
+    for loop in loops:
+        loop.start()
+    failed = wait_for_trouble(loops, ending)
+    if failed:
+        log.critical("loops ended or hang: %s; the process ends, to be started anew", ", ".join(failed))
+    for loop in loops:
+        loop.stop()
     deadline = time.monotonic() + JOIN_S
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return 0
+    for loop in loops:
+        loop.join(max(0.0, deadline - time.monotonic()))
+    return 1 if failed else 0
 
 
 def _built(settings: Settings, hints: AllHints, ending: threading.Event) -> Services | None:
@@ -70,34 +68,45 @@ def _built(settings: Settings, hints: AllHints, ending: threading.Event) -> Serv
     return None
 
 
-def _threads(services: Services, ending: threading.Event) -> list[threading.Thread]:
-    settings, state, bundles = services.settings, services.state, services.bundles
+def _loops(services: Services) -> list[LoopThread]:
+    """Make the listener's loops, the heartbeat first. It beats while all others but the reconciliation are at work."""
+    settings, state, bundles, alerts = services.settings, services.state, services.bundles, services.alerts
     blocking = connect(settings.redis, blocking=True)
     consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     index = TriggerIndex()
-    results = ResultsConsumer(blocking, consumer, services.results, bundles, services.alerts, ending)
-    market = MarketReader(blocking, state, index, services.hints, bundles, services.alerts, services.clock, ending)
-    features = FeatureReader(blocking, state, services.sweep, bundles, services.alerts, ending)
-    readers = (results, market, features)
-
-    def alive() -> bool:
-        return all(time.monotonic() - reader.last_round < HANGS_S for reader in readers)
-
-    return [
-        Heartbeat(services.redis, "listener", services.clock, alive),
-        BundleWatcher(blocking, bundles, services.alerts, settings.config_poll_s),
-        Reconciliation(services, ending),
-        *readers,
-        IndexKeeper(blocking, state, bundles, index, services.hints, ending),
-        RestWatch(state, services.hints, services.clock, ending, index),
-        Poller(
-            services.redis,
-            settings.neighbours,
-            services.breaker,
-            services.gate,
-            bundles,
-            services.alerts,
-            services.metrics,
-            services.clock,
-        ),
+    watcher = BundleWatcher(blocking, bundles, alerts, settings.config_poll_s)
+    results = ResultsConsumer(blocking, consumer, services.results, bundles, alerts)
+    market = MarketReader(blocking, state, index, services.hints, bundles, alerts, services.clock)
+    features = FeatureReader(blocking, state, services.sweep, bundles, alerts)
+    keeper = IndexKeeper(blocking, state, bundles, index, services.hints)
+    at_rest = RestWatch(state, services.hints, services.clock, index)
+    poller = _poller(services)
+    loops = [
+        LoopThread("bundle-watcher", watcher.round, watcher.close),
+        LoopThread("results", results.round),
+        LoopThread("mkt", market.round),
+        LoopThread("feat:events", features.round),
+        LoopThread("index", keeper.round, keeper.close),
+        LoopThread("at-rest", at_rest.round),
+        LoopThread("poller", poller.round, poller.close),
     ]
+    heart = Heartbeat(services.redis, "listener", services.clock, lambda: all(loop.is_at_work() for loop in loops))
+    reconciliation = Reconciliation(services)
+    return [
+        LoopThread("heartbeat", heart.round, heart.close),
+        LoopThread("reconciliation", reconciliation.round, longest_s=RECONCILING_S),
+        *loops,
+    ]
+
+
+def _poller(services: Services) -> Poller:
+    return Poller(
+        services.redis,
+        services.settings.neighbours,
+        services.breaker,
+        services.gate,
+        services.bundles,
+        services.alerts,
+        services.metrics,
+        services.clock,
+    )

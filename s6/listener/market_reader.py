@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
@@ -22,10 +20,11 @@ from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
 from s6.ports import Alerts, BundleSource, Clock, Hints, State, StateUnavailable
 
 log = logging.getLogger(__name__)
+AGAIN_S: Final = 0.2
 
 
-class _Reader(threading.Thread, ABC):
-    """Reads the streams of one prefix, round by round, as long as the process lives."""
+class _Reader(ABC):
+    """Reads the streams of one prefix, round by round."""
 
     def __init__(
         self,
@@ -34,30 +33,26 @@ class _Reader(threading.Thread, ABC):
         redis: RedisClient,
         bundles: BundleSource,
         alerts: Alerts,
-        ending: threading.Event,
     ) -> None:
-        super().__init__(name=prefix.rstrip(":"), daemon=True)
         self._prefix = prefix
         self._tail = TailReader(redis, backlog)
         self._streams = Streams(redis, prefix)
         self._bundles = bundles
         self._alerts = alerts
-        self._ending = ending
-        self.last_round = time.monotonic()
 
-    def run(self) -> None:
-        while not self._ending.is_set():
-            try:
-                bundle = self._bundles.current()
-                names = self._streams.names(bundle.symbols if bundle else ())
-                entries = self._tail.read(names, self._ending)
-                for stream in dict.fromkeys(e.stream for e in entries):
-                    self.take(stream.removeprefix(self._prefix), [e for e in entries if e.stream == stream])
-            except (RedisError, StateUnavailable, OSError) as error:
-                log.warning("%s* waits for Redis: %s", self._prefix, error)
-                self._tail.forget()
-                self._ending.wait(0.2)
-            self.last_round = time.monotonic()
+    def round(self) -> float:
+        """Read once and take what is new, waiting a little for some. Returns the pause before the next round, in s."""
+        try:
+            bundle = self._bundles.current()
+            names = self._streams.names(bundle.symbols if bundle else ())
+            entries = self._tail.read(names)
+            for stream in dict.fromkeys(e.stream for e in entries):
+                self.take(stream.removeprefix(self._prefix), [e for e in entries if e.stream == stream])
+        except (RedisError, StateUnavailable, OSError) as error:
+            log.warning("%s* waits for Redis: %s", self._prefix, error)
+            self._tail.forget()
+            return AGAIN_S
+        return 0.0
 
     @abstractmethod
     def take(self, symbol: str, entries: list[Entry]) -> None:
@@ -77,9 +72,8 @@ class MarketReader(_Reader):
         bundles: BundleSource,
         alerts: Alerts,
         clock: Clock,
-        ending: threading.Event,
     ) -> None:
-        super().__init__(keys.TICKS, 1, redis, bundles, alerts, ending)
+        super().__init__(keys.TICKS, 1, redis, bundles, alerts)
         self._state = state
         self._index = index
         self._hints = hints
@@ -126,9 +120,8 @@ class FeatureReader(_Reader):
         sweep: Sweep,
         bundles: BundleSource,
         alerts: Alerts,
-        ending: threading.Event,
     ) -> None:
-        super().__init__(keys.FEATURES, self.BACKLOG, redis, bundles, alerts, ending)
+        super().__init__(keys.FEATURES, self.BACKLOG, redis, bundles, alerts)
         self._state = state
         self._sweep = sweep
         self._known: dict[str, Features] = {}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -25,24 +24,22 @@ LOOK_S: Final = 1.0
 HEARD_MS: Final = 2_500
 
 
-class Reconciliation(threading.Thread):
+class Reconciliation:
     """Governing goes on meanwhile: only ``/health`` waits for it.
 
     The note of a former life is worth nothing to a listener that comes up alone: it is withdrawn first.
     """
 
-    def __init__(self, services: Services, ending: threading.Event) -> None:
-        super().__init__(name="reconciliation", daemon=True)
+    def __init__(self, services: Services) -> None:
         self._services = services
         self._redis: Any = services.redis
-        self._ending = ending
         self._first = True
         self._begun = False
 
-    def run(self) -> None:
-        while not self._ending.is_set():
-            self.look()
-            self._ending.wait(LOOK_S)
+    def round(self) -> float:
+        """Look once. Returns the pause before the next round, in s."""
+        self.look()
+        return LOOK_S
 
     def look(self) -> None:
         """Reconcile if that is due; what can't be done now is tried again with the next look."""

@@ -4,7 +4,6 @@ aside."""
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Final
 
@@ -25,9 +24,12 @@ IDLE_MS: Final = 1_000
 DELIVERIES: Final = 10
 TIDY_EVERY_S: Final = 60.0
 GONE_MS: Final = 3_600_000
+AGAIN_S: Final = 0.2
 
 
-class ResultsConsumer(threading.Thread):
+class ResultsConsumer:
+    """Reads and applies order results, round by round."""
+
     def __init__(
         self,
         redis: RedisClient,
@@ -35,34 +37,30 @@ class ResultsConsumer(threading.Thread):
         results: Results,
         bundles: BundleSource,
         alerts: Alerts,
-        ending: threading.Event,
     ) -> None:
-        super().__init__(name="results", daemon=True)
         self._reader = GroupReader(redis, consumer)
         self._streams = Streams(redis, keys.RESULTS)
         self._results = results
         self._bundles = bundles
         self._alerts = alerts
-        self._ending = ending
         self._order = Sequencer(self._reader, self._handle)
         self._claimed_at = 0.0
         self._tidied_at = 0.0
         self._behind = False
-        self.last_round = time.monotonic()
 
-    def run(self) -> None:
-        while not self._ending.is_set():
-            try:
-                self._round()
-            except (RedisError, StateUnavailable, OSError) as error:
-                log.warning("results wait for Redis: %s", error)
-                self._behind = True
-                self._reader.forget()
-                self._order.drop()
-                self._ending.wait(0.2)
-            self.last_round = time.monotonic()
+    def round(self) -> float:
+        """Apply what is there, waiting a little for some. Returns the pause before the next round, in s."""
+        try:
+            self._work()
+        except (RedisError, StateUnavailable, OSError) as error:
+            log.warning("results wait for Redis: %s", error)
+            self._behind = True
+            self._reader.forget()
+            self._order.drop()
+            return AGAIN_S
+        return 0.0
 
-    def _round(self) -> None:
+    def _work(self) -> None:
         """What was left behind goes before what is new: a close booked before the add that came first is no close."""
         bundle = self._bundles.current()
         names = self._streams.names(bundle.symbols if bundle else ())

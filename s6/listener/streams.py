@@ -6,7 +6,6 @@ asked in one pipeline, and a short rest follows when none had anything.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
@@ -74,7 +73,7 @@ class TailReader:
         self._backlog = begin_with_last
         self._last: dict[str, str] = {}
 
-    def read(self, names: list[str], ending: threading.Event) -> list[Entry]:
+    def read(self, names: list[str]) -> list[Entry]:
         """New entries, waiting a little for some; of a stream met for the first time its newest ones.
 
         Those are of the last two seconds at least: a new symbol's stream is met a moment after it began.
@@ -87,9 +86,9 @@ class TailReader:
                 found += begun
         if found or not names:
             if not names:
-                ending.wait(REST_S)
+                time.sleep(REST_S)
             return found
-        found = self._newer(names, ending)
+        found = self._newer(names)
         for entry in found:
             self._last[entry.stream] = entry.entry_id
         return found
@@ -106,7 +105,7 @@ class TailReader:
         """Begin anew: Redis may have lost what was read."""
         self._last.clear()
 
-    def _newer(self, names: list[str], ending: threading.Event) -> list[Entry]:
+    def _newer(self, names: list[str]) -> list[Entry]:
         if not isinstance(self._redis, RedisCluster):
             last = {name: self._last[name] for name in names}
             return entries_of(self._redis.xread(last, count=1000, block=BLOCK_MS))
@@ -115,5 +114,5 @@ class TailReader:
             pipe.xread({name: self._last[name]}, count=1000)
         found = [entry for answer in pipe.execute() for entry in entries_of(answer)]
         if not found:
-            ending.wait(REST_S)
+            time.sleep(REST_S)
         return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any, Final
 
@@ -20,10 +19,11 @@ log = logging.getLogger(__name__)
 REFRESH_S: Final = 5.0
 AT_REST_EVERY_S: Final = 1.0
 SHARD: Final = 500
+AGAIN_S: Final = 0.2
 GATHER_S: Final = 0.1  # changes come in bunches; a crossing missed meanwhile is found when they are put in
 
 
-class IndexKeeper(threading.Thread):
+class IndexKeeper:
     """Follows ``s6:changed`` and, since a message may be lost, reads all open positions anew every few seconds."""
 
     def __init__(
@@ -33,46 +33,53 @@ class IndexKeeper(threading.Thread):
         bundles: BundleSource,
         index: TriggerIndex,
         hints: Hints,
-        ending: threading.Event,
     ) -> None:
-        super().__init__(name="index", daemon=True)
         self._redis: Any = redis
         self._state = state
         self._bundles = bundles
         self._index = index
         self._hints = hints
-        self._ending = ending
+        self._pubsub: Any = None
+        self._due = 0.0
         self._missing: set[str] = set()
         self._doubted: set[str] = set()
 
-    def run(self) -> None:
-        while not self._ending.is_set():
+    def round(self) -> float:
+        """Put in what changed, or everything when that is due. Returns the pause before the next round, in s."""
+        try:
+            self._follow()
+        except (RedisError, StateUnavailable, OSError) as error:
+            log.warning("the trigger index waits for Redis: %s", error)
+            self.close()
+            return AGAIN_S
+        return 0.0
+
+    def close(self) -> None:
+        """Give the subscription back."""
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
             try:
-                self._follow()
-            except (RedisError, StateUnavailable, OSError) as error:
-                log.warning("the trigger index waits for Redis: %s", error)
-                self._ending.wait(0.2)
+                pubsub.close()
+            except (RedisError, OSError) as error:
+                log.debug("subscription closed: %s", error)
 
     def _follow(self) -> None:
-        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-        try:
-            pubsub.subscribe(keys.CHANGED)
-            due = 0.0
-            while not self._ending.is_set():
-                if time.monotonic() >= due:
-                    began = time.monotonic()
-                    self._refresh()
-                    due = time.monotonic() + max(REFRESH_S, 5 * (time.monotonic() - began))
-                changed = set()
-                message = pubsub.get_message(timeout=0.2)
-                until = time.monotonic() + GATHER_S
-                while message is not None:
-                    changed.add(str(message["data"]).partition(" ")[2])
-                    message = pubsub.get_message(timeout=max(0.0, until - time.monotonic()))
-                if changed:
-                    self._put(sorted(changed))
-        finally:
-            pubsub.close()
+        if self._pubsub is None:
+            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._pubsub.subscribe(keys.CHANGED)
+            self._due = 0.0  # what changed before the subscription was not heard of
+        if time.monotonic() >= self._due:
+            began = time.monotonic()
+            self._refresh()
+            self._due = time.monotonic() + max(REFRESH_S, 5 * (time.monotonic() - began))
+        changed = set()
+        message = self._pubsub.get_message(timeout=0.2)
+        until = time.monotonic() + GATHER_S
+        while message is not None:
+            changed.add(str(message["data"]).partition(" ")[2])
+            message = self._pubsub.get_message(timeout=max(0.0, until - time.monotonic()))
+        if changed:
+            self._put(sorted(changed))
 
     def _refresh(self) -> None:
         ids = list(self._state.open_ids())
@@ -110,30 +117,27 @@ class IndexKeeper(threading.Thread):
                 self._hints.evaluate(position.position_id)
 
 
-class RestWatch(threading.Thread):
+class RestWatch:
     """What stands still gets another hint: operations, and positions without their stop (``index`` knows of those).
 
     The second line behind Celery's own retries, before the sweep: hints die with the worker that took them.
     """
 
-    def __init__(
-        self, state: State, hints: Hints, clock: Clock, ending: threading.Event, index: TriggerIndex | None = None
-    ) -> None:
-        super().__init__(name="at-rest", daemon=True)
+    def __init__(self, state: State, hints: Hints, clock: Clock, index: TriggerIndex | None = None) -> None:
         self._state = state
         self._hints = hints
         self._clock = clock
-        self._ending = ending
         self._index = index
         self._standing: dict[str, tuple[tuple[object, ...], int]] = {}
         self._bare: set[str] = set()
 
-    def run(self) -> None:
-        while not self._ending.wait(AT_REST_EVERY_S):
-            try:
-                self._look()
-            except StateUnavailable as error:
-                log.warning("operations at rest not looked at: %s", error)
+    def round(self) -> float:
+        """Look once. Returns the pause before the next round, in s."""
+        try:
+            self._look()
+        except StateUnavailable as error:
+            log.warning("operations at rest not looked at: %s", error)
+        return AT_REST_EVERY_S
 
     def _look(self) -> None:
         listed = self._state.ops_in_flight()

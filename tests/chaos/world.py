@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +17,7 @@ from s6.paper.client import PaperClient, PaperError
 from s6.paper.config import PaperConfig
 from s6.paper.ledger import now_ms
 from s6.paper.market import Track
+from s6.threads import LoopThread
 
 TICK_S: Final = 0.2
 MARKET_MS_A_TICK: Final = 12_000
@@ -26,36 +27,36 @@ PACE_S: Final = 0.05
 LEVERAGES: Final = (Decimal(20), Decimal(50), Decimal(50), Decimal(100))
 
 
-class World(threading.Thread):
+class World:
     """Ticks, features with signals, and new positions wherever one of ``count`` is missing, until ``stop``.
 
     A paper house that can't reach Redis, or that is busy, delays it and nothing else.
     """
 
     def __init__(self, base_url: str, *, seed: int, count: int) -> None:
-        super().__init__(name="world", daemon=True)
         self._paper = PaperClient(base_url)
         self._random = random.Random(f"world {seed}")
         self._count = count
         config = PaperConfig(seed=seed, market="manual", strategy=False)
         self._tracks = [Track.begin(symbol, SPECS[symbol], config) for symbol in config.symbols]
-        self._ending = threading.Event()
+        self._loop = LoopThread("world", self._round)
+        self._due = time.monotonic()
         self._numbers = itertools.count(1)
         self._told_at, self._signalled_at, self._entered_at = 0.0, 0.0, 0.0
         self.entered = 0
 
-    def stop(self) -> None:
-        self._ending.set()
-        self.join(30)
+    def start(self) -> None:
+        self._loop.start()
 
-    def run(self) -> None:
-        due = time.monotonic()
-        while not self._ending.wait(max(0.0, due - time.monotonic())):
-            due = max(due + TICK_S, time.monotonic())
-            try:
-                self._turn()
-            except (PaperError, requests.RequestException):
-                continue
+    def stop(self) -> None:
+        self._loop.stop()
+        self._loop.join(30)
+
+    def _round(self) -> float:
+        self._due = max(self._due + TICK_S, time.monotonic())
+        with suppress(PaperError, requests.RequestException):
+            self._turn()
+        return max(0.0, self._due - time.monotonic())
 
     def _turn(self) -> None:
         now = time.monotonic()

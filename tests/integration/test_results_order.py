@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -57,7 +56,7 @@ class Group:
 
     def consumer(self, name: str) -> ResultsConsumer:
         results, bundles = cast(Results, self.books), cast(Any, NoBundle())
-        return ResultsConsumer(self.redis, name, results, bundles, self.alerts, threading.Event())
+        return ResultsConsumer(self.redis, name, results, bundles, self.alerts)
 
     def reader(self, name: str) -> GroupReader:
         """A listener that has read and does no more."""
@@ -113,7 +112,7 @@ def go_on(*consumers: ResultsConsumer, until: Callable[[], object]) -> None:
 
     def looked() -> bool:
         for consumer in consumers:
-            consumer._round()
+            consumer.round()
         return bool(until())
 
     wait_for(looked, 10)
@@ -133,11 +132,11 @@ def test_the_later_result_waits_for_the_earlier_one(group: Group) -> None:
     b = group.consumer("b")
     go_on(b, until=lambda: len(group.books.applied) >= 2)
     for _ in range(3):
-        b._round()
+        b.round()
     assert sorted(group.books.applied) == ["q.1", "r.1"]
     group.books.applied.append("p.1")
     group.reader("a").done(first)
-    b._round()
+    b.round()
     assert group.books.applied[2:] == ["p.1", "p.2", "p.3"]
     assert group.pending() == group.pending(OTHER) == {}
 
@@ -160,7 +159,7 @@ def test_what_a_dead_one_had_goes_first(group: Group, monkeypatch: pytest.Monkey
     read_one(group, "dead")
     group.add("p.2", "q.1")
     b = group.consumer("b")
-    b._round()
+    b.round()
     assert group.books.applied == ["q.1"]
     monkeypatch.setattr(module, "IDLE_MS", 100)
     go_on(b, until=lambda: not group.pending())
@@ -174,16 +173,16 @@ def test_who_waits_does_not_seem_dead(group: Group) -> None:
     first = read_one(group, "slow")
     [second] = group.add("p.2")
     b, slow = group.consumer("b"), group.reader("slow")
-    b._round()
+    b.round()
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
-        b._round()
+        b.round()
         slow.keep({STREAM: [first.entry_id]})
         assert group.reader("c").left_behind([STREAM], idle_ms) == []
     assert group.pending() == {first.entry_id: ("slow", 1), second: ("b", 1)}
     assert group.books.applied == []
     slow.done(first)
-    b._round()
+    b.round()
     assert group.books.applied == ["p.2"]
 
 
@@ -194,9 +193,9 @@ def test_what_another_has_claimed_is_the_others(group: Group) -> None:
     b = group.consumer("b")
     b._order.hold(b._reader.read([STREAM]))
     [claimed] = [e for e in group.reader("c").left_behind([STREAM], 0) if e.entry_id == second]
-    b._round()
+    b.round()
     group.reader("c").done(first)
-    b._round()
+    b.round()
     assert group.books.applied == []
     assert not b._order.waiting
     group.reader("c").done(claimed)
@@ -245,7 +244,7 @@ def test_malformed_ones_stop_nothing_and_are_stopped_by_nothing(group: Group) ->
     group.add("p.1")
     group.redis.xadd(STREAM, {"what": "else"})
     b = group.consumer("b")
-    b._round()
+    b.round()
     assert group.books.applied == ["p.1"]
     assert len(group.alerts.letters) == 1
     assert len(group.pending()) == 1
@@ -256,7 +255,7 @@ def test_a_trimmed_one_stops_nothing(group: Group) -> None:
     read_one(group, "a")
     group.redis.xdel(STREAM, first)
     group.add("p.2")
-    group.consumer("b")._round()
+    group.consumer("b").round()
     assert group.books.applied == ["p.2"]
 
 
@@ -268,7 +267,7 @@ def test_more_is_pending_than_one_look_shows(group: Group, monkeypatch: pytest.M
     entries = a.read([STREAM])
     group.add(*(f"p.{number}" for number in range(5, 10)))
     b = group.consumer("b")
-    b._round()
+    b.round()
     for entry in entries:
         assert group.books.applied == []
         a.done(entry)
@@ -284,7 +283,7 @@ def test_what_waits_is_no_more_than_a_batch(group: Group, monkeypatch: pytest.Mo
     group.add(*(f"p.{number}" for number in range(1, 10)))
     b = group.consumer("b")
     for _ in range(5):
-        b._round()
+        b.round()
     assert [who for who, _ in group.pending().values()] == ["a", "b", "b", "b"]
     group.reader("a").done(first)
     go_on(b, until=lambda: len(group.books.applied) == 9)
@@ -298,7 +297,7 @@ def test_redis_came_back_without_its_groups(group: Group, whole: bool) -> None:
     read_one(group, "a")
     group.add("p.2")
     b = group.consumer("b")
-    b._round()
+    b.round()
     assert b._order.waiting
     if whole:
         group.redis.delete(STREAM)
@@ -306,7 +305,7 @@ def test_redis_came_back_without_its_groups(group: Group, whole: bool) -> None:
     else:
         group.redis.xgroup_destroy(STREAM, GROUP)
     go_on(b, until=lambda: len(group.books.applied) >= 2)
-    b._round()
+    b.round()
     assert group.books.applied == ["p.1", "p.2"]
     assert group.pending() == {}
 
@@ -314,17 +313,17 @@ def test_redis_came_back_without_its_groups(group: Group, whole: bool) -> None:
 def test_alone_it_asks_once_for_a_batch_and_not_without_one(redis_client: RedisClient) -> None:
     group = Group(redis_client)
     b = group.consumer("b")
-    b._round()
+    b.round()
 
     def asked() -> list[int]:
         stats = group.redis.info("commandstats")
         return [stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("xpending", "xrange")]
 
     before = asked()
-    b._round()
+    b.round()
     assert asked() == before
     group.add(*(f"p.{number}" for number in range(50)))
-    b._round()
+    b.round()
     assert len(group.books.applied) == 50
     assert asked() == [before[0] + 1, before[1]]
 
@@ -335,7 +334,7 @@ def test_consumers_that_are_gone_are_deleted_unless_they_hold_something(group: G
     group.reader("gone").read([STREAM], hurried=True)
     group.add("q.1")
     b = group.consumer("b")
-    b._round()
+    b.round()
     assert b._reader.tidy([STREAM, keys.RESULTS + "NEVERUSDT"], module.GONE_MS) == 0
     assert b._reader.tidy([STREAM], 0) >= 1
     left = {c["name"] for c in group.redis.xinfo_consumers(STREAM, GROUP)}
@@ -347,9 +346,9 @@ def test_the_dead_are_deleted_in_passing(group: Group, monkeypatch: pytest.Monke
     group.add("p.1")
     dead = group.reader("dead")
     dead.done(*dead.read([STREAM]))
-    group.consumer("b")._round()
+    group.consumer("b").round()
     assert "dead" in {c["name"] for c in group.redis.xinfo_consumers(STREAM, GROUP)}
     monkeypatch.setattr(module, "GONE_MS", 1)
     wait_for(lambda: group.redis.xinfo_consumers(STREAM, GROUP)[0]["idle"] > 1, 5)
-    group.consumer("b")._round()
+    group.consumer("b").round()
     assert {c["name"] for c in group.redis.xinfo_consumers(STREAM, GROUP)} <= {"b"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -340,15 +339,15 @@ class Listener:
     """The listener process: everything it keeps in memory dies with it."""
 
     def __init__(self, world: World, up_at: int = 0) -> None:
-        services, nobody, ending = world.services, cast(Any, None), threading.Event()
+        services, nobody = world.services, cast(Any, None)
         state, hints, bundles, alerts = services.state, services.hints, world.bundles, world.alerts
         self.up_at = up_at
         self.busy = 0
         self.unhandled: deque[tuple[Entry, int]] = deque()
         self.index = TriggerIndex()
-        self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints, ending)
-        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel, ending)
-        self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts, ending)
-        self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts, ending)
-        self.rest = RestWatch(state, hints, world.kernel, ending, self.index)
-        self.reconciliation = Reconciliation(services, ending)
+        self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints)
+        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel)
+        self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts)
+        self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts)
+        self.rest = RestWatch(state, hints, world.kernel, self.index)
+        self.reconciliation = Reconciliation(services)

@@ -15,11 +15,20 @@ from s6.bundles.watcher import BundleWatcher
 from s6.model import jsonx
 from s6.ports import NeighbourUnavailable
 from s6.standalone.redis_single import EmbeddedRedis
+from s6.threads import LoopThread
 from tests.support.bundles import MemoryConfig, bundle_text
 from tests.support.doubles import ManualClock, MemoryMetrics
 from tests.support.waiting import wait_for
 
-Watch = Callable[..., BundleWatcher]
+Watch = Callable[..., LoopThread]
+
+
+def watching(client: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float) -> LoopThread:
+    """Start a watcher."""
+    watcher = BundleWatcher(client, bundles, alerts, poll_s)
+    loop = LoopThread("bundle-watcher", watcher.round, watcher.close)
+    loop.start()
+    return loop
 
 
 @pytest.fixture
@@ -45,11 +54,10 @@ def elsewhere(redis_client: RedisClient, s10: MemoryConfig, alerts: AlertLog) ->
 
 @pytest.fixture
 def watch(redis_client: RedisClient, bundles: Bundles, alerts: AlertLog) -> Iterator[Watch]:
-    started: list[BundleWatcher] = []
+    started: list[LoopThread] = []
 
-    def start(poll_s: float = 60.0) -> BundleWatcher:
-        started.append(BundleWatcher(redis_client, bundles, alerts, poll_s))
-        started[-1].start()
+    def start(poll_s: float = 60.0) -> LoopThread:
+        started.append(watching(redis_client, bundles, alerts, poll_s))
         return started[-1]
 
     yield start
@@ -231,8 +239,7 @@ def test_the_watcher_outlives_redis(own_redis: EmbeddedRedis, s10: MemoryConfig)
     with connect(own_redis.url()) as client:
         alerts = AlertLog(client, ManualClock(), MemoryMetrics())
         bundles = Bundles(client, s10, alerts, ManualClock())
-        watcher = BundleWatcher(client, bundles, alerts, 1.0)
-        watcher.start()
+        watcher = watching(client, bundles, alerts, 1.0)
         wait_for(lambda: version(bundles) == "b-1")
         own_redis.stop()
         assert version(bundles) == "b-1"
@@ -252,8 +259,7 @@ def test_on_a_cluster(cluster_url: str, s10: MemoryConfig) -> None:
     with connect(cluster_url) as client:
         alerts = AlertLog(client, ManualClock(), MemoryMetrics())
         bundles = Bundles(client, s10, alerts, ManualClock())
-        watcher = BundleWatcher(client, bundles, alerts, 60.0)
-        watcher.start()
+        watcher = watching(client, bundles, alerts, 60.0)
         wait_for(lambda: version(bundles) == "b-1")
         s10.text = bundle_text("b-2")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 from s6.adapters.redis_client import RedisClient
 from s6.health.heartbeat import Heartbeat, live_processes, send_heartbeat
+from s6.threads import LoopThread
 from tests.support.doubles import ManualClock
 from tests.support.waiting import wait_for
 
@@ -13,12 +12,13 @@ from tests.support.waiting import wait_for
 def test_a_heart_is_heard_and_falls_silent(redis_client: RedisClient) -> None:
     clock = ManualClock()
     heart = Heartbeat(redis_client, "worker", clock)
-    heart.start()
+    loop = LoopThread("heartbeat", heart.round, heart.close)
+    loop.start()
     [beat] = wait_for(lambda: live_processes(redis_client))
     assert (beat.role, beat.ts) == ("worker", clock.now)
     assert 0 < redis_client.pttl(f"s6:alive:worker:{beat.host}-{beat.pid}") <= 10_000
-    heart.stop()
-    heart.join(5)
+    loop.stop()
+    loop.join(5)
     assert live_processes(redis_client) == []
 
 
@@ -30,15 +30,11 @@ def test_a_dead_process_leaves_the_index(redis_client: RedisClient) -> None:
 
 
 def test_a_process_that_hangs_falls_silent(redis_client: RedisClient) -> None:
-    asked = threading.Event()
-
-    def hangs() -> bool:
-        asked.set()
-        return False
-
-    heart = Heartbeat(redis_client, "listener", ManualClock(), hangs)
-    heart.start()
-    assert asked.wait(5)
+    at_work = True
+    heart = Heartbeat(redis_client, "listener", ManualClock(), lambda: at_work)
+    heart.round()
+    [first] = live_processes(redis_client)
+    at_work = False
+    redis_client.delete(f"s6:alive:listener:{first.host}-{first.pid}")
+    heart.round()
     assert live_processes(redis_client) == []
-    heart.stop()
-    heart.join(5)

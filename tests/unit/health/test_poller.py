@@ -8,16 +8,17 @@ import pytest
 
 from s6 import keys
 from s6.health.poller import Poller
+from s6.threads import LoopThread
 from tests.support.http_server import HttpServer, Reply
 from tests.support.waiting import wait_for
 from tests.unit.health.parts import REDUCED, Dependencies
 
 
 @pytest.fixture
-def poll(parts: Dependencies) -> Iterator[Callable[[dict[str, str]], Poller]]:
-    started: list[Poller] = []
+def poll(parts: Dependencies) -> Iterator[Callable[[dict[str, str]], None]]:
+    started: list[LoopThread] = []
 
-    def start(neighbours: dict[str, str]) -> Poller:
+    def start(neighbours: dict[str, str]) -> None:
         poller = Poller(
             parts.redis,
             neighbours,
@@ -29,18 +30,17 @@ def poll(parts: Dependencies) -> Iterator[Callable[[dict[str, str]], Poller]]:
             parts.clock,
         )
         poller._period = lambda: 0.05  # type: ignore[method-assign]
-        started.append(poller)
-        poller.start()
-        return poller
+        started.append(LoopThread("poller", poller.round, poller.close))
+        started[-1].start()
 
     yield start
-    for poller in started:
-        poller.stop()
-        poller.join(10)
-        assert not poller.is_alive()
+    for loop in started:
+        loop.stop()
+        loop.join(10)
+        assert not loop.is_alive()
 
 
-def test_an_outage_and_its_end_are_noticed(parts: Dependencies, poll: Callable[[dict[str, str]], Poller]) -> None:
+def test_an_outage_and_its_end_are_noticed(parts: Dependencies, poll: Callable[[dict[str, str]], None]) -> None:
     with HttpServer(lambda asked: Reply()) as s4, HttpServer(lambda asked: Reply(body=b"fine")) as s1:
         poll({"s4": s4.url, "s1": s1.url, "s10": "http://127.0.0.1:1", "s12": ""})
         wait_for(lambda: "S10_DOWN" in parts.codes())
@@ -55,7 +55,7 @@ def test_an_outage_and_its_end_are_noticed(parts: Dependencies, poll: Callable[[
 
 
 def test_stale_markets_are_told_of_when_something_is_held(
-    parts: Dependencies, poll: Callable[[dict[str, str]], Poller]
+    parts: Dependencies, poll: Callable[[dict[str, str]], None]
 ) -> None:
     parts.redis.hset(keys.market("ETHUSDT"), "ts", "1")
     parts.hold("BTCUSDT", parts.clock.now - 6_000)
@@ -67,7 +67,7 @@ def test_stale_markets_are_told_of_when_something_is_held(
     wait_for(lambda: ("set", "s6_mode", 1, {"mode": "NORMAL"}) in parts.metrics.samples)
 
 
-def test_what_the_health_keys_say_is_told(parts: Dependencies, poll: Callable[[dict[str, str]], Poller]) -> None:
+def test_what_the_health_keys_say_is_told(parts: Dependencies, poll: Callable[[dict[str, str]], None]) -> None:
     poll({})
     parts.says("ws", "DOWN")
     wait_for(lambda: "WS_DOWN" in parts.codes())

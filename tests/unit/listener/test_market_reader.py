@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from decimal import Decimal as D
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +40,7 @@ def reader(state: Notes, hints: Notes) -> MarketReader:
     clock: Any = SimpleNamespace(now_ms=lambda: NOW)
     index = TriggerIndex()
     index.put(stopped(39000), bundle(), Features())
-    parts: Any = (None, state, index, hints, rules, Notes(), clock, threading.Event())
+    parts: Any = (None, state, index, hints, rules, Notes(), clock)
     return MarketReader(*parts)
 
 
@@ -66,7 +65,7 @@ def test_the_first_tick_ever_crosses_nothing() -> None:
 def test_a_regime_that_the_bundle_does_not_know_is_told_of() -> None:
     state, alerts, sweep = Notes(market=MarketView("BTCUSDT")), Notes(), Notes()
     rules: Any = SimpleNamespace(current=bundle)
-    parts: Any = (None, state, sweep, rules, alerts, threading.Event())
+    parts: Any = (None, state, sweep, rules, alerts)
     features = FeatureReader(*parts)
     for number, regime in enumerate(("NORMAL", "WILD", "WILD", "HIGH")):
         told = {"ts": str(NOW + number), "atr": "10", "regime": regime}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -43,7 +42,7 @@ class Listeners:
         return ""
 
     def one(self) -> Reconciliation:
-        return Reconciliation(self.services, threading.Event())
+        return Reconciliation(self.services)
 
     def done(self) -> bool:
         return self.desk.redis.do_get(keys.RECONCILED) is not None

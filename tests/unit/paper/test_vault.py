@@ -1,8 +1,11 @@
 """A restarted paper exchange goes on where the old one ended."""
 
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+
+import pytest
 
 from s6.paper.bundle import SPECS
 from s6.paper.config import PaperConfig
@@ -19,9 +22,24 @@ from tests.unit.paper.floor import Clock, Floor, eventually
 from tests.unit.paper.test_parts import transfer
 
 
-def reopened(path: Path, timer: Timer) -> Floor:
+@pytest.fixture
+def reopened(tmp_path: Path) -> Iterator[Callable[[], Floor]]:
+    """Opens the exchange's file, the second time as a process does that comes after another."""
+    timer = Timer()
+    vaults: list[Vault] = []
+
+    def reopen() -> Floor:
+        vaults.append(Vault(tmp_path / "state.db"))
+        return floor_on(vaults[-1], timer)
+
+    yield reopen
+    timer.stop()
+    for vault in vaults:
+        vault.close()
+
+
+def floor_on(vault: Vault, timer: Timer) -> Floor:
     ledger, faults = Ledger(), Faults(seed=1)
-    vault = Vault(path)
     wallet = Wallet(Decimal(1000), Decimal(1000), ledger=ledger, faults=faults, vault=vault)
     floor = Floor(ledger, faults, timer, wallet, Clock())
     floor.exchange = Exchange(
@@ -39,9 +57,8 @@ def reopened(path: Path, timer: Timer) -> Floor:
     return floor
 
 
-def test_orders_positions_and_money_outlive_a_restart(tmp_path: Path) -> None:
-    timer = Timer()
-    before = reopened(tmp_path / "state.db", timer)
+def test_orders_positions_and_money_outlive_a_restart(reopened: Callable[[], Floor]) -> None:
+    before = reopened()
     before.tick("40000")
     before.enter("p", "LONG", "0.3", leverage="7")
     placed = before.stop("s1", "SELL", "0.3", "39900")
@@ -50,7 +67,7 @@ def test_orders_positions_and_money_outlive_a_restart(tmp_path: Path) -> None:
     moved = before.wallet.transfer(transfer("t1", "60"), "t1")
     free = before.wallet.balances().body
 
-    after = reopened(tmp_path / "state.db", timer)
+    after = reopened()
     assert after.exchange.positions() == before.exchange.positions()
     assert after.exchange.orders() == before.exchange.orders()
     assert after.stop("s1", "SELL", "0.3", "39900") == placed
@@ -71,7 +88,6 @@ def test_orders_positions_and_money_outlive_a_restart(tmp_path: Path) -> None:
     after.tick("39900")
     assert after.position()["qty"] == 0
     assert judge(after.records()) == []
-    timer.stop()
 
 
 def test_the_market_goes_on_from_where_it_was(tmp_path: Path) -> None:
