@@ -8,68 +8,63 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final
 
-from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError
 
 from s6 import keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_part import asking
+from s6.adapters.redis_quotas import RedisQuotas
 from s6.model import jsonx
 from s6.model.codec import from_fields
 from s6.model.commit import Alert, Cleared, Doc, Waiting
-from s6.model.types import ZERO, plain
-from s6.ports import Clock, StateUnavailable
+from s6.ports import Clock
 
 EVENTS_KEPT: Final = 100_000
 BATCH: Final = 200
 ROUNDS: Final = 100
-SWAPS: Final = 200
-MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
-NEVER_MS: Final = 9_000_000_000_000_000
-WHOLE: Final = "restored"  # among the moves of a counter: it has lost nothing, or has it back
 
 
-class RedisOutbox:
+class RedisOutbox(RedisQuotas):
+    """``s6.ports.Outbox``; the commits of ``RedisPositions`` put in what waits here."""
+
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
-        self._redis: Any = redis  # redis-py calls every answer bytes | str; with decode_responses it is str
-        self._clock = clock
-        self._is_cluster = isinstance(redis, RedisCluster)
+        super().__init__(redis, clock)
         self._relayed = redis.register_script(lua.RELAYED)
         self._done = redis.register_script(lua.DONE_UNLESS_MORE)
         self._drop = redis.register_script(lua.DROP_TO)
-        self._quota = redis.register_script(lua.QUOTA)
 
-    def relay_events(self, position_id: str, tell: Callable[[Alert], object]) -> int:
+    def relay_events(self, position_id: str, deliver: Callable[[Alert], object]) -> int:
         """Hand on what waits, in order; the number handed on. 0 as well when another relay is at it: it takes ours.
 
         Alerts go first: should they fail, no event has been written that the next relay would write again.
         """
-        claim, waiting = keys.relay_claim(position_id), keys.events_outbox(position_id)
-        token, total = secrets.token_hex(8), 0
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.set(claim.key, token, nx=True, px=claim.ttl_ms)
-        pipe.lrange(waiting, 0, BATCH - 1)
-        claimed, texts = pipe.execute()
-        if not claimed:
-            return 0
-        for _ in range(ROUNDS):
-            entries = [jsonx.loads(text) for text in texts]
-            for entry in entries:
-                if "alert" in entry:
-                    tell(from_fields(Alert, entry["alert"]))
-            self._publish([e["event"] for e in entries if "event" in e])
-            for entry in entries:
-                if "quota" in entry:
-                    self._move(entry["quota"])
-            left = int(self._relayed(keys=[claim.key, waiting], args=[token, len(entries)]))
-            total += len(entries)
-            if left <= 0:
-                return total
-            texts = self._redis.lrange(waiting, 0, BATCH - 1)
-        return total  # the outbox is still marked: once the claim expires, the relay goes on
+        with asking():
+            claim, waiting = keys.relay_claim(position_id), keys.events_outbox(position_id)
+            token, total = secrets.token_hex(8), 0
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.set(claim.key, token, nx=True, px=claim.ttl_ms)
+            pipe.lrange(waiting, 0, BATCH - 1)
+            claimed, texts = pipe.execute()
+            if not claimed:
+                return 0
+            for _ in range(ROUNDS):
+                entries = [jsonx.loads(text) for text in texts]
+                for entry in entries:
+                    if "alert" in entry:
+                        deliver(from_fields(Alert, entry["alert"]))
+                self._publish([e["event"] for e in entries if "event" in e])
+                for entry in entries:
+                    if "quota" in entry:
+                        self.move_quota(entry["quota"])
+                left = int(self._relayed(keys=[claim.key, waiting], args=[token, len(entries)]))
+                total += len(entries)
+                if left <= 0:
+                    return total
+                texts = self._redis.lrange(waiting, 0, BATCH - 1)
+            return total  # the outbox is still marked: once the claim expires, the relay goes on
 
     def _publish(self, events: list[Mapping[str, Any]]) -> None:
         if not events:
@@ -79,49 +74,36 @@ class RedisOutbox:
             pipe.xadd(keys.events(event["symbol"]), dict(event), maxlen=EVENTS_KEPT, approximate=True)
         pipe.execute()
 
-    def _move(self, move: Mapping[str, Any]) -> None:
-        """Move a counter by exact decimals, once per id, never below 0."""
-        if move.get("restores") and self._redis.zscore(keys.quota_applied(move["key"]), WHOLE) is not None:
-            return
-        self._count(move["key"], move["id"], Decimal(move["delta"]), self._clock.now_ms())
+    def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
+        with asking():
+            return [(str(m), float(s)) for m, s in self._redis.zrange(keys.OUTBOX, 0, limit - 1, withscores=True)]
 
-    def quota_whole(self, counter: str) -> None:
-        """The note dies with the counter, and never by age."""
-        self._count(counter, WHOLE, ZERO, NEVER_MS)
+    def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
+        with asking():
+            return [jsonx.loads(text) for text in self._redis.lrange(keys.snaps_outbox(position_id), 0, limit - 1)]
 
-    def _count(self, counter: str, move_id: str, delta: Decimal, ts: int) -> None:
-        oldest = self._clock.now_ms() - MOVES_REMEMBERED_MS
-        for _ in range(SWAPS):
-            text = self._redis.get(counter) or ""
-            new = max(ZERO, Decimal(text or "0") + delta)
-            args = [move_id, text, plain(new), ts, oldest]
-            if self._quota(keys=[counter, keys.quota_applied(counter)], args=args) != -1:
-                return
-        raise StateUnavailable(f"{counter} kept changing: others wrote first {SWAPS} times")
+    def outbox_read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
+        with asking():
+            pipe = self._redis.pipeline(transaction=False)
+            for position_id in position_ids:
+                pipe.llen(keys.events_outbox(position_id))
+                pipe.lrange(keys.snaps_outbox(position_id), 0, limit - 1)
+            rows = pipe.execute() if position_ids else []
+            pairs = zip(rows[::2], rows[1::2], strict=True)
+            return [Waiting(int(events), [jsonx.loads(text) for text in texts]) for events, texts in pairs]
 
-    def peek(self, position_id: str, limit: int) -> list[Doc]:
-        return [jsonx.loads(text) for text in self._redis.lrange(keys.snaps_outbox(position_id), 0, limit - 1)]
-
-    def read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
-        pipe = self._redis.pipeline(transaction=False)
-        for position_id in position_ids:
-            pipe.llen(keys.events_outbox(position_id))
-            pipe.lrange(keys.snaps_outbox(position_id), 0, limit - 1)
-        rows = pipe.execute() if position_ids else []
-        pairs = zip(rows[::2], rows[1::2], strict=True)
-        return [Waiting(int(events), [jsonx.loads(text) for text in texts]) for events, texts in pairs]
-
-    def clear(self, cleared: Sequence[Cleared]) -> None:
+    def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
         """Off the list only goes who has no events waiting either (another relay may be at them)."""
-        taken = [c for c in cleared if c.number]
-        self._play(self._drop, [([keys.snaps_outbox(c.position_id)], [c.number, c.last_key]) for c in taken])
-        through = [c for c in cleared if c.seen is not None]
-        pipe = self._redis.pipeline(transaction=False)
-        for c in through:
-            pipe.llen(keys.events_outbox(c.position_id))
-        left = pipe.execute() if through else []
-        done = [c for c, events in zip(through, left, strict=True) if not events]
-        self._play(self._done, [([keys.OUTBOX], [c.position_id, c.seen]) for c in done])
+        with asking():
+            taken = [c for c in cleared if c.number]
+            self._play(self._drop, [([keys.snaps_outbox(c.position_id)], [c.number, c.last_key]) for c in taken])
+            through = [c for c in cleared if c.seen is not None]
+            pipe = self._redis.pipeline(transaction=False)
+            for c in through:
+                pipe.llen(keys.events_outbox(c.position_id))
+            left = pipe.execute() if through else []
+            done = [c for c, events in zip(through, left, strict=True) if not events]
+            self._play(self._done, [([keys.OUTBOX], [c.position_id, c.seen]) for c in done])
 
     def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> None:
         """One script many times, each harmless to repeat: in one round trip where Redis is no cluster, which has no
@@ -140,10 +122,11 @@ class RedisOutbox:
         for where, what in calls:
             script(keys=where, args=what)
 
-    def size(self) -> int:
+    def outbox_size(self) -> int:
         """How many snapshots wait, over all positions."""
-        ids = self._redis.zrange(keys.OUTBOX, 0, -1)
-        pipe = self._redis.pipeline(transaction=False)
-        for position_id in ids:
-            pipe.llen(keys.snaps_outbox(position_id))
-        return sum(pipe.execute()) if ids else 0
+        with asking():
+            ids = self._redis.zrange(keys.OUTBOX, 0, -1)
+            pipe = self._redis.pipeline(transaction=False)
+            for position_id in ids:
+                pipe.llen(keys.snaps_outbox(position_id))
+            return sum(pipe.execute()) if ids else 0

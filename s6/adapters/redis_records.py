@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final
 
 from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
@@ -12,6 +13,13 @@ from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
 from s6.model.position import Position, rungs_json
 from s6.model.types import plain
+
+ADDING: Final = "id:"  # tells positions from the counter in the hash of adds at work
+
+
+def adding(position_id: str) -> str:
+    """The field of a position that has an add at work."""
+    return f"{ADDING}{position_id}"
 
 
 def loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:

@@ -15,7 +15,16 @@ from s6.model.operation import Operation
 from s6.model.position import Position
 from s6.model.types import closing_side, opening_side
 from s6.plan import Action, Plan
-from s6.ports import BundleSource, Clock, Hints, LockBusy, LockLost, State, StateUnavailable
+from s6.ports import (
+    BundleSource,
+    Clock,
+    Hints,
+    LockBusy,
+    LockLost,
+    PositionLocks,
+    Positions,
+    StateUnavailable,
+)
 
 RETRY_AFTER_S: Final = 1
 
@@ -92,11 +101,15 @@ class Acknowledgements(Protocol):
     def ack(self, alert_id: str, *, by: str, note: str = "") -> dict[str, object] | None: ...
 
 
+class CommandState(PositionLocks, Positions, Protocol):
+    """What operators' commands need of the state."""
+
+
 class OperatorCommands:
     def __init__(
         self,
         governor: Governor,
-        state: State,
+        state: CommandState,
         bundles: BundleSource,
         recorder: Recorder,
         hints: Hints,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from s6.engine import transitions as to
 from s6.engine.operation import order_of
@@ -23,7 +23,16 @@ from s6.model.commit import Loaded, Sample
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import BundleSource, Clock, LockBusy, LockLost, NeighbourUnavailable, Orders, State
+from s6.ports import (
+    BundleSource,
+    Clock,
+    LockBusy,
+    LockLost,
+    NeighbourUnavailable,
+    Orders,
+    PositionLocks,
+    Positions,
+)
 
 BUSY_MS: Final = 25
 STALE_MS: Final = 10_000
@@ -41,12 +50,16 @@ class Progress:
     stage: str = ""
 
 
+class ExecutorState(PositionLocks, Positions, Protocol):
+    """What driving an operation needs of the state."""
+
+
 class Executor:
     """``ended`` is called with a position's id when an operation of it has ended: it is to be evaluated at once."""
 
     def __init__(
         self,
-        state: State,
+        state: ExecutorState,
         orders: Orders,
         bundles: BundleSource,
         results: Results,

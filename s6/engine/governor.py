@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from s6 import keys
 from s6.engine import transitions as to
@@ -19,7 +19,21 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase
 from s6.plan import Action, Plan, build_plan
-from s6.ports import Alerts, BundleSource, Clock, Gate, Hints, LockBusy, LockLost, State, StateUnavailable
+from s6.ports import (
+    Alerts,
+    BundleSource,
+    Clock,
+    Gate,
+    Hints,
+    LockBusy,
+    LockLost,
+    Markets,
+    PositionIndex,
+    PositionLocks,
+    Positions,
+    Quotas,
+    StateUnavailable,
+)
 from s6.rules.exact import exactly
 
 BUSY_MS: Final = 40
@@ -49,10 +63,14 @@ class Outcome:
         return replace(self, plan=replace(self.plan, actions=(*done, *self.plan.actions)))
 
 
+class GovernorState(PositionLocks, Positions, PositionIndex, Markets, Quotas, Protocol):
+    """What evaluating needs of the state."""
+
+
 class Governor:
     def __init__(
         self,
-        state: State,
+        state: GovernorState,
         bundles: BundleSource,
         gate: Gate,
         recorder: Recorder,

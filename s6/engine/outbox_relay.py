@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from s6 import keys
 from s6.locks import held
 from s6.model import jsonx
 from s6.model.commit import Cleared, Doc
 from s6.model.types import Severity
-from s6.ports import Alerts, Clock, LockBusy, State
+from s6.ports import Alerts, Clock, LockBusy, Locks, Outbox
 from s6.store import Store, StoreConflict, StoreError, StoreRefused
 
 POSITIONS: Final = 400
@@ -18,10 +18,14 @@ EACH: Final = 50
 BACKLOG: Final = 50_000
 
 
+class RelayState(Locks, Outbox, Protocol):
+    """What relaying needs of the state."""
+
+
 class OutboxRelay:
     """Single-flight; a second one finds the lock taken. A repetition after a crash writes the same documents again."""
 
-    def __init__(self, state: State, store: Store, alerts: Alerts, clock: Clock) -> None:
+    def __init__(self, state: RelayState, store: Store, alerts: Alerts, clock: Clock) -> None:
         self._state = state
         self._store = store
         self._alerts = alerts

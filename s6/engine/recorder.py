@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from s6.model.commit import Alert, Commit, Loaded, QuotaMove, Sample
 from s6.model.documents import alert, snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase, Severity
-from s6.ports import Alerts, Metrics, State, StateUnavailable
+from s6.ports import Alerts, Commits, Metrics, Outbox, Positions, StateUnavailable
 
 log = logging.getLogger(__name__)
 TRIES: Final = 64
@@ -34,10 +34,14 @@ class Change:
     samples: tuple[Sample, ...] = ()
 
 
+class RecorderState(Positions, Commits, Outbox, Protocol):
+    """What writing a position needs of the state."""
+
+
 class Recorder:
     """Shared by everything that writes positions: governor, executor, results, commands and recovery."""
 
-    def __init__(self, state: State, alerts: Alerts, metrics: Metrics) -> None:
+    def __init__(self, state: RecorderState, alerts: Alerts, metrics: Metrics) -> None:
         self._state = state
         self.alerts = alerts
         self._metrics = metrics

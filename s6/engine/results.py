@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from s6 import keys
 from s6.booking import SymbolTerms, book
@@ -22,7 +22,18 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, Severity
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import Alerts, BundleSource, Clock, Hints, NeighbourUnavailable, Orders, State
+from s6.ports import (
+    Alerts,
+    BundleSource,
+    Clock,
+    Hints,
+    Losses,
+    Markets,
+    NeighbourUnavailable,
+    Orders,
+    Parking,
+    Positions,
+)
 from s6.store import StoreError
 
 log = logging.getLogger(__name__)
@@ -47,6 +58,10 @@ class Contended(Exception):
     """The position changed under every attempt: tried again with the message's redelivery."""
 
 
+class ResultsState(Positions, Markets, Parking, Losses, Protocol):
+    """What applying results needs of the state."""
+
+
 class Results:
     """Applies order results to positions.
 
@@ -56,7 +71,7 @@ class Results:
 
     def __init__(
         self,
-        state: State,
+        state: ResultsState,
         bundles: BundleSource,
         recorder: Recorder,
         hints: Hints,

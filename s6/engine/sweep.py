@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from s6 import keys
 from s6.locks import held
@@ -15,7 +15,19 @@ from s6.model.commit import Loaded
 from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import Plan, build_plan
-from s6.ports import BundleSource, Clock, Gate, Hints, LockBusy, Metrics, State
+from s6.ports import (
+    BundleSource,
+    Clock,
+    Gate,
+    Hints,
+    LockBusy,
+    Locks,
+    Markets,
+    Metrics,
+    PositionIndex,
+    Positions,
+    Quotas,
+)
 
 SHARD: Final = 500
 BEST_MS: Final = 60_000
@@ -31,10 +43,14 @@ class Swept:
     stagnated: int = 0
 
 
+class SweepState(Locks, Positions, PositionIndex, Markets, Quotas, Protocol):
+    """What sweeping needs of the state."""
+
+
 class Sweep:
     def __init__(
         self,
-        state: State,
+        state: SweepState,
         bundles: BundleSource,
         gate: Gate,
         hints: Hints,

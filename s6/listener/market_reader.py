@@ -17,7 +17,7 @@ from s6.listener.index import TriggerIndex
 from s6.listener.streams import Entry, Streams, TailReader
 from s6.model.market import Features, Tick
 from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
-from s6.ports import Alerts, BundleSource, Clock, Hints, State, StateUnavailable
+from s6.ports import Alerts, BundleSource, Clock, Hints, Markets, StateUnavailable
 
 log = logging.getLogger(__name__)
 AGAIN_S: Final = 0.2
@@ -66,7 +66,7 @@ class MarketReader(_Reader):
     def __init__(
         self,
         redis: RedisClient,
-        state: State,
+        state: Markets,
         index: TriggerIndex,
         hints: Hints,
         bundles: BundleSource,
@@ -116,7 +116,7 @@ class FeatureReader(_Reader):
     def __init__(
         self,
         redis: RedisClient,
-        state: State,
+        state: Markets,
         sweep: Sweep,
         bundles: BundleSource,
         alerts: Alerts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
@@ -13,7 +13,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.listener.index import TriggerIndex
 from s6.model.bundle import ActiveBundle
 from s6.model.position import Position
-from s6.ports import BundleSource, Clock, Hints, State, StateUnavailable
+from s6.ports import BundleSource, Clock, Hints, Losses, Markets, PositionIndex, Positions, StateUnavailable
 
 log = logging.getLogger(__name__)
 REFRESH_S: Final = 5.0
@@ -23,13 +23,17 @@ AGAIN_S: Final = 0.2
 GATHER_S: Final = 0.1  # changes come in bunches; a crossing missed meanwhile is found when they are put in
 
 
+class WatchState(Positions, PositionIndex, Markets, Losses, Protocol):
+    """What watching positions needs of the state."""
+
+
 class IndexKeeper:
     """Follows ``s6:changed`` and, since a message may be lost, reads all open positions anew every few seconds."""
 
     def __init__(
         self,
         redis: RedisClient,
-        state: State,
+        state: WatchState,
         bundles: BundleSource,
         index: TriggerIndex,
         hints: Hints,
@@ -123,7 +127,7 @@ class RestWatch:
     The second line behind Celery's own retries, before the sweep: hints die with the worker that took them.
     """
 
-    def __init__(self, state: State, hints: Hints, clock: Clock, index: TriggerIndex | None = None) -> None:
+    def __init__(self, state: WatchState, hints: Hints, clock: Clock, index: TriggerIndex | None = None) -> None:
         self._state = state
         self._hints = hints
         self._clock = clock

@@ -44,7 +44,7 @@ class Cleared(NamedTuple):
 class QuotaMove:
     """One change of a ``risk:*`` counter, applied exactly once per ``move_id``.
 
-    With ``restores`` it applies only while the counter counts as lost (see ``State.quota_whole``).
+    With ``restores`` it applies only while the counter counts as lost (see ``s6.ports.Losses.quota_whole``).
     """
 
     move_id: str

@@ -7,13 +7,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from s6 import keys
 from s6.engine.outbox_relay import OutboxRelay
 from s6.model.types import Market
-from s6.ports import Alerts, Hints, State, StateUnavailable
-from s6.recovery.rebuilder import Rebuilder, is_behind
+from s6.ports import Alerts, Hints, PositionIndex, StateUnavailable
+from s6.recovery.rebuilder import Rebuilder, RebuilderState, is_behind
 from s6.recovery.reconciler import Reconciler
 from s6.store import Store
 
@@ -31,12 +31,22 @@ class Report:
     asked: int = 0
 
 
+class ColdStartState(RebuilderState, PositionIndex, Protocol):
+    """What a cold start needs of the state."""
+
+
 class ColdStart:
     """Safe to repeat and to run twice at once: a rebuild writes only over what is older than the store, a check books
     by cumulative figures."""
 
     def __init__(
-        self, state: State, store: Store, relay: OutboxRelay, reconciler: Reconciler, hints: Hints, alerts: Alerts
+        self,
+        state: ColdStartState,
+        store: Store,
+        relay: OutboxRelay,
+        reconciler: Reconciler,
+        hints: Hints,
+        alerts: Alerts,
     ) -> None:
         self._state = state
         self._store = store

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from s6 import keys
 from s6.model.codec import from_fields
@@ -19,7 +19,7 @@ from s6.model.documents import snapshot
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO
-from s6.ports import Clock, State
+from s6.ports import Clock, Commits, Losses, Outbox, Positions
 from s6.rules.exact import exactly
 from s6.store import Store, StoreConflict
 
@@ -34,10 +34,14 @@ class _Story:
     moves: list[QuotaMove] = field(default_factory=list)
 
 
+class RebuilderState(Positions, Commits, Outbox, Losses, Protocol):
+    """What rebuilding needs of the state."""
+
+
 class Rebuilder:
     """Safe to repeat and to run twice at once: it writes only over what it has read."""
 
-    def __init__(self, state: State, store: Store, clock: Clock) -> None:
+    def __init__(self, state: RebuilderState, store: Store, clock: Clock) -> None:
         self._state = state
         self._store = store
         self._clock = clock

@@ -5,7 +5,7 @@ for positions whose newest steps were lost.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from s6.engine.order_identity import OrderSlot, claimed, lives_of, places
 from s6.engine.recorder import Change, Recorder
@@ -15,7 +15,7 @@ from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import ZERO, Market
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import Alerts, Clock, Orders, State, StateUnavailable
+from s6.ports import Alerts, Clock, Markets, Orders, Positions, StateUnavailable
 
 #: So many operations in a row that S4 knows nothing of: there were no more. SPOT's guard moves without S4.
 UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}
@@ -37,9 +37,13 @@ class _Sent(NamedTuple):
     result: OrderResult
 
 
+class ReconcilerState(Positions, Markets, Protocol):
+    """What reconciling needs of the state."""
+
+
 class Reconciler:
     def __init__(
-        self, state: State, orders: Orders, results: Results, recorder: Recorder, clock: Clock, alerts: Alerts
+        self, state: ReconcilerState, orders: Orders, results: Results, recorder: Recorder, clock: Clock, alerts: Alerts
     ) -> None:
         self._state = state
         self._orders = orders

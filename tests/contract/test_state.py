@@ -310,7 +310,7 @@ class Restless:
 def test_what_keeps_changing_is_given_up_with_its_name(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     swap, quota = Restless(0), Restless(-1)
     monkeypatch.setattr(kit.state, "_swap", swap)
-    monkeypatch.setattr(kit.state._outbox, "_quota", quota)
+    monkeypatch.setattr(kit.state, "_quota", quota)
     with pytest.raises(StateUnavailable, match=r"pos:cross:\{p1\} kept changing"):
         kit.state.put_crossing("p1", Decimal(1), 1)
     with pytest.raises(StateUnavailable, match="s6:adds kept changing"):

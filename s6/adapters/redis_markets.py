@@ -1,0 +1,73 @@
+"""Markets in Redis: the newest tick and features of each symbol, and the marks that a position's triggers have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from s6 import keys
+from s6.adapters import redis_records as records
+from s6.adapters import redis_scripts as lua
+from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_part import SWAPS, RedisPart, asking, kept_changing
+from s6.model.codec import to_fields
+from s6.model.market import Extremes, Features, MarketView, Tick
+from s6.model.types import plain
+from s6.ports import Clock
+
+
+class RedisMarkets(RedisPart):
+    """``s6.ports.Markets``."""
+
+    def __init__(self, redis: RedisClient, clock: Clock) -> None:
+        super().__init__(redis, clock)
+        self._put_newer = redis.register_script(lua.PUT_NEWER)
+        self._swap = redis.register_script(lua.SWAP)
+        self._drop_if = redis.register_script(lua.DROP_IF)
+
+    def market(self, symbol: str, position_id: str = "") -> MarketView:
+        with asking():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(keys.market(symbol))
+            pipe.hgetall(keys.features(symbol))
+            if position_id:
+                pipe.hgetall(keys.crossing(position_id))
+            tick, features, *crossing = pipe.execute()
+        return records.view(symbol, tick, features, crossing[0] if crossing else {})
+
+    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]:
+        names = list(symbols)
+        with asking():
+            pipe = self._redis.pipeline(transaction=False)
+            for symbol in names:
+                pipe.hgetall(keys.market(symbol))
+                pipe.hgetall(keys.features(symbol))
+            rows = pipe.execute() if names else []
+        return {symbol: records.view(symbol, rows[2 * i], rows[2 * i + 1]) for i, symbol in enumerate(names)}
+
+    def put_tick(self, symbol: str, tick: Tick) -> None:
+        with asking():
+            self._put_newer(keys=[keys.market(symbol)], args=[tick.ts, *records.flat(to_fields(tick))])
+
+    def put_features(self, symbol: str, features: Features) -> None:
+        with asking():
+            self._put_newer(keys=[keys.features(symbol)], args=[features.ts, *records.flat(to_fields(features))])
+
+    def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
+        key = keys.crossing(position_id)
+        with asking():
+            for _ in range(SWAPS):
+                known = self._redis.hgetall(key)
+                n = known.get("n", "")
+                changed: list[str | int] = []
+                if not known or mark > Decimal(known["high"]):
+                    changed += ["high", plain(mark), "high_ts", ts]
+                if not known or mark < Decimal(known["low"]):
+                    changed += ["low", plain(mark), "low_ts", ts]
+                if not changed or self._swap(keys=[key], args=[n, *changed, "n", int(n or 0) + 1]):
+                    return
+        raise kept_changing(key)
+
+    def clear_crossing(self, position_id: str, seen: Extremes) -> None:
+        with asking():
+            self._drop_if(keys=[keys.crossing(position_id)], args=[str(seen.number)])

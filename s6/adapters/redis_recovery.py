@@ -1,0 +1,63 @@
+"""What is missing in Redis: results whose position is not known yet, and positions that may have been lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from s6 import keys
+from s6.adapters import redis_records as records
+from s6.adapters.redis_part import RedisPart, asking
+
+
+class RedisParking(RedisPart):
+    """``s6.ports.Parking``."""
+
+    def park(self, position_id: str, fields: Mapping[str, str], until_ts: int) -> None:
+        with asking():
+            self._redis.zadd(keys.PARKED, {records.parcel(position_id, fields): until_ts}, nx=True)
+
+    def parked(self, position_id: str) -> list[Mapping[str, str]]:
+        with asking():
+            rows = self._redis.zrange(keys.PARKED, 0, -1)
+        return [fields for owner, fields in map(records.unwrapped, rows) if owner == position_id]
+
+    def unpark(self, position_id: str, fields: Mapping[str, str]) -> None:
+        with asking():
+            self._redis.zrem(keys.PARKED, records.parcel(position_id, fields))
+
+    def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
+        with asking():
+            return [records.unwrapped(row) for row in self._redis.zrangebyscore(keys.PARKED, "-inf", now)]
+
+
+class RedisLosses(RedisPart):
+    """``s6.ports.Losses``."""
+
+    def may_be_lost(self, position_id: str) -> bool:
+        with asking():
+            if not self._redis.exists(keys.RECONCILED):
+                return True
+            return bool(self._redis.zrangebylex(keys.POSITIONS, f"[{position_id}", f"[{position_id}", start=0, num=1))
+
+    def doubt(self) -> None:
+        with asking():
+            self._redis.delete(keys.RECONCILED)
+
+    def torn(self, position_id: str) -> bool:
+        with asking():
+            pipe = self._redis.pipeline(transaction=False)
+            for name in (keys.ladder, keys.adds, keys.orders):
+                pipe.exists(name(position_id))
+            return not all(pipe.execute())
+
+    def note_rebuilt(self, position_id: str) -> None:
+        with asking():
+            self._redis.hset(keys.REBUILT, mapping={position_id: self._clock.now_ms()})
+
+    def rebuilt(self) -> list[str]:
+        with asking():
+            return sorted(self._redis.hkeys(keys.REBUILT))
+
+    def rebuilt_done(self, position_id: str) -> None:
+        with asking():
+            self._redis.hdel(keys.REBUILT, position_id)

@@ -1,0 +1,117 @@
+"""What S6 needs of the outside but for its state: time, neighbours, alerts, metrics, hints, bundles, the mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from s6.model.answers import Balances, CancelAnswer, Placed, Refused, TransferAnswer
+from s6.model.bundle import ActiveBundle
+from s6.model.commit import Alert
+from s6.model.market import MarketView
+from s6.model.operation import Operation
+from s6.model.position import Order, Position
+from s6.model.types import Market, Severity
+from s6.model.wire import OrderResult
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch, UTC."""
+
+
+# --- neighbours -------------------------------------------------------------------------------------------------
+
+
+class NeighbourUnavailable(Exception):
+    """No usable answer: 5xx, 429, timeout, broken connection. The request may or may not have been carried out."""
+
+    def __init__(self, name: str, detail: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+        self.detail = detail
+        self.retry_after_ms = retry_after_ms
+
+
+class Orders(Protocol):
+    """S4. Each method raises ``NeighbourUnavailable`` when there was no usable answer."""
+
+    def place(self, position: Position, order: Order) -> Placed | Refused: ...
+
+    def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer: ...
+
+    def query(self, client_order_id: str) -> OrderResult | None:
+        """The order as S4 has it, None when it knows none (404)."""
+
+
+class Wallets(Protocol):
+    """S1's treasury face. Raises ``NeighbourUnavailable``."""
+
+    def balances(self, asset: str) -> Balances: ...
+
+    def transfer(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal) -> TransferAnswer: ...
+
+
+class Approvals(Protocol):
+    """S12. Raises ``NeighbourUnavailable``."""
+
+    def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> str:
+        """Ask people to decide. Empty: it is being asked; else why S12 refuses for good."""
+
+
+# --- telling others ---------------------------------------------------------------------------------------------
+
+
+class Alerts(Protocol):
+    def raise_alert(
+        self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
+    ) -> None:
+        """Tell people. The same code for the same position and ``scope`` (what else it is about: a transfer, a
+        stream's entry) within its quiet time is told once. Never raises."""
+
+    def deliver(self, alert: Alert) -> None:
+        """Tell people what a commit has to tell them, by the same rules; once, however often it is delivered.
+
+        Told when this returns. Raises ``StateUnavailable``: then deliver it again.
+        """
+
+    def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str]) -> None:
+        """Keep a message that can't be handled (``s6:deadletter``) and raise a WARN."""
+
+
+class Metrics(Protocol):
+    def inc(self, name: str, value: float = 1, **labels: str) -> None: ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None: ...
+
+    def set(self, name: str, value: float, **labels: str) -> None: ...
+
+
+class Hints(Protocol):
+    """How one part asks for another to happen soon. A hint may be lost, doubled or late: the state tells the truth."""
+
+    def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None: ...
+
+    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+        """Ask for many evaluations in one batch."""
+
+    def protect(self, position_id: str) -> None:
+        """Evaluate a position that may be without its stop, before all else."""
+
+    def execute(self, position_id: str, op: Operation) -> None:
+        """Drive an operation from its first stage (STOP_MOVE: cancel → await → place)."""
+
+    def resume(self, position_id: str, op: Operation) -> None:
+        """Take the next step of an operation that has just been woken."""
+
+
+class BundleSource(Protocol):
+    def current(self) -> ActiveBundle | None:
+        """The bundle in force, immutable; None before the first has come."""
+
+
+class Gate(Protocol):
+    """Whether new risk may be taken."""
+
+    def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> str: ...

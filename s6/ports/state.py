@@ -1,0 +1,203 @@
+"""The live state in Redis (CONTRACT §7), cut by use. Every method may raise ``StateUnavailable``.
+
+``s6.adapters.redis_state`` has them all. A consumer is typed with those it uses, joined in a protocol beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from s6.model.commit import Alert, Cleared, Commit, Doc, Loaded, Waiting
+from s6.model.market import Extremes, Features, MarketView, Tick
+from s6.model.position import Order, Position
+
+
+class StateUnavailable(Exception):
+    """Redis could not be asked, or its answer was lost: nothing may be assumed either way."""
+
+
+class LockBusy(Exception):
+    """Somebody else holds the lock."""
+
+
+class LockLost(Exception):
+    """The lock a commit was made under is no longer ours; nothing was written."""
+
+
+class Locks(Protocol):
+    """Locks by key. ``s6.locks`` holds them; a lock that is never given back serves as a turn."""
+
+    def lock(self, key: str, ttl_ms: int) -> str | None:
+        """Take a lock. Returns its owner's token, or None when somebody has it."""
+
+    def unlock(self, key: str, token: str) -> bool:
+        """Give it back. Returns False when it was no longer ours."""
+
+
+class PositionLocks(Locks, Protocol):
+    """The locks of positions."""
+
+    def lock_and_load(self, position_id: str, ttl_ms: int) -> tuple[str | None, Loaded | None]:
+        """Take the position's lock and read the position in one round trip.
+
+        Returns its owner's token and the position; (None, None) when somebody has the lock.
+        """
+
+
+class Positions(Protocol):
+    """Positions and their orders, read."""
+
+    def load(self, position_id: str) -> Loaded | None: ...
+
+    def load_many(self, position_ids: Sequence[str]) -> list[Loaded | None]: ...
+
+    def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
+        """Return what is known of an order of this position, live or not."""
+
+    def own_orders(self, position_id: str) -> list[Order]:
+        """Return every order of the position that is remembered."""
+
+
+class Commits(Protocol):
+    """The one write of a position."""
+
+    def commit(self, change: Commit) -> Position | None:
+        """Write a change as a whole.
+
+        Returns the position as it stands now (``rev`` one higher), or None when somebody else wrote first. Raises
+        ``LockLost`` when the change's token no longer holds the lock.
+        """
+
+
+class PositionIndex(Protocol):
+    """Which positions there are."""
+
+    def open_ids(self) -> Iterator[str]:
+        """Return the ids of open positions, and of closed ones that still have work to do, in no order."""
+
+    def symbols(self) -> list[str]:
+        """Return the symbols that have ever had a position."""
+
+    def ids_of(self, symbol: str) -> list[str]:
+        """Return what ``open_ids`` has of one symbol."""
+
+    def all_ids(self, *, after: str, limit: int) -> list[str]:
+        """Return ids of every position ever, by name, beginning behind ``after``."""
+
+    def settled(self, position: Position) -> None:
+        """Take a closed position that needs nothing more out of the open index."""
+
+    def ops_in_flight(self) -> list[tuple[str, float]]:
+        """Return ids of positions that may have an operation, with a mark that changes whenever another begins."""
+
+    def op_settled(self, position_id: str, seen: float) -> None:
+        """Take a position without an operation off that list, unless another began since ``seen``."""
+
+    def note_sweep(self, now: int) -> None:
+        """Remember when the last sweep ended (ms)."""
+
+
+class Markets(Protocol):
+    """What is known of each symbol's market."""
+
+    def market(self, symbol: str, position_id: str = "") -> MarketView:
+        """Return what is known of a symbol; with a position's id also the extremes since its last evaluation."""
+
+    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]: ...
+
+    def put_tick(self, symbol: str, tick: Tick) -> None:
+        """Keep a tick, unless a newer one is kept already."""
+
+    def put_features(self, symbol: str, features: Features) -> None:
+        """Keep features, unless newer ones are kept already."""
+
+    def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
+        """Widen the extremes of a position to a mark read at ``ts`` (ms)."""
+
+    def clear_crossing(self, position_id: str, seen: Extremes) -> None:
+        """Forget the extremes that an evaluation has used; newer ones stay."""
+
+
+class Parking(Protocol):
+    """Results that wait for their position to be known."""
+
+    def park(self, position_id: str, fields: Mapping[str, str], until_ts: int) -> None: ...
+
+    def parked(self, position_id: str) -> list[Mapping[str, str]]: ...
+
+    def unpark(self, position_id: str, fields: Mapping[str, str]) -> None: ...
+
+    def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
+        """Return position ids and results whose time to wait is over."""
+
+
+class Outbox(Protocol):
+    """What commits have put beside their positions, on its way to others."""
+
+    def relay_events(self, position_id: str, deliver: Callable[[Alert], object]) -> int:
+        """Deliver the position's waiting alerts, then move its events to ``pos:events:SYMBOL`` and its quota moves to
+        their counters.
+
+        Returns how many were handed on, 0 when another relay is at it. What ``deliver`` has raised waits on, and all
+        that stands behind it. A relay that was broken off is repeated.
+        """
+
+    def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
+        """Return positions with something in the outbox, with a mark that changes whenever more is put in."""
+
+    def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
+        """Return the position's oldest snapshots that wait for the store."""
+
+    def outbox_read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
+        """Return what each position has waiting, up to ``limit`` snapshots of each, in one round trip."""
+
+    def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
+        """Take off what the store has, unless others did already; and off the list each position that has no more."""
+
+    def outbox_size(self) -> int:
+        """Return how many snapshots wait, over all positions."""
+
+
+class Losses(Protocol):
+    """What Redis has lost, and what was put back."""
+
+    def may_be_lost(self, position_id: str) -> bool:
+        """Tell whether a missing position may have been there: an index names it, or Redis was emptied lately."""
+
+    def doubt(self) -> None:
+        """Have everything reconciled anew."""
+
+    def torn(self, position_id: str) -> bool:
+        """Tell whether some of an existing position's keys are gone."""
+
+    def note_rebuilt(self, position_id: str) -> None:
+        """Remember a position that is about to be put back from the store, until ``rebuilt_done``."""
+
+    def rebuilt(self) -> list[str]:
+        """Return positions whose share of the quotas may not have been put back yet."""
+
+    def rebuilt_done(self, position_id: str) -> None: ...
+
+    def quota_whole(self, key: str) -> None:
+        """Note that a counter has got back what it had lost: nothing restores it until Redis loses it, and this note
+        with it."""
+
+
+class Quotas(Protocol):
+    """Budgets, and the adds at work."""
+
+    def quota(self, key: str) -> Decimal: ...
+
+    def reserve_add(self, position_id: str, margin: Decimal, *, limit: int | None, room: Decimal | None) -> bool:
+        """Book an add before it is begun.
+
+        A commit that shows an ADD order as ended gives the place back; ``release_add`` does so by hand. Returns False
+        when ``limit`` adds are at work or their margins exceed ``room``.
+        """
+
+    def release_add(self, position_id: str) -> None: ...
+
+    def adds_reserved(self) -> list[str]:
+        """Return the positions that have an add booked."""
