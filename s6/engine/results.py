@@ -14,13 +14,14 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from s6 import keys
 from s6.booking import SymbolTerms, book
+from s6.booking.booking import Warned
 from s6.engine.order_identity import recognised
 from s6.engine.recorder import Recorder
 from s6.engine.transitions import after_result
 from s6.model.bundle import ActiveBundle
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import OPENING_KINDS, Severity
+from s6.model.types import OPENING_KINDS
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import (
     Alerts,
@@ -153,7 +154,7 @@ class Results:
             orders=(booking.order, *step.orders),
             events=(*step.events, *booking.events),  # a stop is accepted before it fills
             quotas=booking.quotas,
-            alerts=(*((_severity(code), code, text) for code, text in warnings), *step.alerts),
+            alerts=(*warnings, *step.alerts),
             samples=step.samples,
         )
         if written is None:
@@ -204,10 +205,12 @@ class Results:
         elif before is None or before.stage != op.stage or before.client_order_id != op.client_order_id:
             self._hints.resume(position.position_id, op)
 
-    def _born(self, bundle: ActiveBundle | None, position: Position) -> tuple[tuple[str, str], ...]:
+    def _born(self, bundle: ActiveBundle | None, position: Position) -> tuple[Warned, ...]:
         if bundle is None or position.symbol in bundle.symbols:
             return ()
-        return (("SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: kept, not governed"),)
+        return (
+            ("ERROR", "SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: kept, not governed"),
+        )
 
     def _park(self, result: OrderResult, raw: Mapping[str, str]) -> Applied:
         if result.kind == "ENTRY":
@@ -250,7 +253,3 @@ def _terms(bundle: ActiveBundle | None, symbol: str) -> SymbolTerms:
 def _stream(fields: Mapping[str, str]) -> str:
     """Where a result came from."""
     return f"{keys.RESULTS}{fields.get('symbol', '')}"
-
-
-def _severity(code: str) -> Severity:
-    return "WARN" if code == "LEVERAGE_MISSING" else "ERROR"

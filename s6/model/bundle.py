@@ -113,6 +113,11 @@ class Retry(Section):
     base_ms: PositiveCount = 100
     cap_ms: PositiveCount = 5000
     attempts: PositiveCount = 6
+    fatal_after_s: Positive = Decimal(60)
+
+    @property
+    def fatal_after_ms(self) -> int:
+        return to_ms(self.fatal_after_s)
 
     @field_validator("cap_ms")
     @classmethod
@@ -136,6 +141,7 @@ class Health(Section):
 
     market_stale_ms: PositiveCount = 5000
     poll_interval_s: Positive = Decimal(2)
+    clock_skew_ms: Count = 5000
 
     @property
     def poll_interval_ms(self) -> int:

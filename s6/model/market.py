@@ -10,7 +10,11 @@ from s6.model.types import ZERO, Side
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+<<<<<<< HEAD
     """One entry of ``mkt:SYMBOL``. Prices are in quote currency, ``ts`` is in ms."""
+=======
+    """One entry of ``mkt:SYMBOL``. Prices in quote currency, ``ts`` in ms; a side of 0 is an empty book."""
+>>>>>>> 6777556 (Book whatever can be understood of a fill)
 
     ts: int
     mark: Decimal
@@ -18,7 +22,10 @@ class Tick:
     ask: Decimal
 
     @property
-    def mid(self) -> Decimal:
+    def mid(self) -> Decimal | None:
+        """The middle of the book; None when a side is empty or the sides are more than 2 % apart."""
+        if not self.bid or not self.ask or abs(self.ask - self.bid) * 100 > self.ask + self.bid:
+            return None
         return (self.bid + self.ask) / 2
 
 

@@ -16,9 +16,17 @@ SIGNALS_KEPT: Final = 100
 class Order:
     """An order of a position, as far as S6 knows it.
 
+<<<<<<< HEAD
     ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of the
     fills. ``ours`` is True for orders that S6 sent. ``rungs`` belongs to a TP, ``signal_id`` to an ADD. A ``PENDING``
     order is written down and perhaps sent, and S4 has not answered yet.
+=======
+    ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of what is
+    filled. ``ours`` tells the orders S6 sent from those it only heard of. ``rungs`` belongs to a TP, ``signal_id`` to
+    an ADD. ``PENDING`` means: written down, perhaps sent, no word from S4 yet. ``order_id`` is the exchange's id where
+    it was told; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee; ``rung_roe`` is the
+    highest ROE among the rungs.
+>>>>>>> 6777556 (Book whatever can be understood of a fill)
     """
 
     client_order_id: str
@@ -37,6 +45,9 @@ class Order:
     fee: Decimal = ZERO
     rungs: tuple[int, ...] = ()
     signal_id: str = ""
+    order_id: str = ""
+    fee_qty: Decimal = ZERO
+    rung_roe: Decimal | None = None
 
     @property
     def live(self) -> bool:
@@ -129,6 +140,10 @@ class Position:
     cause: str = ""
     unverified_from: int = 0
     rebuilt_ts: int = 0
+    margin_ts: int = 0
+    liq_ts: int = 0
+    tp_roe: Decimal | None = None
+    terms: str = ""
     orders: tuple[Order, ...] = ()
 
     @property

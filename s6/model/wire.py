@@ -1,41 +1,54 @@
-"""Entries of the streams S6 reads, validated. Fields the contract doesn't name are ignored."""
+"""Messages that S6 reads, taken apart. Fields that the contract doesn't name are ignored.
+
+``read`` is the way in: text must be UTF-8, numbers must be of a size, a time must not lie ahead of the clock.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from s6.model.market import Features, Tick
+from s6.model.numbers import Fault, number
+from s6.model.order_figures import understood
 from s6.model.types import Market, OrderKind, OrderSide, OrderType, ResultStatus
 
 
 class MalformedMessage(ValueError):
-    """A message that isn't what the contract says; the text names each field and what is wrong with it."""
+    """A message that isn't what the contract says. The text names each field and what is wrong with it."""
+
+
+class SideConflict(MalformedMessage):
+    """An opening fill against an open position of the other side."""
+
+
+NOT_UTF8: Final = re.compile("[\ud800-\udfff]")
+"""What undecodable bytes become when they are decoded with ``surrogateescape``."""
 
 
 def _blank_is_absent(value: object) -> object:
     return None if value == "" else value
 
 
-def _decimal_text(value: object) -> object:
-    if isinstance(value, float | bool):
-        raise ValueError("must be a decimal string")
-    return value
+def _exact(value: object) -> Decimal:
+    try:
+        return number(value)
+    except Fault as fault:
+        raise ValueError(str(fault)) from None
 
 
-Dec = Annotated[Decimal, BeforeValidator(_decimal_text), Field(allow_inf_nan=False, max_digits=60)]
+Dec = Annotated[Decimal, BeforeValidator(_exact)]
 Positive = Annotated[Dec, Field(gt=0)]
 NotNegative = Annotated[Dec, Field(ge=0)]
 Ts = Annotated[int, Field(ge=0, le=10**15)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,24}$")]
 PositionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
-OptionalPositive = Annotated[Positive | None, BeforeValidator(_blank_is_absent)]
 OptionalNotNegative = Annotated[NotNegative | None, BeforeValidator(_blank_is_absent)]
-OptionalDec = Annotated[Dec | None, BeforeValidator(_blank_is_absent)]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -44,50 +57,69 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=False)
 
     @classmethod
-    def read(cls, fields: Mapping[str, str]) -> Self:
-        """The message in those fields, or ``MalformedMessage``."""
+    def read(cls, fields: Mapping[str, Any], *, latest: int | None = None) -> Self:
+        """Return the message in those fields. ``latest``: the latest ``ts`` (ms) that the clock allows; None: any.
+
+        Raises ``MalformedMessage``.
+        """
+        for name, value in fields.items():
+            if NOT_UTF8.search(name) or (isinstance(value, str) and NOT_UTF8.search(value)):
+                raise MalformedMessage(f"{printable(name)}: must be UTF-8 text")
         try:
-            return cls.model_validate(dict(fields))
+            message = cls.model_validate(dict(fields))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in error.errors())
             raise MalformedMessage(faults) from None
+        ts: int = getattr(message, "ts", 0)
+        if latest is not None and ts > latest:
+            raise MalformedMessage(f"ts: {ts} lies {ts - latest} ms further ahead of the clock than is allowed")
+        return message
+
+
+def printable(text: str) -> str:
+    """Return the text with undecodable bytes shown as escapes (``\\xff``)."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if text else text
 
 
 class OrderResult(_Message):
-    """One entry of ``ord:result:SYMBOL``, or S4's answer about one order, which has the same fields."""
+    """One entry of ``ord:result:SYMBOL``, or S4's answer about one order, which has the same fields.
+
+    ``odd`` names the figures that could not be what they say and count as absent; ``guessed`` names the words
+    (status, type) that the contract doesn't know, with what they are taken for.
+    """
 
     ts: Ts
     symbol: Symbol
     market: Market
     position_id: PositionId
-    client_order_id: Annotated[str, Field(min_length=1, max_length=128)]
-    intent_id: str = ""
+    client_order_id: Annotated[str, Field(max_length=128)] = ""
+    order_id: Annotated[str, Field(max_length=128)] = ""
+    intent_id: Annotated[str, Field(max_length=256)] = ""
     kind: OrderKind
     side: OrderSide
     type: OrderType
     status: ResultStatus
-    qty: Positive
-    filled_qty: Annotated[NotNegative, Field(default=Decimal(0))]
-    avg_price: OptionalNotNegative = None
-    fee: OptionalDec = None
+    qty: NotNegative
+    filled_qty: NotNegative = Decimal(0)
+    avg_price: Decimal | None = None
+    fee: Decimal | None = None
+    fee_qty: Decimal | None = None
     reason: str = ""
-    leverage: OptionalPositive = None
-    isolated_margin_usdt: OptionalNotNegative = None
-    liq_price: OptionalNotNegative = None
+    leverage: Decimal | None = None
+    isolated_margin_usdt: Decimal | None = None
+    liq_price: Decimal | None = None
+    odd: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _absent(cls, data: dict[str, object]) -> dict[str, object]:
-        if isinstance(data, dict) and data.get("filled_qty") in ("", None):
-            data = {**data, "filled_qty": "0"}
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+    def _understood(cls, data: Mapping[str, object]) -> dict[str, object]:
+        return understood(data)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.filled_qty > self.qty:
-            raise ValueError("filled_qty must not exceed qty")
-        if self.filled_qty > 0 and not self.avg_price:
-            raise ValueError("avg_price is required once something is filled, and above 0")
+        if not self.client_order_id and not self.order_id:
+            raise ValueError("client_order_id or order_id is required")
         if self.status == "FILLED" and self.filled_qty == 0:
             raise ValueError("filled_qty must be above 0 when status is FILLED")
         if self.market == "SPOT" and self.kind == "ENTRY" and self.side == "SELL":
@@ -96,15 +128,15 @@ class OrderResult(_Message):
 
 
 class TickMessage(_Message):
-    """One entry of ``mkt:SYMBOL``."""
+    """One entry of ``mkt:SYMBOL``. A side of the book that is 0 or absent is empty."""
 
     ts: Ts
     mark: Positive
-    bid: Positive
-    ask: Positive
+    bid: OptionalNotNegative = None
+    ask: OptionalNotNegative = None
 
     def tick(self) -> Tick:
-        return Tick(ts=self.ts, mark=self.mark, bid=self.bid, ask=self.ask)
+        return Tick(ts=self.ts, mark=self.mark, bid=self.bid or Decimal(0), ask=self.ask or Decimal(0))
 
 
 class FeatureMessage(_Message):
@@ -123,8 +155,10 @@ class FeatureMessage(_Message):
         return self
 
     def fold(self, known: Features) -> Features:
-        """What is known after this message. What came late may still hold the newest signal: that stands until the
-        next one."""
+        """Return what is known after this message.
+
+        A late message may still hold the newest signal: that signal stands until the next one.
+        """
         told = self.signal is not None and not (self.signal_id and self.signal_id == known.signal_id)
         if told and self.ts >= known.signal_ts:
             known = replace(known, signal=self.signal or "", signal_id=self.signal_id, signal_ts=self.ts)

@@ -39,7 +39,8 @@ def observe(position: Position, view: MarketView, bundle: ActiveBundle, now: int
     tick = view.tick
     marks = []
     if tick is not None:
-        marks = [tick.mid if now - tick.ts > bundle.health.market_stale_ms else tick.mark]
+        stale = now - tick.ts > bundle.health.market_stale_ms
+        marks = [(tick.mid if stale else None) or tick.mark]
     position = revalue(position, marks[0] if marks else position.mark)
     if not position.is_open or not position.qty:
         return position

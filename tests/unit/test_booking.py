@@ -75,7 +75,7 @@ def test_leverage_from_the_margin_else_one_with_a_warning() -> None:
     assert implied.position.leverage == 20
     assumed = booked(None, leverage=None)
     assert assumed.position.leverage == 1
-    assert assumed.warnings[0][0] == "LEVERAGE_MISSING"
+    assert assumed.warnings[0][1] == "LEVERAGE_MISSING"
 
 
 def test_a_partial_close_shrinks_the_margin_and_keeps_the_entry() -> None:
@@ -114,7 +114,7 @@ def test_an_add_that_fills_after_the_close_is_to_be_closed() -> None:
 def test_more_closed_than_held_is_told_of_and_never_negative() -> None:
     b = booked(position(qty=D("0.5")), kind="EXIT", side="SELL", client_order_id="x")
     assert n(b.position.qty, b.increment) == n(0, "0.5")
-    assert b.warnings[0][0] == "OVERSELL"
+    assert b.warnings[0][1] == "OVERSELL"
 
 
 @pytest.mark.parametrize(
