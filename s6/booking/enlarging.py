@@ -26,7 +26,7 @@ def enlarged(booking: Booking, fill: Fill, result: OrderResult, terms: SymbolTer
     if p.market == "SPOT":
         with exactly():
             taken = fill.qty * fill.price
-            margin = qty * entry
+            margin = p.isolated_margin_usdt + fill.cost
         p = replace(p, leverage=Decimal(1))
     else:
         p, margin, taken, warnings = _margin(p, fill, result, qty, entry)

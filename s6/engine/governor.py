@@ -10,7 +10,7 @@ from s6.engine import transitions as to
 from s6.engine.operation import begin, order_of
 from s6.engine.recorder import Recorder
 from s6.locks import held_position
-from s6.model import jsonx
+
 from s6.model.bundle import ActiveBundle
 from s6.model.commit import Loaded
 from s6.model.documents import event
@@ -152,8 +152,9 @@ class Governor:
     ) -> Outcome | None:
         """One round; None: look again (somebody wrote first, or something was ``done`` at once)."""
         plan, view = self.look(Loaded(position, None), bundle)
-        plan = replace(plan, position=_in_force(plan.position, bundle))
-        self._note_regime(plan, view)
+        for note in plan.notes:
+            scope, name = note.scope, note.position_id
+            self._alerts.raise_alert(note.severity, note.code, note.detail, position_id=name, scope=scope)
         now = self._clock.now_ms()
         action = next((a for a in plan.actions if self._may_begin(a, plan.position, view, bundle)), None)
         if action is None:
@@ -249,21 +250,17 @@ class Governor:
         if view.extremes is not None:
             self._state.clear_crossing(position_id, view.extremes)
 
-    def _note_regime(self, plan: Plan, view: MarketView) -> None:
-        if plan.regime_unknown:
-            text = f"regime {view.features.regime!r} of {view.symbol} is not in the bundle: the default one applies"
-            self._alerts.raise_alert("WARN", "REGIME_UNKNOWN", text, position_id=plan.position.position_id)
-
-
-def _in_force(p: Position, bundle: ActiveBundle) -> Position:
-    """The position with what it should show of the bundle that governs it."""
-    rules = bundle.fut(p.symbol) if p.market == "FUT" else bundle.spot(p.symbol)
-    if not p.is_open or rules is None:
-        return p
-    ladder = jsonx.dumps([{"roe": r.roe, "fraction": r.fraction} for r in rules.tp_ladder])
-    return replace(p, ladder=ladder, bundle_version=bundle.version)
-
 
 def _remembered(p: Position) -> tuple[object, ...]:
     """What must outlive this process although nothing was sent."""
-    return (p.best_mark, p.best_roe, p.best_ts, p.stagnated, p.breach_ts, p.sl_level, p.ladder, p.bundle_version)
+    return (
+        p.best_mark,
+        p.best_roe,
+        p.best_ts,
+        p.stagnated,
+        p.breach_ts,
+        p.sl_level,
+        p.ladder,
+        p.terms,
+        p.bundle_version,
+    )

@@ -41,6 +41,7 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
         qty=action.qty,
         step=action.step,
         rungs=action.rungs,
+        rung_roe=action.rung_roe,
         signal_id=action.signal_id,
         refusals=refusals,
         tick_ts=tick_ts,
@@ -69,7 +70,7 @@ def order_of(position: Position, op: Operation, now: int) -> Order | None:
     if op.kind != "ADD":
         with exactly():
             held = position.qty if stop else min(op.qty, position.qty - position.closing_in_flight)
-        qty = round_down(held, op.step)
+        qty = round_down(held, op.step) if op.step else held  # no step: no bundle ever named the symbol
     if qty <= 0 or not position.is_open:
         return None
     return Order(
@@ -85,5 +86,6 @@ def order_of(position: Position, op: Operation, now: int) -> Order | None:
         ours=True,
         stop_px=op.new_price if stop else None,
         rungs=op.rungs,
+        rung_roe=op.rung_roe,
         signal_id=op.signal_id,
     )

@@ -23,6 +23,7 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS
 from s6.model.wire import MalformedMessage, OrderResult
+from s6.plan.terms import terms_of
 from s6.ports import (
     Alerts,
     BundleSource,
@@ -128,7 +129,7 @@ class Results:
         if known is None and position is not None:
             position, op, known = recognised(position, op, result, view.features.signal_id)
         mark = view.tick.mark if view.tick else None
-        terms = _terms(bundle, result.symbol)
+        terms = _terms(bundle, position, result.symbol)
         booking = book(position, known, result, mark=mark, terms=terms, now=now)
         if booking is None:
             again = result.status != "NEW"  # told again: whoever booked it may have died before it could hint
@@ -208,9 +209,7 @@ class Results:
     def _born(self, bundle: ActiveBundle | None, position: Position) -> tuple[Warned, ...]:
         if bundle is None or position.symbol in bundle.symbols:
             return ()
-        return (
-            ("ERROR", "SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: kept, not governed"),
-        )
+        return (("ERROR", "SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: not governed"),)
 
     def _park(self, result: OrderResult, raw: Mapping[str, str]) -> Applied:
         if result.kind == "ENTRY":
@@ -245,8 +244,11 @@ class Results:
         return given_up
 
 
-def _terms(bundle: ActiveBundle | None, symbol: str) -> SymbolTerms:
+def _terms(bundle: ActiveBundle | None, position: Position | None, symbol: str) -> SymbolTerms:
     spec = bundle.symbols.get(symbol) if bundle else None
+    if spec is None and bundle is not None and position is not None:
+        last = terms_of(position, bundle)
+        spec = last.spec if last else None
     return SymbolTerms(spec.step, spec.mmr) if spec else SymbolTerms()
 
 

@@ -99,4 +99,4 @@ def _is_bare(p: Position, bundle: ActiveBundle) -> bool:
         return False
     if p.market == "SPOT" or p.self_guarded:
         return p.sl_price is None
-    return p.live_stop is None or p.sl_qty != round_down(p.qty, spec.step)
+    return p.live_stop is None or p.live_stop.remaining != round_down(p.qty, spec.step)

@@ -45,6 +45,7 @@ class Operation:
     qty: Decimal = ZERO
     step: Decimal = ZERO
     rungs: tuple[int, ...] = ()
+    rung_roe: Decimal | None = None
     signal_id: str = ""
     order: Order | None = None
     attempts: int = 0

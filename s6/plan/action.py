@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal
 
 from s6.model.position import Position
-from s6.model.types import ZERO
+from s6.model.types import ZERO, Severity
 
 ActionType = Literal["EXIT", "RISK_DOWNGRADE", "STOP_MOVE", "TP_PARTIAL", "ADD", "CLEANUP", "STAGNATED"]
 
@@ -26,10 +26,22 @@ class Action:
     target: str = ""
     guard: bool = False
     rungs: tuple[int, ...] = ()
+    rung_roe: Decimal | None = None
     signal_id: str = ""
     margin: Decimal = ZERO
     step: Decimal = ZERO
     fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that people are to be told about the plan: an alert, once for its position or scope."""
+
+    severity: Severity
+    code: str
+    detail: str
+    position_id: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +51,4 @@ class Plan:
     position: Position
     actions: tuple[Action, ...] = ()
     recheck_ms: int = 0
-    regime_unknown: bool = False
+    notes: tuple[Note, ...] = ()

@@ -4,52 +4,43 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from s6 import rules
-from s6.model.bundle import ActiveBundle, GuardRules
+from s6.model.bundle import ActiveBundle
 from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import closing, scaling, stop
-from s6.plan.action import Action, Plan
+from s6.plan.action import Action, Note, Plan
 from s6.plan.context import PlanContext, observe
+from s6.plan.terms import fut_rules, in_force, spot_rules, stop_rules, terms_of
 from s6.rules import StopDecision
 
 
 def build_plan(position: Position, view: MarketView, bundle: ActiveBundle, mode: str, now: int) -> Plan:
-    """What to do about the position now. ``mode`` RISK_REDUCTION_ONLY: no adds.
+    """Return what to do about the position now. ``mode`` RISK_REDUCTION_ONLY: no adds.
 
-    Nothing is done on the word of books that S4 may know better: nobody could tell a stop that is missing from one that
-    nobody remembers.
+    Nothing is planned on books that S4 may know better: a stop that is missing and a stop that nobody remembers look
+    alike.
     """
-    p = _completed(observe(position, view, bundle, now), bundle)
+    p = in_force(observe(position, view, bundle, now), bundle)
     if p.unverified_from:
         return Plan(p)
-    spec = bundle.symbols.get(p.symbol)
     if not p.is_open:
         return _cleanup(p, now)
-    fut, spot = bundle.fut(p.symbol), bundle.spot(p.symbol)
-    rule = fut if p.market == "FUT" else spot
-    if spec is None or rule is None or p.mark <= 0 or not p.qty:
+    terms = terms_of(p, bundle)
+    if terms is None:
+        return _never_named(p, bundle, now)
+    if p.mark <= 0 or not p.qty:
         return Plan(p)
-    is_fut = p.market == "FUT"
-    guard = fut.stop if is_fut and fut else spot.guard if spot else GuardRules()
-    context = PlanContext(p, view, spec, guard, fut if is_fut else None, None if is_fut else spot, bundle, mode, now)
-    k, known = guard.k_for(view.features.regime or None)
+    spec = terms.spec
+    rule = stop_rules(p, spec)
+    k, known = rule.k_for(view.features.regime or None)
+    context = PlanContext(
+        p, view, spec, rule, fut_rules(p, spec), spot_rules(p, spec), bundle, mode, now, terms.current
+    )
     decision = stop.decision(context, k)
     context = replace(context, p=closing.breached(context, decision))
     plan = _acting(context, decision)
     actions = tuple(replace(action, step=spec.step) for action in plan.actions)
-    return replace(plan, actions=actions, regime_unknown=not known)
-
-
-def _completed(p: Position, bundle: ActiveBundle) -> Position:
-    """The position with the liquidation price that nobody could compute while no bundle named its symbol."""
-    spec = bundle.symbols.get(p.symbol)
-    governed_before = bool(p.bundle_version)
-    if spec is None or governed_before or p.market != "FUT" or p.liq_price or not p.qty or p.isolated_margin_usdt <= 0:
-        return p
-    entry, margin = p.entry_price_avg, p.isolated_margin_usdt
-    liq = rules.liquidation_price(entry=entry, qty=p.qty, margin=margin, mmr=spec.mmr, side=p.side)
-    return replace(p, liq_price=liq)
+    return replace(plan, actions=actions, notes=_notes(context, known))
 
 
 def _acting(context: PlanContext, decision: StopDecision) -> Plan:
@@ -71,20 +62,46 @@ def _acting(context: PlanContext, decision: StopDecision) -> Plan:
     recheck = min((w for w in (recheck, wait) if w), default=0)
     strays = stop.strays(p, context.now)
     if move is not None and p.live_stop is None and not p.sl_failures:
-        actions += strays  # they go first, lest two stops live side by side
+        actions += strays  # they go first, so that no two stops live side by side
         strays = []
     if move is not None:
         actions.append(move)
     elif decision.price == p.sl_price and decision.level > p.sl_level:
         p = replace(p, sl_level=decision.level)
     actions += strays
-    if not p.paused and not p.working and context.now >= p.hold_until:
-        actions += [
-            a for a in (scaling.take_profit(context), None if downgrade else scaling.add(context)) if a is not None
-        ]
+    actions += scaling.actions(context, reducing=downgrade is not None)
     if scaling.stagnates(context):
         actions.append(Action("STAGNATED", "NO_NEW_BEST"))
     return Plan(p, tuple(actions), recheck)
+
+
+def _never_named(p: Position, bundle: ActiveBundle, now: int) -> Plan:
+    """No bundle ever named the symbol: only people can close the position, and then the whole of it."""
+    notes = (_unknown(p, bundle, "not governed until a bundle names it"),)
+    if p.exit_reason and now < p.exit_not_before:
+        return Plan(p, (), p.exit_not_before - now, notes)
+    qty = p.qty - p.closing_in_flight
+    actions = (Action("EXIT", p.exit_reason, qty=qty),) if p.exit_reason and qty > 0 else ()
+    return Plan(p, actions, notes=notes)
+
+
+def _notes(context: PlanContext, regime_known: bool) -> tuple[Note, ...]:
+    p, view, spec = context.p, context.view, context.spec
+    notes: tuple[Note, ...] = ()
+    if not regime_known:
+        text = f"regime {view.features.regime!r} of {p.symbol} is not in the bundle: the default one applies"
+        notes += (Note("WARN", "REGIME_UNKNOWN", text, scope=p.symbol),)
+    if not context.current:
+        notes += (_unknown(p, context.bundle, "the last terms go on for stops, guards, risk and exits"),)
+    if p.qty < spec.step:
+        text = f"{p.qty} {p.symbol} is held, less than one step of {spec.step}: no order can close it"
+        notes += (Note("ERROR", "UNTRADABLE", text, position_id=p.position_id),)
+    return notes
+
+
+def _unknown(p: Position, bundle: ActiveBundle, consequence: str) -> Note:
+    text = f"{p.symbol} has open positions and is not in bundle {bundle.version}: {consequence}"
+    return Note("ERROR", "SYMBOL_UNKNOWN", text, scope=p.symbol)
 
 
 def _cleanup(p: Position, now: int) -> Plan:

@@ -13,7 +13,7 @@ from s6.model.position import Position
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """Everything one plan is made from, gathered once."""
+    """Everything one plan is made from, gathered once. ``current``: the bundle in force names the symbol."""
 
     p: Position
     view: MarketView
@@ -24,6 +24,7 @@ class PlanContext:
     bundle: ActiveBundle
     mode: str
     now: int
+    current: bool = True
 
     @property
     def size(self) -> dict[str, Decimal]:

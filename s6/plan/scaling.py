@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from s6 import rules
 from s6.plan.action import Action
 from s6.plan.context import PlanContext
+from s6.rules.exact import exactly
+
+
+def actions(context: PlanContext, *, reducing: bool) -> list[Action]:
+    """Return the profit to take and the add to make, if any; ``reducing`` forbids the add.
+
+    Nothing scales while people have paused the position, while an order of ours works, after a refusal, or by terms
+    that the bundle in force no longer has.
+    """
+    p = context.p
+    if p.paused or p.working or context.now < p.hold_until or not context.current:
+        return []
+    return [action for action in (take_profit(context), None if reducing else add(context)) if action is not None]
 
 
 def take_profit(context: PlanContext) -> Action | None:
@@ -17,7 +32,8 @@ def take_profit(context: PlanContext) -> Action | None:
     )
     if decision.qty <= 0:
         return None
-    return Action("TP_PARTIAL", "RUNG", qty=decision.qty, rungs=tuple(decision.rungs))
+    rungs = tuple(decision.rungs)
+    return Action("TP_PARTIAL", "RUNG", qty=decision.qty, rungs=rungs, rung_roe=max(ladder[i].roe for i in rungs))
 
 
 def add(context: PlanContext) -> Action | None:
@@ -29,7 +45,9 @@ def add(context: PlanContext) -> Action | None:
     expired = context.now - signal.signal_ts > rule.signal_ttl_ms
     if not signal.signal_id or signal.signal_id in p.used_signals or expired:
         return None
-    if signal.signal_ts <= p.rebuilt_ts:  # nobody knows whether it was used
+    if signal.signal_ts <= max(
+        p.opened_ts, p.rebuilt_ts
+    ):  # older than the position, or nobody knows whether it was used
         return None
     decision = rules.add_on_decision(
         roe=p.roe,
@@ -45,10 +63,25 @@ def add(context: PlanContext) -> Action | None:
         mark=p.mark,
         **context.size,
     )
-    if decision.qty <= 0:
+    if decision.qty <= 0 or _nears_liquidation(context, decision.qty):
         return None
     margin = rules.initial_margin(qty=decision.qty, price=p.mark, leverage=p.leverage)
     return Action("ADD", "SIGNAL", qty=decision.qty, signal_id=signal.signal_id, margin=margin)
+
+
+def _nears_liquidation(context: PlanContext, qty: Decimal) -> bool:
+    """Whether the liquidation buffer is below ``lb_min``, now or after an add of ``qty`` at the mark."""
+    p, fut = context.p, context.fut
+    assert fut is not None
+    mark, least = p.mark, fut.risk.lb_min
+    if rules.liquidation_buffer(mark=mark, liq_price=p.liq_price, side=p.side) < least:
+        return True
+    entry = rules.average_entry(qty=p.qty, entry=p.entry_price_avg, add_qty=qty, add_price=mark)
+    margin = rules.margin_after_add(margin=p.isolated_margin_usdt, add_qty=qty, add_price=mark, leverage=p.leverage)
+    with exactly():
+        whole = p.qty + qty
+    liq = rules.liquidation_price(entry=entry, qty=whole, margin=margin, mmr=context.spec.mmr, side=p.side)
+    return rules.liquidation_buffer(mark=mark, liq_price=liq, side=p.side) < least
 
 
 def stagnates(context: PlanContext) -> bool:

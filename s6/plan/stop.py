@@ -92,7 +92,7 @@ def _why_move(context: PlanContext, decision: StopDecision, price: Decimal, guar
             return "TOO_SMALL"
     elif live is None:
         return "FIRST" if p.sl_price is None else "RESTORE"
-    if not guard and p.sl_qty != rules.round_down(p.qty, context.spec.step):
+    if not guard and live is not None and live.remaining != rules.round_down(p.qty, context.spec.step):
         return "RESIZE"
     if p.paused or p.sl_price is None or price == p.sl_price:
         return ""

@@ -9,6 +9,7 @@ from s6 import rules
 from s6.model.bundle import ActiveBundle, FutRules, StopRules
 from s6.model.market import Features
 from s6.model.position import Position
+from s6.plan.terms import fut_rules, spot_rules, stop_rules, terms_of
 from s6.rules.exact import exactly, quotient
 
 
@@ -17,24 +18,21 @@ def triggers(p: Position, bundle: ActiveBundle, features: Features) -> set[Decim
 
     More than needed is harmless, less is not: what depends on time alone is the sweep's.
     """
-    spec = bundle.symbols.get(p.symbol)
-    if spec is None or not p.is_open or not p.qty or p.isolated_margin_usdt <= 0:
+    terms = terms_of(p, bundle)
+    if terms is None or not p.is_open or not p.qty or p.isolated_margin_usdt <= 0:
         return set()
-    fut, spot = bundle.fut(p.symbol), bundle.spot(p.symbol)
+    spec, stop = terms.spec, stop_rules(p, terms.spec)
+    fut, spot = fut_rules(p, spec), spot_rules(p, spec)
     prices = set()
     if p.sl_price is not None:
         prices.add(p.sl_price)
-    if p.market == "FUT" and fut is not None:
+    if fut is not None:
         prices.update(_at_roes(p, (r.roe for r in fut.tp_ladder)))
         prices.update(_risk(p, fut))
         if fut.add_on is not None:
             prices.update(_at_roes(p, [fut.add_on.roe_gate]))
-        stop: StopRules = fut.stop
-    elif p.market == "SPOT" and spot is not None:
+    if spot is not None:
         prices.update(_at_roes(p, (r.roe for r in spot.tp_ladder)))
-        stop = spot.guard
-    else:
-        return set()
     prices.update(_at_roes(p, (s.roe for s in stop.lock_steps)))
     trail = _trail(p, stop, features, spec.tick)
     if trail is not None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from s6 import booking
 from s6.adapters import redis_outbox
 from s6.adapters.redis_state import RedisState
+from s6.booking import books
 from s6.engine import executor, results, transitions
 from s6.engine.executor import Executor
 from s6.engine.outbox_relay import OutboxRelay
@@ -133,12 +133,12 @@ def an_event_is_lost(patch: Patch) -> None:
     def some(position: Position, type_: str, *args: Any) -> dict[str, str]:
         return real(position, "STAGNATED" if type_ == "TP_PARTIAL" else type_, *args)
 
-    patch.setattr(booking, "event", some)
+    patch.setattr(books, "event", some)
 
 
 @planted(CROWD)
 def rungs_are_armed_again(patch: Patch) -> None:
-    real = booking.book
+    real = results.book
 
     def forgetful(*args: Any, **kwargs: Any) -> object:
         booked = real(*args, **kwargs)

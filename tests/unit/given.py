@@ -37,7 +37,7 @@ def position(**members: Any) -> Position:
         "mark": Decimal(40000),
         "best_mark": Decimal(40000),
         "best_ts": NOW,
-        "opened_ts": NOW,
+        "opened_ts": NOW - 1,
         "entry_ts": NOW,
     }
     return Position(**{**defaults, **members})
@@ -46,7 +46,19 @@ def position(**members: Any) -> Position:
 def stopped(price: int | str, **members: Any) -> Position:
     """The same with a live stop at that price for all of it."""
     qty = members.get("qty", Decimal(1))
-    stop = Order("SL-1", "i", "SL", "SELL", "STOP_MARKET", qty, "NEW", NOW, 1, True, stop_px=Decimal(price))
+    stop = Order(
+        "SL-1",
+        "i",
+        "SL",
+        "SELL",
+        "STOP_MARKET",
+        members.get("sl_qty", qty),
+        "NEW",
+        NOW,
+        1,
+        True,
+        stop_px=Decimal(price),
+    )
     held = {"sl_price": Decimal(price), "sl_order": "SL-1", "sl_qty": qty, "sl_ts": NOW, "orders": (stop,)}
     return position(**{**held, **members})
 

@@ -10,7 +10,9 @@ import pytest
 
 from s6.model.market import Extremes
 from s6.model.position import Position
+from s6.model.market import Extremes, Tick
 from s6.plan import Plan, build_plan
+from s6.plan.context import observe
 from tests.unit.given import NOW, bundle, position, stopped, view
 from tests.unit.losses import FIRST, lost
 
@@ -220,3 +222,10 @@ def test_an_unverified_position_gets_no_action(held: Position) -> None:
     assert build_plan(held, view(40_000), bundle(), "NORMAL", NOW).actions == ()
     verified = build_plan(replace(held, unverified_from=0), view(50_000, atr=1), bundle(), "NORMAL", NOW + 10_000)
     assert verified.actions
+
+
+def test_a_book_that_is_empty_or_torn_apart_has_no_mid() -> None:
+    torn = replace(view(40000, ts=NOW - 60_000), tick=Tick(NOW - 60_000, D(40000), D("0.1"), D(40001)))
+    assert observe(position(), torn, bundle(), NOW).mark == 40000
+    empty = replace(torn, tick=Tick(NOW - 60_000, D(40000), D(0), D(39000)))
+    assert observe(position(), empty, bundle(), NOW).mark == 40000
