@@ -10,7 +10,6 @@ from s6.engine import transitions as to
 from s6.engine.operation import begin, order_of
 from s6.engine.recorder import Recorder
 from s6.locks import held_position
-
 from s6.model.bundle import ActiveBundle
 from s6.model.commit import Loaded
 from s6.model.documents import event

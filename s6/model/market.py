@@ -10,11 +10,7 @@ from s6.model.types import ZERO, Side
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-<<<<<<< HEAD
-    """One entry of ``mkt:SYMBOL``. Prices are in quote currency, ``ts`` is in ms."""
-=======
-    """One entry of ``mkt:SYMBOL``. Prices in quote currency, ``ts`` in ms; a side of 0 is an empty book."""
->>>>>>> 6777556 (Book whatever can be understood of a fill)
+    """One entry of ``mkt:SYMBOL``. Prices are in quote currency, ``ts`` is in ms; a side of 0 is an empty book."""
 
     ts: int
     mark: Decimal

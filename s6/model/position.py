@@ -16,17 +16,11 @@ SIGNALS_KEPT: Final = 100
 class Order:
     """An order of a position, as far as S6 knows it.
 
-<<<<<<< HEAD
     ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of the
     fills. ``ours`` is True for orders that S6 sent. ``rungs`` belongs to a TP, ``signal_id`` to an ADD. A ``PENDING``
-    order is written down and perhaps sent, and S4 has not answered yet.
-=======
-    ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of what is
-    filled. ``ours`` tells the orders S6 sent from those it only heard of. ``rungs`` belongs to a TP, ``signal_id`` to
-    an ADD. ``PENDING`` means: written down, perhaps sent, no word from S4 yet. ``order_id`` is the exchange's id where
-    it was told; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee; ``rung_roe`` is the
-    highest ROE among the rungs.
->>>>>>> 6777556 (Book whatever can be understood of a fill)
+    order is written down and perhaps sent, and S4 has not answered yet. ``order_id`` is the exchange's own id, empty
+    where nobody said it; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee;
+    ``rung_roe`` is the highest ROE among the rungs.
     """
 
     client_order_id: str
@@ -78,6 +72,10 @@ class Position:
     ``unverified_from`` is the first operation number from which S4 may hold orders that the books lack (0: none). Until
     S4 has been asked about them, no operation begins or continues. ``rebuilt_ts`` is when the position was last rebuilt
     from the store.
+
+    ``margin_ts`` and ``liq_ts`` are the times of the fills that the margin and the liquidation price are S4's figures
+    of. ``tp_roe`` is the highest ROE at which a profit was taken. ``terms`` are the symbol's lattice and rules that
+    last governed the position, as JSON.
     """
 
     position_id: str

@@ -138,7 +138,7 @@ def an_event_is_lost(patch: Patch) -> None:
 
 @planted(CROWD)
 def rungs_are_armed_again(patch: Patch) -> None:
-    real = results.book
+    real = books.book
 
     def forgetful(*args: Any, **kwargs: Any) -> object:
         booked = real(*args, **kwargs)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from s6.model.market import Extremes
-from s6.model.position import Position
 from s6.model.market import Extremes, Tick
+from s6.model.position import Position
 from s6.plan import Plan, build_plan
 from s6.plan.context import observe
 from tests.unit.given import NOW, bundle, position, stopped, view
