@@ -1,4 +1,4 @@
-"""Flask's face of the position manager: the HTTP API, its description, and the panel for people."""
+"""The Flask app of the position manager: the HTTP API, its description, and the panel for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from web.services import LazyServices, Services
 
 __all__ = ["create_app"]
 
-_AREAS = (service, positions, alerts, transfers)  # imported for their entries in the table
+_AREAS = (service, positions, alerts, transfers)  # importing them fills the table
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -32,14 +32,14 @@ _HEADERS = {
 
 
 def create_app(factory: Callable[[Settings], Services] | None = None, settings: Settings | None = None) -> Flask:
-    """The WSGI application. The first request that needs the services builds them, so after the server has forked.
+    """Create the WSGI application. The first request that needs the services builds them, so after the server's fork.
 
     Parameters
     ----------
     factory
-        Builds the services from the settings; ``s6.bootstrap.build`` when absent.
+        Builds the services from the settings; the default is ``s6.bootstrap.build``.
     settings
-        Read from the environment when absent: a bad one ends the process with one line.
+        The default is the environment's. A bad setting ends the process with one line.
     """
     known = settings or settings_or_exit()
     app = Flask(__name__)

@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do: bearer tokens with scopes."""
+"""Identifies callers by bearer tokens and checks their scopes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IMPLIED: dict[Scope, frozenset[Scope]] = {
 
 
 class Caller(NamedTuple):
-    """A holder of a valid token. ``key`` tells the token from others without giving it away."""
+    """The holder of a valid token. ``key`` identifies the token without revealing it."""
 
     name: str
     scopes: frozenset[Scope]
@@ -26,7 +26,7 @@ class Caller(NamedTuple):
 
 
 def identify(tokens: Iterable[ApiToken], given: str) -> Caller | None:
-    """The holder of the token ``given``, with the scopes of all its entries. Takes as long whichever it is."""
+    """Return the holder of the token ``given``, with the scopes of all its entries, or None. Runs in constant time."""
     digest = _digest(given)
     name, scopes = "", frozenset[Scope]()
     for entry in tokens:
@@ -37,13 +37,13 @@ def identify(tokens: Iterable[ApiToken], given: str) -> Caller | None:
 
 
 def recall(tokens: Iterable[ApiToken], key: str) -> Caller | None:
-    """The caller whose ``key`` this is, as long as the token is still one of ours."""
+    """Return the caller with this ``key``, or None if the settings no longer have the token."""
     token = next((t.token for t in tokens if hmac.compare_digest(_digest(t.token).hex()[:32], key)), None)
     return identify(tokens, token) if token is not None else None
 
 
 def authorize(tokens: Iterable[ApiToken], header: str | None, scope: Scope) -> Caller:
-    """The caller behind an ``Authorization`` header. Raises the 401 or 403 to answer otherwise."""
+    """Return the caller behind an ``Authorization`` header. Raises ``Problem`` 401 or 403."""
     scheme, _, given = (header or "").strip().partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
         raise Problem(

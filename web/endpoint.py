@@ -1,4 +1,4 @@
-"""One table of endpoints: each entry guards and parses its requests, and describes itself in the OpenAPI document."""
+"""A table of endpoints. Each entry guards and parses its requests, and describes itself in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = 64 * 1024
 
 
 class Reply(NamedTuple):
-    """What a handler answers. ``content`` is made of plain values, Decimals and frozen records; text goes as it is."""
+    """A handler's answer. ``content`` consists of plain values, Decimals and frozen records; text is sent unchanged."""
 
     content: object
     status: int = 200
@@ -31,18 +31,18 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """One request, past its guards."""
+    """One request that has passed its guards."""
 
     caller: auth.Caller | None
 
     @property
     def services(self) -> Services:
-        """The position manager. Raises ``StateUnavailable`` while it cannot be built."""
+        """The position manager's services. Raises ``StateUnavailable`` while they cannot be built."""
         return services()
 
     @property
     def who(self) -> str:
-        """The name that goes into timelines and logs."""
+        """The caller's name for timelines and logs."""
         return self.caller.name if self.caller else ""
 
 
@@ -51,7 +51,10 @@ Handler = Callable[..., Reply]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One method on one path. ``scope`` None: open to all. ``problems``: statuses of errors beside the usual ones."""
+    """One method on one path.
+
+    ``scope`` None opens it to all. ``problems`` are error statuses besides the usual ones.
+    """
 
     method: str
     path: str
@@ -80,14 +83,14 @@ class Endpoint:
 
 
 def respond(reply: Reply) -> Response:
-    """The reply as HTTP has it."""
+    """Return the reply as an HTTP response."""
     text = reply.content if isinstance(reply.content, str) else jsonio.dumps(reply.content)
     return Response(text, reply.status, dict(reply.headers), content_type=reply.media_type)
 
 
 @dataclass
 class Table:
-    """Endpoints in the order they were declared."""
+    """The endpoints in order of declaration."""
 
     endpoints: list[Endpoint] = field(default_factory=list)
 
@@ -101,9 +104,11 @@ class Table:
         scope: Scope | None = None,
         problems: tuple[int, ...] = (),
     ) -> Callable[[Handler], Handler]:
-        """Declare an endpoint. The handler takes the call, the path's parameters by name and, when it has parameters
-        of these names, ``query`` and ``body``: their annotations are the models that validate them. Its docstring is
-        its description, the first line the summary.
+        """Declare an endpoint.
+
+        The handler takes the call and the path's parameters by name. If it has parameters ``query`` and ``body``, their
+        annotations are the models that validate them. Its docstring is the endpoint's description, the first line the
+        summary.
         """
 
         def declare(handler: Handler) -> Handler:
@@ -149,14 +154,14 @@ def _query(model: type[BaseModel]) -> BaseModel:
 
 
 def _raw_body() -> bytes:
-    """The body, whether its length was announced or not. Raises ``RequestEntityTooLarge``.
+    """Read the body, with or without an announced length. Raises ``RequestEntityTooLarge``.
 
-    One that is too long is read on for a while: the server closes connections with more than a little left unread,
-    and a client that sends its next request just then would learn of neither answer.
+    It reads some of a body that is too long, because the server closes a connection with much left unread, and a client
+    that sends its next request just then would get neither answer.
     """
     if (request.content_length or 0) > _READ_AT_MOST:
         raise RequestEntityTooLarge
-    request.max_content_length = _READ_AT_MOST + 1  # Werkzeug would cut off unannounced bodies in silence
+    request.max_content_length = _READ_AT_MOST + 1  # Werkzeug would truncate a body of unannounced length
     pieces: list[bytes] = []
     length = 0
     while length < _READ_AT_MOST and (piece := request.stream.read(min(_PIECE, _READ_AT_MOST - length))):

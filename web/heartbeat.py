@@ -1,4 +1,4 @@
-"""A web process's sign of life, from its start to its end."""
+"""The heartbeat of a web process, from its start to its end."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _TRY_AGAIN_S: Final = 2.0
 
 
 class WebHeartbeat:
-    """Builds the app's services as soon as Redis lets it, and beats from then on."""
+    """Builds the app's services as soon as Redis answers, then sends heartbeats."""
 
     def __init__(self, app: Flask) -> None:
         self._services: LazyServices = app.extensions["s6"]
-        self._heart: Heartbeat | None = None
+        self._heartbeat: Heartbeat | None = None
 
     def round(self) -> float:
-        """Build or beat. Returns the pause before the next round, in s."""
-        if self._heart is None:
+        """Build the services, or send a heartbeat. Returns the pause before the next round, in s."""
+        if self._heartbeat is None:
             try:
                 services = self._services()
             except StateUnavailable as error:
                 log.warning("no heartbeat yet: %s", error)
                 return _TRY_AGAIN_S
-            self._heart = Heartbeat(services.redis, "web", services.clock)
-        return self._heart.round()
+            self._heartbeat = Heartbeat(services.redis, "web", services.clock)
+        return self._heartbeat.round()
 
     def close(self) -> None:
-        """Take the sign of life back."""
-        if self._heart is not None:
-            self._heart.close()
+        """Delete the heartbeat, so that the process counts as gone at once."""
+        if self._heartbeat is not None:
+            self._heartbeat.close()

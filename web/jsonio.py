@@ -1,4 +1,4 @@
-"""JSON at the edge of HTTP: what comes in is read by its exact digits, what goes out is written with them."""
+"""JSON of the HTTP API: reads and writes numbers with their exact digits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from s6.model import jsonx
 
 
 class Malformed(ValueError):
-    """The text is not JSON, or says something twice."""
+    """The text is not JSON, or an object has a member twice."""
 
 
 def loads(raw: bytes) -> object:
-    """The JSON value in ``raw`` (UTF-8); numbers with a fraction or an exponent come as ``Decimal``.
+    """Parse ``raw`` (UTF-8). Numbers with a fraction or an exponent become ``Decimal``.
 
-    Raises ``Malformed`` for anything that isn't JSON by the letter: NaN, infinities, a member given twice, nesting
-    or digits without end.
+    Raises ``Malformed`` for anything that is not strict JSON: NaN, infinities, a member given twice, too deep nesting
+    or too many digits.
     """
     try:
         return json.loads(
@@ -36,12 +36,12 @@ def loads(raw: bytes) -> object:
 
 
 def dumps(value: object) -> str:
-    """JSON text of plain values and frozen records, Decimals as numbers with their own digits."""
+    """Return JSON text of plain values and frozen records. A Decimal becomes a number with exactly its digits."""
     return jsonx.dumps(plain(value))
 
 
 def plain(value: object) -> object:
-    """``value`` made of what JSON has: records as objects, measured floats as the shortest decimals that say them."""
+    """Return ``value`` as JSON types: records become objects, floats (measurements) their shortest decimals."""
     if isinstance(value, Mapping):
         return {str(name): plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

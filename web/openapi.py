@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the endpoint table and the models that validate."""
+"""Generates the OpenAPI 3.1 document from the endpoint table and the validating models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.problems import MEDIA_TYPE
 from web.schemas.health import ProblemDocument
 
 VERSION = "1.0.0"
-"""Of the API, not of the program that serves it."""
+"""The version of the API, not of the program."""
 
 Json = dict[str, Any]  # JSON schemas and what holds them
 
@@ -50,7 +50,7 @@ _DETAILS = {
 
 
 def document(endpoints: Iterable[Endpoint]) -> Json:
-    """The whole description."""
+    """Return the whole document."""
     known = list(endpoints)
     schemas, refs = _schemas(known)
     paths: Json = {}
@@ -157,7 +157,7 @@ def _query_parameters(model: type[BaseModel] | None, schemas: Json) -> Iterable[
 
 
 def _without_null(schema: Json) -> Json:
-    """A parameter is there or not; only bodies have null."""
+    """Return the schema without null: a parameter is present or absent, only bodies have null."""
     if "anyOf" not in schema:
         return schema
     kinds = [kind for kind in schema["anyOf"] if kind != {"type": "null"}]

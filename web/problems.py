@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: whatever goes wrong, a client reads one shape."""
+"""Errors as RFC 9457 problem documents, so that a client gets every error in one shape."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FieldFault = Mapping[str, object]
 
 
 class Problem(Exception):
-    """An answer that isn't what was asked for. ``code`` is the stable word that programs may act on."""
+    """An error answer. ``code`` is the stable word on which programs may act."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def document(self) -> dict[str, object]:
-        """The problem as JSON has it."""
+        """Return the problem document."""
         document: dict[str, object] = {
             "type": f"urn:s6:problem:{self.code.lower().replace('_', '-')}",
             "title": HTTPStatus(self.status).phrase,
@@ -77,23 +77,23 @@ def not_found(detail: str) -> Problem:
 
 
 def busy(code: str, detail: str, retry_after_s: int = 1) -> Problem:
-    """409: not now, but soon."""
+    """Return a 409 that asks the client to try again soon."""
     return Problem(409, code, detail, headers={"Retry-After": str(max(1, retry_after_s))})
 
 
 def unavailable(code: str, detail: str, retry_after_s: int = 1) -> Problem:
-    """503: something that S6 needs is away."""
+    """Return a 503: a dependency of S6 is unavailable."""
     return Problem(503, code, detail, headers={"Retry-After": str(max(1, retry_after_s))})
 
 
 def invalid(*faults: FieldFault) -> Problem:
-    """422, naming each field at fault."""
+    """Return a 422 that names each field at fault."""
     names = ", ".join(str(fault["field"]) for fault in faults)
     return Problem(422, "INVALID", f"not as it should be: {names}", errors=faults)
 
 
 def from_validation(error: ValidationError, whole: str = "body") -> Problem:
-    """422 for what a pydantic model refused; ``whole`` names the thing itself when no field of it is to blame."""
+    """Return the 422 for a pydantic error. ``whole`` names the value itself if no field is at fault."""
     return invalid(*(_field_fault(details, whole) for details in error.errors(include_url=False)))
 
 
@@ -119,7 +119,7 @@ def _field_fault(details: ErrorDetails, whole: str) -> FieldFault:
 
 
 def as_problem(error: Exception) -> Problem:
-    """What to answer when ``error`` came out of a view. Whatever is not foreseen is logged, and says nothing."""
+    """Return the answer to a view's ``error``. An unforeseen error is logged, and its answer reveals nothing."""
     match error:
         case Problem():
             return error
@@ -147,7 +147,7 @@ def as_problem(error: Exception) -> Problem:
             return _from_http(error)
         case _:
             log.error("%s %s failed", request.method, request.path, exc_info=error)
-            return Problem(500, "INTERNAL", "an unexpected error; the log tells more")
+            return Problem(500, "INTERNAL", "an unexpected error; the log has details")
 
 
 def _from_treasury(refusal: Refusal) -> Problem:
@@ -169,7 +169,7 @@ def _from_http(error: HTTPException) -> Problem:
 
 
 def install(app: Flask) -> None:
-    """Answer every error of the app with a problem document."""
+    """Make the app answer every error with a problem document."""
 
     def answer(error: Exception) -> AnyResponse:
         if isinstance(error, HTTPException) and (error.code is None or error.code < 400):

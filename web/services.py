@@ -1,4 +1,4 @@
-"""Where the views find this process's services."""
+"""Gives the views this process's services."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["LazyServices", "Services", "lazy_services", "services"]
 
 
 def lazy_services() -> LazyServices:
-    """The current app's holder of the services: its settings need no Redis."""
+    """Return the current app's lazy services. Their settings are available without Redis."""
     return cast(LazyServices, current_app.extensions["s6"])
 
 
 def services() -> Services:
-    """The current app's services."""
+    """Return the current app's services. Raises ``StateUnavailable`` while they cannot be built."""
     return lazy_services()()

@@ -1,4 +1,4 @@
-"""What the web server loads: ``gunicorn web.wsgi:app``."""
+"""The WSGI app for the web server: ``gunicorn web.wsgi:app``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP API: one module per area, all in one table."""
+"""The HTTP API: one module per area, all endpoints in one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts: what people should know, and their word that they do."""
+"""Endpoints for reading and acknowledging alerts."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def list_alerts(call: Call, query: AlertsQuery) -> Reply:
 def acknowledge_alert(call: Call, alert_id: str, body: AckRequest) -> Reply:
     """Acknowledge an alert.
 
-    A FATAL one no longer stands then, and new risk may be taken again. Acknowledging twice changes nothing. What was
-    said about a position's alert stands in the position's timeline too.
+    A FATAL alert then stands no longer, and S6 may take new risk again. Acknowledging twice changes nothing. The
+    acknowledgement of a position's alert also appears in the position's timeline.
     """
     alert = call.services.commands.acknowledge(alert_id, by=body.by, note=body.note)
     if alert is None:

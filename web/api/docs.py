@@ -1,5 +1,4 @@
-"""The API's description, for programs and for people. Swagger UI is served from its package: nothing is loaded from
-elsewhere."""
+"""The API's description, for programs and for people. Its package serves Swagger UI; the page loads nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ blueprint = Blueprint("docs", __name__)
 
 _ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 _SERVED = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
-# Swagger UI styles its elements as it draws them.
+# Swagger UI sets inline styles on its elements.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""Positions: governance on demand, the live state, the history."""
+"""Endpoints for positions: governance on demand, the live state, the history."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ _READ_AT_MOST = 10_000
 def manage_position(call: Call, body: ManageRequest) -> Reply:
     """Govern one position now.
 
-    `EVAL` decides once now, answers with the plan once it is written down, and execution follows. `PLAN` answers the
-    same and changes nothing. `EXIT` closes at market. `PAUSE` and `RESUME` stop and restart governance; protection
-    goes on while paused: the stop stays, risk is still reduced. 409 with `Retry-After`: it is being governed right now.
+    `EVAL` decides once now and answers with the plan as soon as it is written down; execution follows. `PLAN` gives the
+    same answer and changes nothing. `EXIT` closes at market. `PAUSE` and `RESUME` stop and restart governance;
+    protection continues while paused: the stop stays and S6 still reduces risk. 409 with `Retry-After` means that the
+    position is being governed right now.
     """
     view = call.services.commands.execute(
         body.position_id, body.symbol, body.market, body.actions[0], call.who, body.reason
@@ -94,7 +95,7 @@ def get_position(call: Call, position_id: str) -> Reply:
 def get_timeline(call: Call, position_id: str, query: TimelineQuery) -> Reply:
     """A position's snapshots, in order.
 
-    Those that have not reached the store yet are there too. Folded, they give the position's whole life.
+    Snapshots that have not reached the store yet are included. Their fold gives the position's whole life.
     """
     items, next_cursor = timeline(call, position_id, query.limit, _timeline_cursor(query.cursor))
     if not items and not query.cursor and find(call, position_id) is None:
@@ -103,17 +104,17 @@ def get_timeline(call: Call, position_id: str, query: TimelineQuery) -> Reply:
 
 
 def unknown(position_id: str) -> Problem:
-    """404: there is no such position."""
+    """Return the 404 for an unknown position."""
     return not_found(f"there is no position {position_id[:80]}")
 
 
 def find(call: Call, position_id: str) -> Loaded | None:
-    """The position and its operation, None when the name belongs to none (or cannot be a name)."""
+    """Return the position and its operation, or None if there is no such position or the id is malformed."""
     return call.services.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
 
 
 def detail(loaded: Loaded) -> dict[str, object]:
-    """Everything about one position, as the API answers it."""
+    """Return everything about one position in the API's form."""
     position, operation = loaded
     return {
         "state": state_of(position),
@@ -130,15 +131,18 @@ def detail(loaded: Loaded) -> dict[str, object]:
 
 
 def state_of(position: Position) -> dict[str, object]:
-    """The live position as the API answers it: every field, the ladder as the list it stands for."""
+    """Return the live position in the API's form: every field, with the ladder as a list."""
     return {f.name: getattr(position, f.name) for f in fields(position)} | {"ladder": _rungs(position)}
 
 
 def timeline(call: Call, position_id: str, limit: int, after: int) -> tuple[list[Doc], str | None]:
-    """Snapshots with a ``seq`` above ``after``, in order: from the store, then from what waits for it in Redis."""
+    """Return at most ``limit`` snapshots with a ``seq`` above ``after``, in order, and the cursor for the next ones.
+
+    They come from the store and from what waits for it in Redis.
+    """
     if not POSITION_ID.fullmatch(position_id):
         return [], None
-    # Read first what waits: what moves to the store meanwhile is then seen twice rather than never.
+    # It reads the waiting ones first: a snapshot that moves to the store meanwhile is then seen twice, never missed.
     waiting = call.services.state.outbox_peek(position_id, _READ_AT_MOST)
     stored = call.services.store.snapshots(
         position_id=position_id, limit=limit + 1, cursor=str(after) if after else None
@@ -205,5 +209,5 @@ def _timeline_cursor(cursor: str | None) -> int:
 
 
 def bad_cursor() -> Problem:
-    """422: this list never gave out such a cursor."""
+    """Return the 422 for a cursor that this list never gave out."""
     return invalid({"field": "cursor", "message": "was not given out by this list"})

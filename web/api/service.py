@@ -1,4 +1,4 @@
-"""The service itself: its health and its metrics."""
+"""Endpoints for the service's health and metrics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def get_health(call: Call) -> Reply:
     200 when it can (`OK`, or `DEGRADED`: a neighbour is down, say), 503 when it can't (`DOWN`).
     """
     known = lazy_services().within(_PATIENCE_S)
-    report = known.health.report() if known is not None else _without_house()
+    report = known.health.report() if known is not None else _without_services()
     return Reply(report, 503 if report["status"] == "DOWN" else 200)
 
 
 @table.add("GET", "/metrics", tag="service", answers={200: "text/plain"}, problems=(503,))
 def get_metrics(call: Call) -> Reply:
-    """Metrics in Prometheus' text format, true across all processes."""
+    """Metrics of all processes in Prometheus' text format."""
     return Reply(call.services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _without_house() -> dict[str, object]:
-    """What can be said while Redis doesn't let the house be built: a Redis Cluster is asked for its nodes first."""
+def _without_services() -> dict[str, object]:
+    """Return the report for the time before the services exist: building them needs an answer of a Redis Cluster."""
     unknown = {"status": "DEGRADED", "latency_ms": None, "detail": "not known without Redis"}
     redis = {"status": "DOWN", "latency_ms": None, "detail": "cannot be reached"}
     return {

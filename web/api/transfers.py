@@ -1,4 +1,4 @@
-"""Transfers between the wallets: on demand, decided by people, read."""
+"""Endpoints for transfers between the wallets: trigger, decide, read."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def list_transfers(call: Call, query: TransfersQuery) -> Reply:
 
 
 def _checked(transfer_id: str) -> str:
-    """A name that no transfer can have is answered like one that none has."""
+    """Return the id. Raises the 404 of an unknown transfer if the id is malformed."""
     if not TRANSFER_ID.fullmatch(transfer_id):
         raise NotFound(transfer_id[:80])
     return transfer_id

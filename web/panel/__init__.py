@@ -1,4 +1,4 @@
-"""The panel for people, at ``/``: what S6 sees and does, and the few things that people decide."""
+"""The panel for people at ``/``: it shows what S6 sees and does, and takes people's decisions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_NOTE = 500
 
 
 def install(app: Flask) -> None:
-    """Serve the panel."""
+    """Add the panel to the app."""
     app.session_interface = session.PanelSessions()
     app.extensions["s6.watch"] = Watch(app.extensions["s6"])
     words.install(app)
@@ -46,7 +46,7 @@ def overview() -> AnyResponse | str:
 
 @blueprint.get("/panel/overview")
 def overview_part() -> AnyResponse | str:
-    """The part of the first page that changes by itself."""
+    """Return the self-updating part of the first page."""
     return _overview("panel/_overview.html", _signed_in())
 
 
@@ -60,7 +60,7 @@ def position(position_id: str) -> AnyResponse | str:
 
 @blueprint.get("/panel/positions/<position_id>/part")
 def position_part(position_id: str) -> AnyResponse | str:
-    """The part of a position's page that changes by itself."""
+    """Return the self-updating part of a position's page."""
     return _position("panel/_position.html", _signed_in(), position_id)
 
 
@@ -124,7 +124,7 @@ def decide(transfer_id: str, decision: str) -> AnyResponse:
 
 @blueprint.errorhandler(Exception)
 def failed(error: Exception) -> AnyResponse:
-    """The panel's errors are pages."""
+    """Return a page for an error."""
     if isinstance(error, HTTPException) and (error.code is None or error.code < 400):
         return error.get_response()
     problem = as_problem(error)
@@ -133,11 +133,11 @@ def failed(error: Exception) -> AnyResponse:
 
 
 def _act(scope: Scope, act: Callable[[Services, Caller], str], back: str) -> AnyResponse:
-    """Carry out what a form asks for, and show the page again with what came of it."""
+    """Carry out a form's action, and redirect to the page with its outcome."""
     caller = session.acting(scope)
     try:
         flash(act(services(), caller), "done")
-    except Exception as error:  # whatever it is, people are told on the page they came from
+    except Exception as error:  # the page shows any error
         flash(_sentence(as_problem(error)), "refused")
     _watch().forget()
     return redirect(back, 303)

@@ -1,4 +1,4 @@
-"""One position's past: its newest snapshots, and the lines they draw."""
+"""One position's history: its newest snapshots, and the chart of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Chart:
 
 
 def newest(services: Services, position_id: str) -> list[Doc]:
-    """The newest snapshots, latest first; those that still wait for the store included."""
+    """Return the newest snapshots, latest first, including those that wait for the store."""
     waiting = services.state.outbox_peek(position_id, SHOWN * 10)
     stored = services.store.snapshots(position_id=position_id, limit=SHOWN, newest_first=True).items
     by_seq = {_integer(doc, "seq"): doc for doc in [*stored, *waiting]}
@@ -38,7 +38,7 @@ def newest(services: Services, position_id: str) -> list[Doc]:
 
 
 def chart(snapshots: Sequence[Doc]) -> Chart | None:
-    """The lines through ``snapshots`` (latest first) of the newest life; None when they say too little."""
+    """Return the chart of the newest life in ``snapshots`` (latest first), or None if there are too few."""
     life = snapshots[0].get("life") if snapshots else None
     docs = [doc for doc in reversed(snapshots) if doc.get("life") == life and _decimal(doc, "mark")]
     if len(docs) < 2 or _integer(docs[0], "ts") == _integer(docs[-1], "ts"):
@@ -61,7 +61,7 @@ def chart(snapshots: Sequence[Doc]) -> Chart | None:
 
 
 def _stairs(docs: Sequence[Doc], x: Callable[[Doc], float], y: Callable[[Decimal], float]) -> Iterator[str]:
-    """The stop holds until it moves: one flight of stairs for each time that there was one."""
+    """Yield a staircase for each period with a stop: the stop holds until it moves."""
     flight: list[str] = []
     for doc, following in pairwise(docs):
         price = _decimal(doc, "sl_price")

@@ -1,4 +1,4 @@
-"""Everything the panel's first page shows, gathered once a second for all who look."""
+"""Gathers everything that the panel's first page shows, once a second for all viewers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something succeeded; ``share`` None: it hasn't happened yet."""
+    """A success rate. ``share`` is None before the first event."""
 
     share: float | None
     total: int
@@ -34,7 +34,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Figures:
-    """The numbers at the top. Durations in seconds; None: nothing measured yet."""
+    """The numbers at the top. Durations are in seconds; None means that nothing is measured yet."""
 
     stop_moves: Rate
     take_profits: Rate
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Overview:
-    """One look at the services. None where it could not be looked at just now."""
+    """The page's contents. A part that cannot be read just now is None."""
 
     at_ms: int
     health: Mapping[str, object]
@@ -59,7 +59,7 @@ class Overview:
 
     @property
     def troubles(self) -> list[tuple[str, Mapping[str, object]]]:
-        """The checks that are not OK, by name."""
+        """The names and results of the checks that are not OK."""
         checks = self.health.get("checks")
         if not isinstance(checks, dict):
             return []
@@ -67,7 +67,7 @@ class Overview:
 
 
 class Watch:
-    """Looks at the house at most once a second for each symbol asked for, however many are watching."""
+    """Caches the overview of each symbol for a second, for any number of viewers."""
 
     def __init__(self, services: LazyServices, seconds: Callable[[], float] = time.monotonic) -> None:
         self._services = services
@@ -76,7 +76,7 @@ class Watch:
         self._known: dict[str, tuple[float, Overview]] = {}
 
     def overview(self, symbol: str = "") -> Overview:
-        """The newest look, at most a second old. Raises ``StateUnavailable`` when the house cannot be built."""
+        """Return the overview, at most a second old. Raises ``StateUnavailable`` if the services cannot be built."""
         with self._lock:
             known = self._known.get(symbol)
             if known is None or self._seconds() - known[0] >= _FRESH_S:
@@ -87,7 +87,7 @@ class Watch:
             return known[1]
 
     def forget(self) -> None:
-        """Look anew next time: something has just been done."""
+        """Drop the cache after an action."""
         with self._lock:
             self._known.clear()
 
@@ -110,7 +110,7 @@ def _look(services: Services, symbol: str) -> Overview:
 
 
 def _attempt(look: Callable[[], T]) -> T | None:
-    """A part that cannot be read leaves the others to be shown."""
+    """Return what ``look`` returns, or None if it cannot be read, so that the page shows the other parts."""
     try:
         return look()
     except (StateUnavailable, RedisError, StoreError) as error:
@@ -137,7 +137,7 @@ def _rate(totals: Mapping[tuple[str, ...], float]) -> Rate:
 
 
 def _alerts(services: Services) -> list[dict[str, object]]:
-    """Those that stand, then the newest others that nobody has acknowledged."""
+    """Return the standing alerts, then the newest other unacknowledged ones."""
     standing = services.alerts.page(limit=50, cursor=None, severity=None, standing=True).items
     others = services.alerts.page(limit=50, cursor=None, severity=None, standing=False).items
     return [*standing, *(alert for alert in others if alert.get("ack") is None and alert["severity"] != "FATAL")][:50]

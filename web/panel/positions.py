@@ -1,4 +1,4 @@
-"""Open positions as the panel shows them: valued at the newest mark, with their rail and what needs attention."""
+"""Open positions as the panel shows them: valued at the newest mark, with their rail and notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOVING_MS = 2000
 
 @dataclass(frozen=True)
 class Mark:
-    """One price on a rail: ``at`` from 0 to 100, ``what`` names it for the style and for those who cannot see it."""
+    """One price on a rail. ``at`` is from 0 to 100; ``what`` names it for the style and for screen readers."""
 
     what: str
     at: float
@@ -31,7 +31,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Row:
-    """One position. ``notes`` are short words for what is out of the ordinary; ``pips`` are the ladder's rungs."""
+    """One position. ``notes`` name what is unusual; ``pips`` are the ladder's rungs. Durations are in ms."""
 
     position: Position
     operation: Operation | None
@@ -47,17 +47,17 @@ class Row:
 
     @property
     def at(self) -> dict[str, float]:
-        """Where each mark of the rail is, by its name."""
+        """The position of each mark on the rail, by its name."""
         return {mark.what: mark.at for mark in self.rail}
 
     @property
-    def naked(self) -> bool:
+    def unprotected(self) -> bool:
         return "no stop" in self.notes
 
 
 @dataclass(frozen=True)
 class OpenPositions:
-    """Those that are shown, by symbol and id, of how many; ``more`` when not even the count is all of them."""
+    """The rows shown, by symbol and id, and the number of open positions; ``more`` means that there are even more."""
 
     rows: tuple[Row, ...]
     total: int
@@ -65,7 +65,7 @@ class OpenPositions:
 
 
 def open_positions(services: Services, symbol: str = "") -> OpenPositions:
-    """Open positions (of one symbol). Raises ``StateUnavailable``."""
+    """Return the open positions, all or of one symbol. Raises ``StateUnavailable``."""
     source = services.state.ids_of(symbol) if symbol else services.state.open_ids()
     ids = list(islice(source, _LOOKED_AT + 1))
     loaded = [one for one in services.state.load_many(ids[:_LOOKED_AT]) if one is not None and one.position.is_open]
@@ -75,7 +75,7 @@ def open_positions(services: Services, symbol: str = "") -> OpenPositions:
 
 
 def rows_of(services: Services, loaded: Sequence[Loaded]) -> tuple[Row, ...]:
-    """Positions as rows, each at its symbol's newest mark."""
+    """Return positions as rows, each valued at its symbol's newest mark."""
     markets = services.state.markets({one.position.symbol for one in loaded}) if loaded else {}
     now = services.clock.now_ms()
     return tuple(_row(one, markets.get(one.position.symbol), now) for one in loaded)
@@ -103,7 +103,7 @@ def _row(loaded: Loaded, market: MarketView | None, now: int) -> Row:
 
 
 def _valued(position: Position, market: MarketView | None) -> tuple[Decimal, Decimal, Decimal]:
-    """Mark, unrealized profit and ROE: by the newest tick, else as they were when last governed."""
+    """Return mark, unrealized profit and ROE at the newest tick, or as last governed if there is no tick."""
     tick = market.tick if market else None
     margin = position.isolated_margin_usdt
     if not position.is_open or tick is None or position.qty <= 0 or margin <= 0:
@@ -128,7 +128,7 @@ def _notes(position: Position, operation: Operation | None, now: int) -> list[st
 
 
 def _rail(position: Position, mark: Decimal, rungs: Sequence[dict[str, Decimal]]) -> tuple[Mark, ...]:
-    """Stop, entry, mark and the next rung on one line, the position's loss to the left and its profit to the right."""
+    """Return stop, entry, mark and the next rung on one line, with loss to the left and profit to the right."""
     prices = [("entry", position.entry_price_avg), ("mark", mark)]
     if position.sl_price is not None:
         prices.append(("stop", position.sl_price))
@@ -139,9 +139,9 @@ def _rail(position: Position, mark: Decimal, rungs: Sequence[dict[str, Decimal]]
     low, high = min(price for _, price in prices), max(price for _, price in prices)
     if low == high:
         return ()
-    return tuple(Mark(what, _place(price, low, high, position.dir), price) for what, price in prices)
+    return tuple(Mark(what, _scaled(price, low, high, position.dir), price) for what, price in prices)
 
 
-def _place(price: Decimal, low: Decimal, high: Decimal, direction: int) -> float:
+def _scaled(price: Decimal, low: Decimal, high: Decimal, direction: int) -> float:
     share = float((price - low) / (high - low))
     return round(4 + 92 * (share if direction > 0 else 1 - share), 2)

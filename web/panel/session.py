@@ -1,4 +1,4 @@
-"""Signing in to the panel with an API token: a signed cookie that remembers who it is, never the token."""
+"""Sessions of the panel: an API token signs in, and a signed cookie holds the caller's key, never the token."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from web.services import lazy_services
 
 
 class PanelSessions(SecureCookieSessionInterface):
-    """Cookies that leave the browser over TLS alone wherever they were given over TLS."""
+    """Marks a cookie `Secure` if the request came over TLS."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
 
 def sign_in(token: str) -> Caller | None:
-    """Begin a session for the holder of ``token``; None, and no session, when it is not a valid one."""
+    """Begin a session for the holder of ``token``. Returns the caller, or None without a session if it is invalid."""
     caller = identify(lazy_services().settings.api_tokens, token.strip())
     session.clear()
     if caller is not None:
@@ -38,24 +38,24 @@ def sign_out() -> None:
 
 
 def current() -> Caller | None:
-    """Who is signed in. A session ends with its token."""
+    """Return the caller who is signed in, or None. A session ends with its token."""
     key = session.get("key")
     return recall(lazy_services().settings.api_tokens, key) if isinstance(key, str) else None
 
 
 def csrf_token() -> str:
-    """What a form must bring back to be taken for one of this sign-in."""
+    """Return the token that a form of this session must send back."""
     return cast(str, session.get("csrf", ""))
 
 
 def refuse_foreign() -> None:
-    """403 for a form that another site has sent here."""
+    """Raise 403 for a form that another site sent."""
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Problem(403, "FORBIDDEN", "this form came from another site")
 
 
 def acting(scope: Scope) -> Caller:
-    """Who is acting by this form. Raises 401 without a session, 403 without its form token or the scope."""
+    """Return the caller behind this form. Raises 401 without a session, 403 without the form token or the scope."""
     refuse_foreign()
     caller = current()
     if caller is None:

@@ -1,4 +1,4 @@
-"""Figures as people read them: Jinja filters, and nothing that knows what the figures mean."""
+"""Jinja filters that format figures for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOTHING = "–"
 
 
 def number(value: object, decimals: int = 8) -> str:
-    """At most ``decimals`` decimals, thousands grouped: ``43,250.5``."""
+    """Format with at most ``decimals`` decimals and grouped thousands: ``43,250.5``."""
     exact = _decimal(value)
     if exact is None:
         return NOTHING
@@ -22,7 +22,7 @@ def number(value: object, decimals: int = 8) -> str:
 
 
 def price(value: object) -> str:
-    """A price in as many decimals as its size calls for: ``43,250.5``, ``2.4512``, ``0.00001234``."""
+    """Format a price with decimals according to its size: ``43,250.5``, ``2.4512``, ``0.00001234``."""
     exact = _decimal(value)
     if exact is None:
         return NOTHING
@@ -30,19 +30,19 @@ def price(value: object) -> str:
 
 
 def money(value: object) -> str:
-    """Two decimals and a sign: ``+1,406.67``."""
+    """Format with two decimals and a sign: ``+1,406.67``."""
     exact = _decimal(value)
     return NOTHING if exact is None else f"{exact:+,.2f}".replace("-", "−")
 
 
 def percent(value: object, decimals: int = 2) -> str:
-    """A ratio as a percentage with its sign: 0.0512 is ``+5.12 %``."""
+    """Format a ratio as a percentage with its sign: 0.0512 is ``+5.12 %``."""
     exact = _decimal(value)
     return NOTHING if exact is None else f"{exact * 100:+.{decimals}f} %".replace("-", "−")
 
 
 def share(value: object) -> str:
-    """A ratio between 0 and 1 as a percentage: ``99.4 %``; 100 only when it is whole."""
+    """Format a ratio between 0 and 1 as a percentage: ``99.4 %``. Only 1 itself becomes 100 %."""
     exact = _decimal(value)
     if exact is None:
         return NOTHING
@@ -53,7 +53,7 @@ def share(value: object) -> str:
 
 
 def seconds(value: object) -> str:
-    """Seconds: ``0.24 s``, ``12 s``."""
+    """Format seconds: ``0.24 s``, ``12 s``."""
     exact = _decimal(value)
     if exact is None:
         return NOTHING
@@ -61,7 +61,7 @@ def seconds(value: object) -> str:
 
 
 def millis(value: object) -> str:
-    """A latency in ms: ``0.8 ms``, ``120 ms``, ``4.2 s``."""
+    """Format a latency in ms: ``0.8 ms``, ``120 ms``, ``4.2 s``."""
     exact = _decimal(value)
     if exact is None:
         return NOTHING
@@ -71,7 +71,7 @@ def millis(value: object) -> str:
 
 
 def duration(ms: object) -> str:
-    """A span in its two largest units: ``45 s``, ``3 h 12 min``, ``2 d 4 h``."""
+    """Format a duration (ms) in its two largest units: ``45 s``, ``3 h 12 min``, ``2 d 4 h``."""
     exact = _decimal(ms)
     if exact is None:
         return NOTHING
@@ -85,22 +85,22 @@ def duration(ms: object) -> str:
 
 
 def clock(ts: object) -> str:
-    """A moment of today's kind: ``14:03:22``, UTC."""
+    """Format a time (ms) as the UTC time of day: ``14:03:22``."""
     return _moment(ts, "%H:%M:%S")
 
 
 def moment(ts: object) -> str:
-    """A moment in full: ``2026-03-01 14:03:22``, UTC."""
+    """Format a time (ms) as UTC date and time: ``2026-03-01 14:03:22``."""
     return _moment(ts, "%Y-%m-%d %H:%M:%S")
 
 
 def words(name: object) -> str:
-    """A constant as people say it: ``STOP_MOVE`` is ``stop move``."""
+    """Return a constant in words: ``STOP_MOVE`` becomes ``stop move``."""
     return str(name).replace("_", " ").lower()
 
 
 def install(app: Flask) -> None:
-    """Make these the templates' filters."""
+    """Add these filters to the app's templates."""
     for filter_ in (number, price, money, percent, share, seconds, millis, duration, clock, moment, words):
         app.add_template_filter(filter_)
 

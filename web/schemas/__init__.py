@@ -1,1 +1,1 @@
-"""Bodies, queries and answers of the API as pydantic models: the ones that validate are the ones that are published."""
+"""The API's bodies, queries and answers as pydantic models, which both validate and document them."""

@@ -1,4 +1,4 @@
-"""Alerts: reading and acknowledging."""
+"""Models for reading and acknowledging alerts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from web.schemas.fields import Answer, Body, Name, Paged, Text, Ts
 
 
 class AlertsQuery(Paged):
-    """Which alerts."""
+    """The filters of the list of alerts."""
 
     severity: Severity | None = None
     standing: Annotated[
@@ -20,14 +20,14 @@ class AlertsQuery(Paged):
 
 
 class AckRequest(Body):
-    """Who has seen it."""
+    """An acknowledgement, and its author."""
 
     by: Name
     note: Text = ""
 
 
 class Alert(Answer):
-    """Something people should know. A FATAL one stands until it is acknowledged."""
+    """An alert for people. A FATAL alert stands until it is acknowledged."""
 
     alert_id: str
     ts: Ts

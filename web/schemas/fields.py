@@ -1,4 +1,4 @@
-"""The kinds of fields that several models share."""
+"""The types of fields that several models share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FINEST = Decimal("1e-18")
 
 
 def _amount(value: object) -> Decimal:
-    """Numbers come from the JSON reader as int or Decimal, never as float."""
+    """Check an amount. The JSON reader gives numbers as int or Decimal, never as float."""
     if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
         raise ValueError("must be a decimal number")
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
@@ -31,7 +31,7 @@ def _amount(value: object) -> Decimal:
 
 
 def _tidy(text: str) -> str:
-    """People's words, as Redis, the store and a terminal can carry them."""
+    """Return people's text in a form that Redis, the store and a terminal can hold."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -73,25 +73,25 @@ Ts = Annotated[int, Field(description="Milliseconds since the Unix epoch, UTC.")
 
 
 class Body(BaseModel):
-    """A request body: unknown fields are refused."""
+    """A request body. It refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
 
 class Query(BaseModel):
-    """Parameters behind the ``?``: unknown ones are refused, empty ones count as absent."""
+    """Query parameters. It refuses unknown ones; empty ones count as absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Answer(BaseModel):
-    """An answer: the members named are always there, more may stand beside them."""
+    """An answer. The named members are always present; others may be added."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class Paged(Query):
-    """A list is read page by page."""
+    """The parameters of a list that is read page by page."""
 
     limit: Limit = 100
     cursor: Annotated[
@@ -100,7 +100,7 @@ class Paged(Query):
 
 
 class Page(Answer, Generic[T]):
-    """Part of a list. A page may be shorter than `limit`; the list ends where `next_cursor` is null."""
+    """A part of a list. A page may be shorter than `limit`; the list ends where `next_cursor` is null."""
 
     items: list[T]
     next_cursor: str | None

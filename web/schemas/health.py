@@ -1,4 +1,4 @@
-"""Health, and errors."""
+"""Models of health and errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ CheckStatus = Literal["OK", "DEGRADED", "DOWN"]
 
 
 class Check(Answer):
-    """One thing S6 depends on; `detail` where there is something to say."""
+    """The check of one dependency of S6. `detail` is optional."""
 
     status: CheckStatus
     latency_ms: Number | None
 
 
 class Checks(Answer):
-    """All that S6 depends on."""
+    """The checks of all dependencies of S6."""
 
     redis: Check
     broker: Check
@@ -44,7 +44,7 @@ class Health(Answer):
 
 
 class ProblemDocument(Answer):
-    """What went wrong (RFC 9457). `code` is a stable word for programs; `errors`, with 422, names each field."""
+    """An error (RFC 9457). `code` is a stable word for programs; with 422, `errors` names each field."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""Positions: governance on demand, and reading."""
+"""Models for governing and reading positions."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ class ManageRequest(Body):
 
 
 class PlannedAction(Answer):
-    """One step of a plan: `old` and `new` with a STOP_MOVE, `qty` with what trades."""
+    """One action of a plan. A STOP_MOVE has `old` and `new`, a trade has `qty`."""
 
     type: str
 
 
 class Plan(Answer):
-    """What governance decided, in the order in which it will be carried out."""
+    """The actions that governance decided, in the order of execution."""
 
     plan_id: str
     actions: list[PlannedAction]
 
 
 class PlannedOrder(Answer):
-    """A request to the order service that the plan leads to: a CANCEL with its `target`, or a NEW order."""
+    """A request to S4 that the plan leads to: a CANCEL with its `target`, or a NEW order."""
 
     kind: Literal["CANCEL", "NEW"]
 
 
 class ManageAnswer(Answer):
-    """The plan and the orders it leads to."""
+    """The plan, and the requests to S4 that it leads to."""
 
     plan: Plan
     orders: list[PlannedOrder]
 
 
 class PositionsQuery(Paged):
-    """Which positions."""
+    """The filters of the list of positions."""
 
     symbol: Symbol | None = None
     market: Market | None = None
@@ -57,11 +57,11 @@ class PositionsQuery(Paged):
 
 
 class TimelineQuery(Paged):
-    """Which part of the timeline."""
+    """The part of the timeline to read."""
 
 
 class PositionState(Answer):
-    """The live position. Prices in the quote currency, quantities in base units, money in USDT."""
+    """The live position. Prices are in quote currency, quantities in base units, money in USDT."""
 
     position_id: str
     symbol: str
@@ -84,7 +84,7 @@ class PositionState(Answer):
 
 
 class Stop(Answer):
-    """The live stop; `client_order_id` is empty where S6 itself guards the price."""
+    """The live stop. `client_order_id` is empty if S6 itself guards the price."""
 
     k: int
     price: Number
@@ -94,14 +94,14 @@ class Stop(Answer):
 
 
 class LadderRung(Answer):
-    """Take `fraction` of what is held once the ROE reaches `roe`."""
+    """S6 takes profit on `fraction` of what is held once the ROE reaches `roe`."""
 
     roe: Number
     fraction: Number
 
 
 class Ladder(Answer):
-    """The take-profit ladder, and the indexes of the rungs that are done."""
+    """The take-profit ladder, and the indexes of the rungs already taken."""
 
     ladder: list[LadderRung]
     done: list[int]
@@ -129,7 +129,7 @@ class OperationView(Answer):
 
 
 class PositionDetail(Answer):
-    """One position with everything about it; null where there is none."""
+    """Everything about one position. A part that does not exist is null."""
 
     state: PositionState
     stop: Stop | None

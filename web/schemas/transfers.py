@@ -1,4 +1,4 @@
-"""Transfers between the wallets."""
+"""Models of transfers between the wallets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TransferMode = Literal["AUTO", "SEMI"]
 
 
 class TriggerRequest(Body):
-    """A transfer now. Without `amount`: what the futures wallet needs. Without `mode`: the bundle's."""
+    """A transfer to begin now. `amount` defaults to what the futures wallet needs, `mode` to the bundle's."""
 
     src: Annotated[Literal["SPOT", "FUT"], Field(alias="from")]
     dst: Annotated[Literal["SPOT", "FUT"], Field(alias="to")]
@@ -25,7 +25,7 @@ class TriggerRequest(Body):
 
 
 class TriggerAnswer(Answer):
-    """What became of it. `NOT_NEEDED` comes with 200 and no transfer."""
+    """The transfer as it began. `NOT_NEEDED` comes with 200, and there is no transfer."""
 
     transfer_id: str | None
     status: TransferStatus | Literal["NOT_NEEDED"]
@@ -35,20 +35,20 @@ class TriggerAnswer(Answer):
 
 
 class DecisionRequest(Body):
-    """Who decides."""
+    """A decision, and its author."""
 
     approver: Name
     note: Text = ""
 
 
 class TransfersQuery(Paged):
-    """Which transfers."""
+    """The filters of the list of transfers."""
 
     status: TransferStatus | None = None
 
 
 class Transfer(Answer):
-    """A transfer as it stands."""
+    """The current state of a transfer."""
 
     transfer_id: str
     status: TransferStatus

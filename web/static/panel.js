@@ -1,8 +1,7 @@
 "use strict";
 
-// The panel without this script is whole, only still. With it, the part marked data-live is asked for every two
-// seconds and the page is brought to the answer's shape element by element, so that focus, typed text and selections
-// stay where they are.
+// The panel works without this script but does not update itself. The script fetches the part marked data-live every
+// two seconds and changes the page element by element, so that focus, typed text and selections stay.
 (() => {
   const EVERY_MS = 2000;
   const LIMIT_MS = 8000;
@@ -48,7 +47,7 @@
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
       return;
     }
-    if (old.nodeName === "INPUT" && old.type !== "hidden") return; // what people type is theirs
+    if (old.nodeName === "INPUT" && old.type !== "hidden") return; // keeps what people type
     copyAttributes(old, fresh);
     morphChildren(old, fresh);
   }
@@ -60,7 +59,7 @@
     for (const child of [...fresh.childNodes]) {
       const known = keyed.get(keyOf(child));
       const match = known && same(known, child) ? known : same(next, child) ? next : null;
-      // Whatever stands in the way and isn't wanted goes: moving the match instead would take its focus.
+      // It removes unwanted nodes before the match, because moving the match would lose its focus.
       while (match && next && next !== match && !wanted.has(keyOf(next))) next = removed(next);
       if (match === null) {
         old.insertBefore(document.importNode(child, true), next);
