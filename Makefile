@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Each does its own set-up: a fresh clone needs nothing but Python 3.11 or newer.
+# `make` alone lists the targets. Each does its own set-up; a fresh clone needs only Python 3.11 or newer.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ lint: $(READY) ## check style, formatting and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: $(READY) ## put imports and formatting right
+format: $(READY) ## fix imports and formatting
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -1,10 +1,10 @@
-"""The container's health check: whether *this* process is well, whatever may be wrong around it.
+"""The container's health check: says whether *this* process is healthy, independent of the rest of the system.
 
-``GET /health`` judges the whole system, and would have every container restarted for a neighbour's fault. So here
-``web`` and ``flower`` must answer at all, and the others must have shown a sign of life in Redis not long ago. When
-Redis itself can't be asked, nothing is known against the process.
+``GET /health`` judges the whole system and would restart every container for a neighbour's fault. So this check demands
+only that ``web`` and ``flower`` answer at all, and that the others have sent a heartbeat recently. If Redis does not
+answer, the process counts as healthy.
 
-Usage: healthcheck.py [TYPE]; without one, the type that the entrypoint has noted. Exit code 0 well, 1 not.
+Usage: healthcheck.py [TYPE]; TYPE defaults to the one that the entrypoint noted. Exit code: 0 healthy, 1 not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _noted() -> str:
 
 
 def _answers(url: str) -> int:
-    """Any answer is one: 503 of ``/health`` tells of others."""
+    """Return 0 for any answer: a 503 of ``/health`` is about other processes."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S):
             return 0
