@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from s6.model.waiting import APART_MS, is_over, left_ms
+
+NOW = 1_700_000_000_000
+HOUR = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("at", "left"),
+    [
+        (NOW - 1, 0),
+        (NOW, 0),
+        (NOW + 1, 1),
+        (NOW + 30_000, 30_000),
+        (NOW + 60_000, 60_000),
+        (NOW + 60_000 + APART_MS, 60_000),  # another host wrote it: not early, and no longer than was meant
+        (NOW + 60_001 + APART_MS, 0),
+        (NOW + HOUR, 0),
+    ],
+)
+def test_left(at: int, left: int) -> None:
+    assert left_ms(at, NOW, 60_000) == left
+
+
+def test_a_wait_ends_in_time_or_when_the_clock_is_set_back() -> None:
+    assert not is_over(NOW, 1_000, NOW)
+    assert not is_over(NOW, 1_000, NOW + 999)
+    assert is_over(NOW, 1_000, NOW + 1_000)
+    assert not is_over(NOW, 1_000, NOW - APART_MS)
+    assert is_over(NOW, 1_000, NOW - HOUR)
