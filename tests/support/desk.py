@@ -35,64 +35,87 @@ from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
 @dataclass
 class ToldS4:
     """``s6.ports.Orders``: ``has`` is what it knows, ``sent`` what it was sent, ``asked`` what it was asked for;
-    ``before`` is called with the id of each order that is asked for."""
+    ``before`` is called with the id of each order that is asked for, ``placing`` with each that is sent.
+
+    It answers every order with ``answer`` and every cancel with ``cancels``.
+    """
 
     has: dict[str, OrderResult] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     down: bool = False
+    retry_after_ms: int | None = None
     before: Callable[[str], object] = str
+    placing: Callable[[Order], object] = repr
+    answer: Placed | Refused = Placed("NEW")
+    cancels: CancelAnswer = CancelAnswer("PENDING")
+    orders: list[Order] = field(default_factory=list)
 
     def place(self, position: Position, order: Order) -> Placed | Refused:
+        self._reach()
         self.sent.append(order.client_order_id)
-        return Placed("NEW")
+        self.orders.append(order)
+        self.placing(order)
+        return self.answer
 
     def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer:
+        self._reach()
         self.sent.append(f"cancel {client_order_id}")
-        return CancelAnswer("PENDING")
+        return self.cancels
 
     def query(self, client_order_id: str) -> OrderResult | None:
-        if self.down:
-            raise NeighbourUnavailable("s4", "away")
+        self._reach()
         self.before(client_order_id)
         self.asked.append(client_order_id)
         return self.has.get(client_order_id)
 
+    def _reach(self) -> None:
+        if self.down:
+            raise NeighbourUnavailable("s4", "away", self.retry_after_ms)
+
 
 @dataclass
 class NotedHints:
-    """``s6.ports.Hints``: what was asked for."""
+    """``s6.ports.Hints``: what was asked for. ``delays`` are the waits that went with ``evaluated`` by ``evaluate``."""
 
     evaluated: list[str] = field(default_factory=list)
+    protected: list[str] = field(default_factory=list)
+    delays: list[int] = field(default_factory=list)
     driven: list[str] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
 
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
         self.evaluated.append(position_id)
+        self.delays.append(delay_ms)
 
     def evaluate_many(self, position_ids: Sequence[str]) -> None:
         self.evaluated += position_ids
 
     def protect(self, position_id: str) -> None:
         self.evaluated.append(position_id)
+        self.protected.append(position_id)
 
     def execute(self, position_id: str, op: Operation) -> None:
         self.driven.append(op.op_id)
 
     def resume(self, position_id: str, op: Operation) -> None:
         self.driven.append(op.op_id)
+        self.resumed.append(op.op_id)
 
 
-class _Always:
-    """The bundle in force, and a gate that lets everything pass."""
+@dataclass
+class Rules:
+    """The bundle in force, and a gate that says ``word``; ``at_this_moment`` is its word where it is read anew."""
 
-    def __init__(self, bundle: ActiveBundle) -> None:
-        self.bundle = bundle
+    bundle: ActiveBundle | None
+    word: str = "NORMAL"
+    at_this_moment: str = "NORMAL"
 
     def current(self) -> ActiveBundle | None:
         return self.bundle
 
     def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> str:
-        return "NORMAL"
+        return self.at_this_moment if fresh else self.word
 
 
 class Desk:
@@ -101,7 +124,8 @@ class Desk:
         self.redis = MemoryRedis(clock)
         self.store = MemoryStore()
         self.s4, self.hints, self.alerts = ToldS4(), NotedHints(), MemoryAlerts()
-        store, always, metrics = cast(Any, self.store), _Always(bundle), MemoryMetrics()
+        store, always, metrics = cast(Any, self.store), Rules(bundle), MemoryMetrics()
+        self.rules, self.metrics = always, metrics
         self.state = state = RedisState(cast(RedisClient, self.redis), clock)
         self.recorder = recorder = Recorder(state, self.alerts, metrics)
         self.rebuilder = Rebuilder(state, store, clock)
