@@ -47,8 +47,8 @@ class ToldS4:
     retry_after_ms: int | None = None
     before: Callable[[str], object] = str
     placing: Callable[[Order], object] = repr
-    answer: Placed | Refused = Placed("NEW")
-    cancels: CancelAnswer = CancelAnswer("PENDING")
+    answer: Placed | Refused = field(default_factory=lambda: Placed("NEW"))
+    cancels: CancelAnswer = field(default_factory=lambda: CancelAnswer("PENDING"))
     orders: list[Order] = field(default_factory=list)
 
     def place(self, position: Position, order: Order) -> Placed | Refused:

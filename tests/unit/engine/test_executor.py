@@ -19,7 +19,7 @@ from s6.plan import Action
 from s6.ports import StateUnavailable
 from tests.doubles.memory_redis import no_hook
 from tests.support.desk import Desk
-from tests.unit.given import NOW, bundle, position, result, stopped
+from tests.unit.given import NOW, bundle, result, stopped
 from tests.unit.losses import lost
 
 STEP = D("0.001")
