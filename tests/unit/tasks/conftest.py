@@ -1,0 +1,37 @@
+"""The worker's tasks in this process, over a desk's services and a broker in memory."""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.desk import Desk
+from tests.unit.given import bundle
+
+# Celery's settings are read from the environment when the tasks are first imported, and never again.
+with pytest.MonkeyPatch.context() as environment:
+    for neighbour in ("S1", "S4", "S10", "S12"):
+        environment.setenv(f"S6_{neighbour}_URL", "http://127.0.0.1:9")
+    importlib.import_module("tasks.evaluation")
+
+from tasks import base  # noqa: E402
+from tests.unit.tasks.broker import Broker, in_memory  # noqa: E402
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """The broker that tasks are sent to, empty."""
+    return in_memory()
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The desk whose services the tasks use. What the tasks themselves send goes to ``desk.hints``."""
+    desk = Desk(bundle())
+    names = ("redis", "clock", "hints", "alerts", "governor", "executor", "reconciler", "sweep", "relay")
+    parts: dict[str, Any] = {name: getattr(desk, name) for name in names}
+    monkeypatch.setattr(base.services, "_services", SimpleNamespace(**parts))
+    return desk
