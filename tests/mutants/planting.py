@@ -13,7 +13,7 @@ import cosmic_ray.plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
-TARGETS: Final = ("s6/rules", "s6/plan", "s6/booking.py", "s6/engine", "s6/recovery", "tasks")
+TARGETS: Final = ("s6/rules", "s6/plan", "s6/booking", "s6/engine", "s6/recovery", "tasks")
 """Where bugs are planted."""
 
 #: Slips that people make. Cosmic-ray also knows ``a ^ b`` for ``a - b`` or ``==`` for ``<``: they fail at once or are

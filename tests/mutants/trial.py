@@ -19,7 +19,7 @@ from tests.mutants.planting import Bug, planted
 COPIED: Final = ("s6", "tasks", "web", "tests", "celeryconfig.py", "setup.cfg", "pyproject.toml")
 #: What may notice a bug in the core, the likely and quick ones first. The simulation is short: 60 seeds.
 REST: Final = (
-    ("tests/unit/rules", "tests/unit/plan", "tests/unit/test_booking.py", "tests/unit/model"),
+    ("tests/unit/rules", "tests/unit/plan", "tests/unit/booking", "tests/unit/model"),
     ("tests/unit/engine", "tests/unit/recovery", "tests/unit/tasks", "tests/unit/listener"),
     ("tests/contract/test_state.py", "tests/unit/adapters", "tests/unit/treasury", "tests/unit/health"),
     ("tests/simulation/test_simulation.py",),

@@ -213,7 +213,7 @@ def test_a_regime_that_the_bundle_does_not_know_is_told_of(desk: Desk) -> None:
     desk.state.put_features("BTCUSDT", Features(ts=NOW, regime="WILD"))
     desk.put(stopped(39_300))
     desk.governor.evaluate("p1")
-    assert [(a[0], a[1], a[3]) for a in desk.alerts.raised] == [("WARN", "REGIME_UNKNOWN", "p1")]
+    assert [(a[0], a[1]) for a in desk.alerts.raised] == [("WARN", "REGIME_UNKNOWN")]
 
 
 # --- adds ---------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ with pytest.MonkeyPatch.context() as environment:
         environment.setenv(f"S6_{neighbour}_URL", "http://127.0.0.1:9")
     importlib.import_module("tasks.evaluation")
 
-from tasks import base  # noqa: E402
-from tests.unit.tasks.broker import Broker, in_memory  # noqa: E402
+from tasks import base
+from tests.unit.tasks.broker import Broker, in_memory
 
 
 @pytest.fixture

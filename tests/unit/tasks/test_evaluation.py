@@ -1,8 +1,7 @@
-"""A worker evaluates: what it decides it carries out, what S4 must be asked it asks, what must wait it asks for again."""
+"""A worker evaluates: it carries out what it decides, asks S4 what it must, and asks again for what must wait."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
@@ -24,11 +23,11 @@ from tests.unit.tasks.broker import Broker, Face, call
 
 
 @pytest.fixture(autouse=True)
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[EvaluationQueue]:
+def queue(monkeypatch: pytest.MonkeyPatch) -> EvaluationQueue:
     """A queue with places for two, of this test alone."""
     queue = EvaluationQueue(2)
     monkeypatch.setattr(evaluation, "queue", queue)
-    yield queue
+    return queue
 
 
 @pytest.fixture(autouse=True)

@@ -128,7 +128,8 @@ def test_what_is_begun_while_another_has_the_lock_goes_on_later(desk: Desk, brok
 def test_a_step_goes_before_decisions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     op = begun(desk)
     seen: list[int] = []
-    desk.s4.before = desk.s4.placing = lambda _: seen.append(priority._steps)
+    desk.s4.before = lambda name: seen.append(priority._steps)
+    desk.s4.placing = lambda order: seen.append(priority._steps)
     desk.s4.has["SL-1"] = result(client_order_id="SL-1", kind="SL", side="SELL", type="STOP_MARKET",
                                  status="CANCELED", filled_qty="0", avg_price=None, leverage=None)  # fmt: skip
     desk.write(desk.now(), replace(op, stage="CHECK"))
