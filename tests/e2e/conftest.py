@@ -9,35 +9,37 @@ import pytest
 
 pytest.register_assert_rewrite("tests.e2e.agreement", "tests.e2e.running")
 
-from s6.standalone.redis_single import EmbeddedRedis  # noqa: E402
-from tests.e2e.running import Running  # noqa: E402
-from tests.support.procs import S6Processes  # noqa: E402
-
-_TOKENS = "reader:read:read-token,operator:ops:ops-token,treasurer:treasury:treasury-token"
+from tests.e2e.running import UNSWEPT, Running, started  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Web, worker, beat and listener between paper neighbours whose market is moved by hand."""
     folder: Path = tmp_path_factory.mktemp("s6")
-    with EmbeddedRedis(folder / "redis") as redis:
-        env = {
-            "S6_REDIS_URL": redis.url(0),
-            "S6_BROKER_URL": redis.url(1),
-            "S6_API_TOKENS": _TOKENS,
-            "S6_MANAGE_TICK_S": "2",
-            "S6_TREASURY_TICK_S": "86400",
-        }
-        with S6Processes(folder / "s6", env) as processes:
-            paper = processes.start_paper("--no-wallet-follows-trades")
-            processes.start("web", "worker", "beat", "listener")
-            processes.healthy(90)
-            yield Running(processes, paper)
+    with started(folder, sweep_s="2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def running_unswept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same without a sweep, and without the watch over what stands still."""
+    with started(tmp_path_factory.mktemp("unswept"), sweep_s="86400", cuts=UNSWEPT) as running:
+        yield running
 
 
 @pytest.fixture
 def s6(running: Running, request: pytest.FixtureRequest) -> Iterator[Running]:
     """The running S6 with no fault and no FATAL alert standing."""
+    yield from left_well(running, request)
+
+
+@pytest.fixture
+def unswept(running_unswept: Running, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """The same of the S6 that never sweeps: whatever it does was asked for."""
+    yield from left_well(running_unswept, request)
+
+
+def left_well(running: Running, request: pytest.FixtureRequest) -> Iterator[Running]:
     failed = request.session.testsfailed
     yield running
     if request.session.testsfailed > failed:

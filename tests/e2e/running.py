@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from requests import Response, Session
 
 from s6.adapters.redis_client import connect
+from s6.keys import ALERTS_FATAL
 from s6.model import jsonx
 from s6.model.jsonx import dumps
 from s6.paper.client import Item, Number, PaperClient
+from s6.standalone.redis_single import EmbeddedRedis
 from tests.judge.judge import Bounds, Violation, exposure, judge
-from tests.support.procs import S6Processes
+from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
 
 D: Final = Decimal
 Rules = Mapping[str, object]
+TOKENS: Final = "reader:read:read-token,operator:ops:ops-token,treasurer:treasury:treasury-token"
+#: What is cut where there is no sweep: it would do a second later what is to be done at once.
+UNSWEPT: Final = {"listener": "rest"}
 SPEC: Final = {"tick": "0.1", "step": "0.001", "min_qty": "0.001", "min_notional": "5", "mmr": "0.004"}
 #: A loaded machine may be slow to schedule five processes; the second that the contract gives is tested by itself.
 PATIENT: Final = Bounds(gap=4_000, resize=6_000)
@@ -51,6 +58,7 @@ class Running:
     def __init__(self, s6: S6Processes, paper: PaperClient) -> None:
         self.s6, self.paper = s6, paper
         self.redis: Any = connect(s6.env["S6_REDIS_URL"])
+        self.broker: Any = connect(s6.env["S6_BROKER_URL"])
         self.http = Session()
         self._numbers = itertools.count(1)
         self._symbols: dict[str, dict[str, object]] = {}
@@ -103,6 +111,11 @@ class Running:
 
     def remember(self, symbol: str, entry: dict[str, object]) -> None:
         self._symbols[symbol] = entry
+
+    def ticked(self, symbol: str, mark: Number) -> None:
+        """Move the market, and wait until S6 has read it."""
+        self.paper.tick(symbol, mark)
+        wait_for(lambda: self.redis.hget(f"s6:market:{symbol}", "mark") == str(mark), 5, f"{symbol} at {mark} read")
 
     # --- positions
 
@@ -271,8 +284,39 @@ class Running:
 
     def acknowledge_all(self) -> None:
         """Let no FATAL stand."""
-        for alert in self.redis.smembers("s6:fatal"):
-            assert self.call("POST", f"/alerts/{alert}/ack", {"by": "test"}).status_code == 200
+
+        def none_stands() -> bool:
+            answer = self.call("GET", "/alerts?severity=FATAL&standing=true&limit=500", token="read-token")
+            assert answer.status_code == 200, answer.text
+            for alert in jsonx.loads(answer.text)["items"]:
+                acked = self.call("POST", f"/alerts/{alert['alert_id']}/ack", {"by": "test"})
+                assert acked.status_code == 200, acked.text
+            return not self.redis.exists(ALERTS_FATAL)
+
+        wait_for(none_stands, 10, "no FATAL stands", every=0.2)
+
+
+@contextmanager
+def started(folder: Path, *, sweep_s: str, cuts: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Web, worker, beat and listener, healthy, between paper neighbours whose market is moved by hand.
+
+    ``sweep_s`` is the sweep's period; ``cuts`` names for ``worker`` and ``listener`` the lines of promptness that are
+    cut there (see ``tests.support.cut``).
+    """
+    with EmbeddedRedis(folder / "redis") as redis:
+        env = {
+            "S6_REDIS_URL": redis.url(0),
+            "S6_BROKER_URL": redis.url(1),
+            "S6_API_TOKENS": TOKENS,
+            "S6_MANAGE_TICK_S": sweep_s,
+            "S6_TREASURY_TICK_S": "86400",
+        }
+        with S6Processes(folder / "s6", env) as processes:
+            paper = processes.start_paper("--no-wallet-follows-trades")
+            for name in CORE:
+                processes.start(name, cut=(cuts or {}).get(name, ""))
+            processes.healthy(90)
+            yield Running(processes, paper)
 
 
 def _about(record: Item) -> str | None:

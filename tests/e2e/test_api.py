@@ -41,38 +41,30 @@ def test_plan_changes_nothing_and_eval_executes(s6: Running) -> None:
     agrees(s6, pid, symbol)
 
 
-def test_the_answer_of_the_contract(s6: Running) -> None:
-    """PLAN and EVAL answer the same; execution follows."""
+def test_the_answer_of_the_contract(unswept: Running) -> None:
+    """PLAN and EVAL answer the same; execution follows EVAL alone."""
+    s6 = unswept
     symbol = s6.symbol()
     pid = s6.enter(symbol)
     old = s6.protected(pid, price=39_200)
-    ladder = [{"roe": D("0.2"), "fraction": D("0.33")}]
-    step = {"lock_steps": [{"roe": D("0.2"), "lock_roe": D("0.1")}]}
-    s6.paper.tick(symbol, 41_000)
-    wait_for(lambda: s6.managed(pid, "EVAL")["plan"]["actions"] == [], 5)
+    s6.ticked(symbol, 41_000)
     s6.paper.fault(exchange={"cancel_delay_ms": 300})
-    s6._symbols[symbol]["fut"] = {"stop": step, "tp_ladder": ladder}
-    s6.paper.publish_bundle(s6.bundle())
-    answers = [_asked(s6, pid, "PLAN")]
-    while not answers[-1]["plan"]["actions"] and s6.stop(pid) == old:
-        answers.append(_asked(s6, pid, "EVAL"))
-    told = answers[-1]
-    if told["plan"]["actions"]:  # nobody else was quicker
-        assert [a["type"] for a in told["plan"]["actions"]] == ["STOP_MOVE", "TP_PARTIAL"]
-        assert (told["plan"]["actions"][0]["old"], told["plan"]["actions"][0]["new"]) == (39_200, 40_400)
-        assert told["plan"]["actions"][1]["qty"] == D("0.033")
-        cancel, new = told["orders"][:2]
-        assert cancel == {"kind": "CANCEL", "target": old["client_order_id"]}
-        assert {"kind": "NEW", "type": "STOP_MARKET", "reduceOnly": True, "stopPx": 40_400}.items() <= new.items()
-        assert isinstance(told["plan"]["plan_id"], str)
+    step = {"lock_steps": [{"roe": D("0.2"), "lock_roe": D("0.1")}]}
+    s6.rule(symbol, fut={"stop": step, "tp_ladder": [{"roe": D("0.2"), "fraction": D("0.33")}]})
+    planned = s6.managed(pid, "PLAN")
+    assert s6.operation(pid) == {}
+    assert s6.stop(pid) == old
+    told = s6.managed(pid, "EVAL")
+    assert (told["plan"]["actions"], told["orders"]) == (planned["plan"]["actions"], planned["orders"])
+    move, profit = told["plan"]["actions"]
+    assert (move["type"], move["old"], move["new"]) == ("STOP_MOVE", 39_200, 40_400)
+    assert (profit["type"], profit["qty"]) == ("TP_PARTIAL", D("0.033"))
+    cancel, new = told["orders"][:2]
+    assert cancel == {"kind": "CANCEL", "target": old["client_order_id"]}
+    assert {"kind": "NEW", "type": "STOP_MARKET", "reduceOnly": True, "stopPx": 40_400}.items() <= new.items()
+    assert isinstance(told["plan"]["plan_id"], str)
     s6.protected(pid, price=40_400, qty="0.067")
     agrees(s6, pid, symbol)
-
-
-def _asked(s6: Running, pid: str, action: str) -> dict[str, Any]:
-    answer = s6.manage(pid, action)
-    assert answer.status_code in (200, 409), answer.text
-    return dict(jsonx.loads(answer.text)) if answer.status_code == 200 else {"plan": {"actions": []}, "orders": []}
 
 
 def test_exit_at_market_and_its_name_in_the_timeline(s6: Running) -> None:

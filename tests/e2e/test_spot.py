@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from s6.paper.ledger import now_ms
@@ -74,17 +72,15 @@ def test_the_guard_follows_atr_and_the_plan_tells_of_it(s6: Running, symbol: str
     agrees(s6, pid, symbol)
 
 
-def test_eval_tells_of_a_guard_that_it_moved(s6: Running, symbol: str) -> None:
+def test_eval_tells_of_a_guard_that_it_moved(unswept: Running) -> None:
+    symbol = unswept.symbol()
     pid = f"spot-{symbol}"
-    buy(s6, symbol, pid, "0.1")
-    s6.guarded(pid, price=38_000)
-    s6.rule(symbol, spot={"guard": {"fallback_pct": D("0.02")}})
-    told: list[dict[str, Any]] = []
-    while not told and D(s6.stop(pid)["price"]) == 38_000:
-        told = s6.managed(pid, "EVAL")["plan"]["actions"]
-    if told:  # the sweep may have been quicker
-        assert [(a["type"], a["old"], a["new"]) for a in told] == [("STOP_MOVE", 38_000, 39_200)]
-    s6.guarded(pid, price=39_200)
+    buy(unswept, symbol, pid, "0.1")
+    unswept.guarded(pid, price=38_000)
+    unswept.rule(symbol, spot={"guard": {"fallback_pct": D("0.02")}})
+    told = unswept.managed(pid, "EVAL")["plan"]["actions"]
+    assert [(a["type"], a["old"], a["new"]) for a in told] == [("STOP_MOVE", 38_000, 39_200)]
+    unswept.guarded(pid, price=39_200)
 
 
 def test_the_ladder_on_spot_and_sells_in_parts(s6: Running) -> None:

@@ -119,11 +119,15 @@ class S6Processes:
         """The newest process of that name."""
         return next(process for process in reversed(self.started) if process.name == name)
 
-    def start(self, *names: str, env: Mapping[str, str] | None = None) -> Process:
-        """Start these process types (again, or once more); the last one started."""
+    def start(self, *names: str, env: Mapping[str, str] | None = None, cut: str = "") -> Process:
+        """Start these process types (again, or once more), without the lines in ``cut`` (``tests.support.cut``).
+
+        Returns the last one started.
+        """
         lines = procfile()
         for name in names:
-            self.run(name, lines[name], env=env)
+            command = f"{sys.executable} -m tests.support.cut {cut} {lines[name]}" if cut else lines[name]
+            self.run(name, command, env=env)
         return self.started[-1]
 
     def run(self, name: str, command: str | list[str], *, env: Mapping[str, str] | None = None) -> Process:
