@@ -11,7 +11,7 @@ from tasks.base import services, task
 
 @task()
 def publish() -> None:
-    """Alerts stay in Redis until the store has them; people are told at most once."""
+    """Publish alerts. They stay in Redis until the store has them; people are notified at most once."""
     try:
         services().alerts.publish()
     except (RedisError, StateUnavailable, StoreError):

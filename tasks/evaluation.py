@@ -1,4 +1,4 @@
-"""Evaluate positions: one on a hint, all of them by the sweep."""
+"""Evaluates positions: one on a hint, all of them by the sweep."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _end(**_: Any) -> None:
 
 @task(bind=True)
 def evaluate(self: Any, position_id: str) -> None:
-    """Govern one position now. Idempotent: under the position's lock, by what the state says at that moment."""
+    """Govern one position now. Idempotent: it holds the position's lock and acts on the state at that moment."""
     urgent = (self.request.delivery_info or {}).get("priority") == URGENT
     with closing(queue.work(position_id, urgent=urgent)) as names:
         for name in names:
             try:
                 _evaluate(self, name)
-            except Exception as error:  # of this position; the others still wait
+            except Exception as error:  # it concerns this position alone; the others still wait
                 log.exception("%s could not be evaluated", name)
                 alert_failure(self.name, (name,), error)
     services().hints.evaluate_many(queue.left_over())
@@ -65,7 +65,7 @@ def _evaluate(self: Any, position_id: str) -> None:
 
 
 def _again(self: Any, position_id: str) -> None:
-    """Sub-second at first, doubling to a second, jittered. A broker that is away takes nothing: the sweep asks."""
+    """Retry after a jittered pause that doubles up to a second. While the broker is away, the sweep asks instead."""
     countdown = min(BUSY_S * 2**self.request.retries, 1.0) * random.uniform(0.5, 1.0)
     with suppress(Reject):
         self.retry(args=(position_id,), countdown=countdown, max_retries=RETRIES, throw=False)
@@ -73,5 +73,5 @@ def _again(self: Any, position_id: str) -> None:
 
 @task()
 def sweep() -> None:
-    """Single-flight: a period has one sweep, however many beats ask for it."""
+    """Sweep once a period, however many beats ask for it."""
     services().sweep.run_once()

@@ -1,7 +1,7 @@
-"""Drive operations. STOP_MOVE is ``cancel_stop -> await_cancel -> place_stop``; each link takes the operation as far
-as it goes and does nothing where another has been: the record's stage decides, not the message.
+"""Drives operations. STOP_MOVE is ``cancel_stop -> await_cancel -> place_stop``. Each link takes the operation as far
+as it goes, and does nothing where another has been: the record's stage decides, not the message.
 
-The task that decided is itself the first link (``begin``): a way through the broker is much of what a move costs.
+The task that decided is itself the first link (``begin``), because the trip through the broker costs much of a move.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RETRIES = 200
 
 
 def _again(self: Any, wait_ms: int) -> Exception:
-    """Celery's retry, sub-second and jittered (``retry_backoff`` counts whole seconds)."""
+    """Return Celery's retry, sub-second and jittered (``retry_backoff`` counts whole seconds)."""
     countdown = min(wait_ms / 1000, LONGEST_S) + random.uniform(NUDGE_S, 2 * NUDGE_S)
     return self.retry(countdown=countdown, max_retries=RETRIES)  # type: ignore[no-any-return]
 
@@ -40,7 +40,7 @@ def _advance(self: Any, position_id: str, op_id: str) -> Progress:
 
 
 def begin(position_id: str, op: Operation) -> None:
-    """Take a new operation as far as it goes here and now; the rest of its chain goes on from there."""
+    """Take a new operation as far as it goes now; the rest of its chain goes on from there."""
     try:
         progress = _step(position_id, op.op_id)
     except StateUnavailable:
@@ -69,7 +69,7 @@ def await_cancel(self: Any, position_id: str, op_id: str) -> None:
 
 @task(bind=True)
 def place_stop(self: Any, position_id: str, op_id: str) -> None:
-    """Place the new stop, as soon as the old one is known to be gone."""
+    """Place the new stop, as soon as the old one is known to be canceled."""
     progress = _advance(self, position_id, op_id)
     if progress.kind != "DONE":
         raise _again(self, progress.wait_ms)

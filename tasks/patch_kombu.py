@@ -1,5 +1,5 @@
-"""Kombu's Redis transport, mended: one client a channel, no notes in the broker of what was handed out, and a broker
-that was lost is looked for every second.
+"""Patches Kombu's Redis transport: one client a channel, no records in the broker of delivered messages, and a lost
+broker is tried every second.
 
 Why: docs/decisions/0010-the-broker-keeps-no-notes.md.
 """
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class InMemoryQoS(virtual.QoS):
-    """What this worker holds, known to itself alone; what it has not begun goes back when it ends.
+    """Keeps the messages that this worker holds in memory. Those not begun go back to the queue when it ends.
 
-    With the broker out of reach there is nowhere to put it back: whatever was to be done is asked for again.
+    With the broker out of reach they are dropped: the sweep asks for their work again.
     """
 
     restore_at_shutdown = True
@@ -48,7 +48,7 @@ def _restore(channel: Any, message: Any, leftmost: bool = False) -> None:
 
 @contextmanager
 def _conn_or_acquire(channel: Any, client: Any = None) -> Iterator[Any]:
-    """The channel's own client. Kombu makes a new one for every message, which costs more than the message's way."""
+    """Yield the channel's own client. Kombu makes one for every message, which costs more than sending it."""
     if client is None:
         pool, client = channel.__dict__.get("s6_client", (None, None))
         if pool is not channel.pool:
@@ -61,13 +61,13 @@ _ensure = Connection.ensure_connection
 
 
 def _ensure_soon(connection: Connection, *args: Any, **pace: float) -> Any:
-    """Once a second at least: Celery would wait up to half a minute, and positions with it, though Redis is back."""
+    """Connect, trying once a second at least. Celery would wait up to half a minute after Redis is back."""
     quick = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
     return _ensure(connection, *args, **quick | pace)  # type: ignore[no-untyped-call]
 
 
 def patch_kombu() -> None:
-    """For every channel opened from now on (Sentinel's are of the same kind), and every connection made again."""
+    """Patch every channel opened from now on (Sentinel's too), and every connection made again."""
     Connection.ensure_connection = _ensure_soon  # type: ignore[method-assign, assignment]
     redis.Channel.QoS = InMemoryQoS  # type: ignore[assignment]
     redis.Channel._restore = _restore  # type: ignore[method-assign]

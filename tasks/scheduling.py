@@ -1,4 +1,4 @@
-"""Who goes first within a worker process: what is decided is carried out before more is decided.
+"""Orders the threads of a worker process: what is decided is carried out before more is decided.
 
 Threads share one processor's worth of Python. Deciding for twenty positions at once would make every one of them wait
 with its old stop cancelled until the last was decided, so decisions are made one at a time, between the steps of
@@ -16,7 +16,7 @@ PATIENCE_S: Final = 0.05
 
 
 class StepPriority:
-    """The turns of one process's threads."""
+    """Gives operations' steps priority over decisions within one process."""
 
     def __init__(self) -> None:
         self._deciding = threading.Lock()
@@ -25,7 +25,7 @@ class StepPriority:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """An operation's step: never waits."""
+        """Take an operation's step. It never waits."""
         with self._done:
             self._steps += 1
         try:
@@ -38,7 +38,7 @@ class StepPriority:
 
     @contextmanager
     def decision(self) -> Iterator[None]:
-        """One at a time, after the steps that are being gone, or after a moment's patience with them."""
+        """Decide one at a time, after the steps under way or after ``PATIENCE_S``."""
         with self._deciding:
             with self._done:
                 self._done.wait_for(lambda: not self._steps, PATIENCE_S)
@@ -46,10 +46,10 @@ class StepPriority:
 
 
 class EvaluationQueue:
-    """Positions to be decided about, each once however often it is asked for, by a few threads at most.
+    """Positions to decide about, each once however often it is asked for, by ``size`` threads at most.
 
-    A thread that waits for its turn to decide cannot go an operation's next step. So whoever comes while the queue is
-    complete leaves its position to the queue and goes.
+    A thread that waits to decide cannot take an operation's next step. So a thread that finds enough others at work
+    leaves its position to them and returns.
     """
 
     def __init__(self, size: int) -> None:
@@ -61,7 +61,7 @@ class EvaluationQueue:
         self.ending = False
 
     def work(self, position_id: str, *, urgent: bool = False) -> Generator[str, None, None]:
-        """Have a position decided about; yields what the caller is to decide about itself, maybe nothing.
+        """Queue a position. Yields the positions that the caller decides about itself, perhaps none.
 
         Close the iterator when leaving it early.
         """
@@ -80,7 +80,7 @@ class EvaluationQueue:
                 with self._lock:
                     waiting = self._urgent or self._others
                     if self.ending or not waiting:
-                        self._at_work -= 1  # in one with the look: who comes after it finds a place in the queue
+                        self._at_work -= 1  # under the same lock as the look: a thread that comes later finds room
                         left = True
                         return
                     name = next(iter(waiting))
@@ -92,7 +92,7 @@ class EvaluationQueue:
                     self._at_work -= 1
 
     def left_over(self) -> list[str]:
-        """What nobody will decide about, since the worker ends; to be asked for once more."""
+        """Return the positions that nobody will decide about because the worker ends: hint at them again."""
         if not self.ending:
             return []
         with self._lock:

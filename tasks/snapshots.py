@@ -1,4 +1,4 @@
-"""Move snapshots to the store."""
+"""Moves snapshots to the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.base import services, task
 
 @task()
 def relay() -> None:
-    """Single-flight; what can't be moved now waits for the next beat."""
+    """Move what waits, one task at a time. What cannot be moved now waits for the next beat."""
     try:
         services().relay.run()
     except StateUnavailable:

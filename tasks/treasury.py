@@ -1,4 +1,4 @@
-"""Transfers: begin them when they are needed, take each from step to step, look for those left behind."""
+"""Begins transfers when they are needed, takes each from step to step, and finds those left behind."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tasks.hints import LONGEST_COUNTDOWN_S
 log = logging.getLogger(__name__)
 
 RETRIES = 6
-"""How often one chain goes on by itself; the sweep sees to whatever takes longer."""
+"""How often one chain goes on by itself. The sweep continues what takes longer."""
 
 
 @task()
 def check() -> None:
-    """The automatic check. However many beats ask for it at once, they begin one transfer."""
+    """Check whether a transfer is needed. However many beats ask at once, they begin one transfer."""
     log.info("treasury check: %s", services().treasury.check())
 
 
 @task(bind=True)
 def advance(self: Any, transfer_id: str) -> None:
-    """The next step of one transfer, then the one after. Harmless when lost, doubled or late."""
+    """Take the next step of one transfer, then the one after. Harmless when lost, doubled or late."""
     outcome = services().treasury.advance(transfer_id)
     log.info("transfer %s: %s", transfer_id, outcome.kind)
     if outcome.delay_ms is None or self.request.retries >= RETRIES:

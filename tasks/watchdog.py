@@ -1,4 +1,4 @@
-"""The worker's sign of life, beaten by its own event loop: a loop that hangs falls silent, and then ends itself."""
+"""Sends the worker's heartbeat from its event loop: when the loop hangs, the heartbeat stops and the process ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.base import services
 
 log = logging.getLogger(__name__)
 EVERY_S: Final = 2.0
-SILENT_S: Final = 45.0
+HANGS_S: Final = 45.0
 
 
 class LoopWatchdog(bootsteps.StartStopStep):
@@ -53,8 +53,8 @@ class LoopWatchdog(bootsteps.StartStopStep):
             log.warning("no heartbeat: %s", error)
 
     def _watch(self) -> float:
-        if time.monotonic() - self._last > SILENT_S:
-            log.critical("the worker's loop has been silent for %s s: the process ends, to be started anew", SILENT_S)
+        if time.monotonic() - self._last > HANGS_S:
+            log.critical("the worker's loop has hung for %s s: the process ends, to be started anew", HANGS_S)
             os._exit(70)
         return EVERY_S
 

@@ -1,6 +1,6 @@
 """One circuit breaker for each neighbour, shared by all processes: its state stands in Redis.
 
-It never forbids what protects: stops, closes, cancels and queries are sent whatever it says. It tells whether a
+It never forbids what protects: stops, closes, cancels and queries are sent whatever it says. It shows whether a
 neighbour is *down*, so that no new risk is taken meanwhile and what can wait is not even tried. (pybreaker holds a
 lock during each call, one call at a time in a process, and asks its storage several times for each.)
 
@@ -73,7 +73,7 @@ return {status, status ~= was and 1 or 0, failures}
 
 @dataclass(frozen=True, slots=True)
 class NeighbourState:
-    """How a neighbour stands. ``ts``, ``since``: ms; 0 when nothing has been heard of it yet."""
+    """What is known of a neighbour. ``ts``, ``since``: ms; 0 when nothing is known yet."""
 
     down: bool = False
     failures: int = 0
@@ -84,9 +84,9 @@ class NeighbourState:
 
 
 class SharedBreaker:
-    """``s6.adapters.http.Breaker`` for all neighbours. Never raises; without Redis the last word holds.
+    """``s6.adapters.http.Breaker`` for all neighbours. Never raises; without Redis the last known state holds.
 
-    ``on_change(name, down, detail)`` is called by the one process whose report made the difference.
+    The one process whose report changes a state calls ``on_change(name, down, detail)``.
     """
 
     def __init__(self, redis: RedisClient, clock: Clock, on_change: OnChange | None = None) -> None:
@@ -101,7 +101,7 @@ class SharedBreaker:
         return self.state(name).down
 
     def state(self, name: str) -> NeighbourState:
-        """The neighbour's state, no older than 50 ms."""
+        """Return the neighbour's state, no older than 50 ms."""
         with self._lock:
             read_at, state = self._known.get(name, (float("-inf"), NeighbourState()))
         if time.monotonic() - read_at < CACHE_S:
@@ -122,7 +122,7 @@ class SharedBreaker:
         self._report(name, "call_failed", 0, detail)
 
     def probed(self, name: str, latency_ms: int | None, detail: str = "") -> None:
-        """What ``GET /health`` came to; ``latency_ms`` None: not well."""
+        """Report a probe of ``GET /health``; ``latency_ms`` is None when it failed."""
         if latency_ms is None:
             self._report(name, "probe_failed", 0, detail)
         else:
@@ -152,7 +152,7 @@ class SharedBreaker:
 
 
 def read_state(fields: dict[str, str]) -> NeighbourState:
-    """The state in a neighbour's hash."""
+    """Return the state in a neighbour's hash."""
     return NeighbourState(
         down=fields.get("status") == "DOWN",
         failures=int(fields.get("failures") or 0),

@@ -1,4 +1,4 @@
-"""Calls to the neighbours: JSON both ways with exact numbers, bounded in time, each outcome classified and reported."""
+"""Calls the neighbours: JSON both ways with exact numbers, bounded in time, each outcome classified and reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHOLE_S: Final = 3.0
 
 
 class Breaker(Protocol):
-    """What knows whether a neighbour is down, and learns it from the calls made. Never raises."""
+    """Knows whether a neighbour is down, from the calls made. Never raises."""
 
     def is_down(self, name: str) -> bool: ...
 
@@ -57,7 +57,7 @@ class Answer:
         return self.status < 300
 
     def text(self, name: str) -> str:
-        """A member as text; empty when it is absent or null."""
+        """Return a member as text, empty when it is absent or null."""
         value = self.doc.get(name)
         return "" if value is None else str(value)
 
@@ -96,7 +96,7 @@ class Neighbour:
         is_json: bool = True,
         protective: bool = True,
     ) -> Answer:
-        """Send a request; its answer. A call that isn't ``protective`` is not even tried while the neighbour is down.
+        """Send a request. Returns the answer. While the neighbour is down, only a ``protective`` call is tried.
 
         ``is_json`` False leaves the body of a 2xx as it is.
         """
@@ -161,7 +161,7 @@ class Neighbour:
         return Answer(status, response.headers, response.content, doc or {})
 
     def _transport(self) -> DeadlineAdapter:
-        """This thread's connection. A session would add nothing: no cookies, redirects or proxies here."""
+        """Return this thread's connection. A session would add nothing: there are no cookies, redirects or proxies."""
         local = self._local
         if getattr(local, "pid", None) != os.getpid():  # a forked child must not share its parent's connections
             local.transport, local.pid = DeadlineAdapter(pool_connections=1, pool_maxsize=1), os.getpid()
@@ -173,7 +173,7 @@ class Neighbour:
 def _prepared(
     method: str, url: str, body: Mapping[str, object] | None, headers: Mapping[str, str] | None
 ) -> requests.PreparedRequest:
-    """A request made ready by hand: our URLs, headers and bodies need none of the care that people's do."""
+    """Return a request prepared by hand: our URLs, headers and bodies need no normalizing."""
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url = method, url
     all_headers: CaseInsensitiveDict[str] = CaseInsensitiveDict({"Accept": "application/json"})
@@ -197,7 +197,7 @@ def _document(content: bytes) -> Mapping[str, object] | None:
 
 
 def _retry_after_ms(value: str) -> int | None:
-    """Seconds or an HTTP date, as ms from now; None when there is none that can be read."""
+    """Return seconds or an HTTP date as ms from now, or None when neither can be read."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return int(value[:9]) * 1000

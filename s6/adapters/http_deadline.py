@@ -19,12 +19,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 def trusted() -> bool | str:
-    """What certificates are checked against: the public authorities, or the file that REQUESTS_CA_BUNDLE names."""
+    """Return what certificates are checked against: the public authorities, or the file in REQUESTS_CA_BUNDLE."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 class _BoundedReader(io.RawIOBase):
-    """What a response is read from: the socket, with a timeout that shrinks towards the deadline."""
+    """Reads a response from the socket, with a timeout that shrinks towards the deadline."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock

@@ -1,8 +1,8 @@
 """Connections to Redis (single, Sentinel, Cluster) that never send a command twice by themselves.
 
 redis-py replays a command whose answer was lost: an ``INCR`` counts twice, a ``SET NX`` of a lock says "taken" of our
-own lock, a compare-and-set calls itself outrun. Here a lost answer is an error, and what happened meanwhile is for the
-caller to find out. Broken connections are made anew for the next command.
+own lock, a compare-and-set reports that another was faster. Here a lost answer is an error, and the caller finds out
+what happened. The next command opens a broken connection anew.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HEALTH_CHECK_S: Final = 15
 
 
 def connect(target: RedisTarget | str, *, blocking: bool = False, **overrides: Any) -> RedisClient:
-    """A client for ``target``; safe to share between threads, not across a fork.
+    """Return a client for ``target``; threads may share it, forked processes may not.
 
     Answers are decoded to ``str``. Errors are ``redis.exceptions.RedisError``: after a ``ConnectionError`` or
     ``TimeoutError`` the command may or may not have been carried out. Only what the server refused to carry out is
@@ -65,14 +65,16 @@ def connect(target: RedisTarget | str, *, blocking: bool = False, **overrides: A
 
 
 def servers(redis: RedisClient) -> str:
-    """Which servers hold the data now, as their run ids: others after a restart or a failover. Empty where we may not
-    ask. Raises ``RedisError``."""
+    """Return the run ids of the servers that hold the data, which change with a restart or a failover.
+
+    Returns an empty text where S6 may not ask. Raises ``RedisError``.
+    """
     nodes = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(redis, RedisCluster) else {}
     try:
-        told: Any = redis.info("server", **nodes)
+        info: Any = redis.info("server", **nodes)
     except NoPermissionError:
         return ""
-    found = told.values() if nodes and "run_id" not in told else [told]
+    found = info.values() if nodes and "run_id" not in info else [info]
     return " ".join(sorted(str(server.get("run_id", "")) for server in found)).strip()
 
 

@@ -65,12 +65,12 @@ class HonestCluster(RedisCluster):
 
 
 def _held_up(error: Exception) -> bool:
-    """Redirected to and fro until redis-py gave up, told to try again, or told that the cluster is down."""
+    """Return whether the cluster refused: redis-py gave up redirecting, or the answer was TRYAGAIN or CLUSTERDOWN."""
     return isinstance(error, NOT_DONE) or "TTL exhausted" in str(error)
 
 
 class _HonestPipeline(PipelineStrategy):
-    """redis-py sends a pipeline's commands a second time, one by one, when their answers were lost."""
+    """Sends a pipeline's commands once; redis-py sends them again, one by one, when their answers were lost."""
 
     def __init__(self, pipe: ClusterPipeline, cluster: HonestCluster) -> None:
         super().__init__(pipe)

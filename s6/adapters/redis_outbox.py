@@ -1,7 +1,7 @@
 """The outboxes of positions in Redis: events, quota moves and alerts on their way to others, snapshots to the store.
 
-Events are relayed by whoever committed, at once; a claim keeps two relays of one position apart, so that order holds
-and nothing is written twice short of a crash (and then under the same ``event_id``).
+The process that commits relays the events at once. A claim keeps two relays of one position apart, so that order holds
+and only a crash makes an event appear twice, under the same ``event_id``.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class RedisOutbox(RedisQuotas):
         self._drop = redis.register_script(lua.DROP_TO)
 
     def relay_events(self, position_id: str, deliver: Callable[[Alert], object]) -> int:
-        """Hand on what waits, in order; the number handed on. 0 as well when another relay is at it: it takes ours.
+        """Hand on what waits, in order. Returns the number handed on, 0 also when another relay holds the claim.
 
-        Alerts go first: should they fail, no event has been written that the next relay would write again.
+        Alerts go first: when one fails, no event has been written that the next relay would write again.
         """
         with asking():
             claim, waiting = keys.relay_claim(position_id), keys.events_outbox(position_id)
@@ -93,7 +93,7 @@ class RedisOutbox(RedisQuotas):
             return [Waiting(int(events), [jsonx.loads(text) for text in texts]) for events, texts in pairs]
 
     def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
-        """Off the list only goes who has no events waiting either (another relay may be at them)."""
+        """Positions leave the list only when no events wait either: another relay may be at those."""
         with asking():
             taken = [c for c in cleared if c.number]
             self._play(self._drop, [([keys.snaps_outbox(c.position_id)], [c.number, c.last_key]) for c in taken])
@@ -106,8 +106,10 @@ class RedisOutbox(RedisQuotas):
             self._play(self._done, [([keys.OUTBOX], [c.position_id, c.seen]) for c in done])
 
     def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> None:
-        """One script many times, each harmless to repeat: in one round trip where Redis is no cluster, which has no
-        scripts in pipelines."""
+        """Run one script many times: in one round trip, except in a cluster, which has no scripts in pipelines.
+
+        Each run must be harmless to repeat.
+        """
         if not calls:
             return
         if not self._is_cluster:
@@ -123,7 +125,7 @@ class RedisOutbox(RedisQuotas):
             script(keys=where, args=what)
 
     def outbox_size(self) -> int:
-        """How many snapshots wait, over all positions."""
+        """Return how many snapshots wait, over all positions."""
         with asking():
             ids = self._redis.zrange(keys.OUTBOX, 0, -1)
             pipe = self._redis.pipeline(transaction=False)

@@ -58,28 +58,28 @@ class RedisPositions(RedisPart):
         return after
 
     def _written(self, before: Position, after: Position, change: Commit) -> int:
-        """Index, write, tell: in this order, so that an index names more than there is, never less.
+        """Index, write, publish: in this order, so that an index names more than there is, never less.
 
-        One pipeline does on a single server; a cluster's doesn't keep the order between nodes. The outbox is marked
-        once more behind the write: a relay that looked in between found nothing, and must not cross it off for that.
+        On a single server one pipeline is enough; a cluster's keeps no order between nodes. The outbox is marked once
+        more after the write, because a relay that looked in between found nothing and may have crossed it off.
         """
         pipe = self._redis.pipeline(transaction=False)
         self._index(pipe, before, change)
         where = keys.commit_keys(before.position_id)
         over = before.rev if change.over is None else change.over
         what = [change.token, str(over), jsonx.dumps(records.payload(after, change))]
-        told = f"{after.symbol} {after.position_id}"
+        changed = f"{after.symbol} {after.position_id}"
         if not self._is_cluster:
             pipe.evalsha(self._commit.sha, len(where), *where, *what)
-            pipe.publish(keys.CHANGED, told)
+            pipe.publish(keys.CHANGED, changed)
             marked = self._mark_outbox(pipe, change)
             try:
                 return int(pipe.execute()[-3 if marked else -2])
             except NoScriptError:
-                pass  # a new server: nothing was written, and the call below brings the script
+                pass  # a new server: nothing was written, and the call below sends the script
         pipe.execute()
         written = int(self._commit(keys=where, args=what))
-        self._redis.publish(keys.CHANGED, told)
+        self._redis.publish(keys.CHANGED, changed)
         self._mark_outbox(self._redis, change)
         return written
 

@@ -62,7 +62,7 @@ class RedisQuotas(RedisPart):
         self._count(move["key"], move["id"], Decimal(move["delta"]), self._clock.now_ms())
 
     def quota_whole(self, counter: str) -> None:
-        """The note dies with the counter, and never by age."""
+        """The note is lost with the counter, and never expires."""
         with asking():
             self._count(counter, WHOLE, ZERO, NEVER_MS)
 

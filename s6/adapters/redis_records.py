@@ -1,4 +1,4 @@
-"""How positions, markets and waiting results stand in Redis, and back."""
+"""Converts positions, markets and waiting results to what stands in Redis, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from s6.model.operation import Operation
 from s6.model.position import Position, rungs_json
 from s6.model.types import plain
 
-ADDING: Final = "id:"  # tells positions from the counter in the hash of adds at work
+ADDING: Final = "id:"  # distinguishes positions from the counter in the hash of adds at work
 
 
 def adding(position_id: str) -> str:
@@ -48,13 +48,13 @@ def flat(fields: Mapping[str, str]) -> list[str]:
 
 
 def payload(position: Position, change: Commit) -> dict[str, object]:
-    """What the commit script writes. The side hashes are for the neighbours to read; the state holds all of it."""
+    """Return what the commit script writes. The side hashes are for neighbours to read; the state holds all of it."""
     orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
     events = [jsonx.dumps({"event": e}) for e in change.events]
     quotas = [jsonx.dumps({"quota": _move(q)}) for q in change.quotas]
     alerts = [jsonx.dumps({"alert": to_fields(a)}) for a in change.alerts]
     return {
-        "state": flat(to_fields(position) | _as_last_told(change)),
+        "state": flat(to_fields(position) | _as_last_shown(change)),
         "sl": flat(stop_fields(position)),
         "tp": flat({"ladder": position.ladder or "[]", "done": rungs_json(position.tp_done), "ts": str(position.ts)}),
         "adds": flat(adds_fields(position)),
@@ -66,12 +66,12 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
 
 
 def _move(move: QuotaMove) -> dict[str, object]:
-    told = {"id": move.move_id, "key": move.key, "delta": plain(move.delta)}
-    return told | {"restores": True} if move.restores else dict(told)
+    fields = {"id": move.move_id, "key": move.key, "delta": plain(move.delta)}
+    return fields | {"restores": True} if move.restores else dict(fields)
 
 
-def _as_last_told(change: Commit) -> dict[str, str]:
-    """What else a snapshot names, so that the state shows every field of the last one."""
+def _as_last_shown(change: Commit) -> dict[str, str]:
+    """Return what else a snapshot names, so that the state shows every field of the last one."""
     return {name: str(change.snapshots[-1][name]) for name in ("_key", "phase")} if change.snapshots else {}
 
 

@@ -22,7 +22,7 @@ class S10Config:
         self._s10 = neighbour
 
     def active(self, etag: str = "") -> Fetched | None:
-        """The bundle published now, None when it is still the one of ``etag``. Raises ``NeighbourUnavailable``."""
+        """Return the bundle published now, or None while it is that of ``etag``. Raises ``NeighbourUnavailable``."""
         headers = {"If-None-Match": etag} if etag else {}
         answer = self._s10.call("GET", "/active", headers=headers, is_json=False)
         if answer.status == 304:

@@ -64,7 +64,7 @@ class S4Orders:
 
 
 def order_body(position: Position, order: Order) -> dict[str, object]:
-    """``POST /orders`` for this order: a function of what is written down, so that each repetition is the same."""
+    """Return the body of ``POST /orders``: a function of what is recorded, so that each repetition is the same."""
     body: dict[str, object] = {
         "intent_id": order.intent_id,
         "client_order_id": order.client_order_id,

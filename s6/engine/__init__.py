@@ -1,4 +1,5 @@
-"""Operations: a decision becomes a record (``begin``), is driven through S4 (``executor``), one step at a time.
+"""All that changes a position: evaluating it, driving its operations, applying results, carrying out commands.
 
-What each answer means stands in ``transitions`` and ``refusals``, pure functions over the position and the record.
+A decision becomes a record (``operation``), which is driven through S4 one step at a time (``executor``). What each
+answer means stands in ``transitions``.
 """

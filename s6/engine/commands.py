@@ -1,4 +1,4 @@
-"""What operators ask of one position: EVAL, PLAN, EXIT, PAUSE, RESUME (CONTRACT §4.2)."""
+"""Carries out what operators ask of one position: EVAL, PLAN, EXIT, PAUSE, RESUME (CONTRACT §4.2)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NotFound(Exception):
 
 
 class Busy(Exception):
-    """The position is being governed right now."""
+    """Another process holds the position's lock, or an operation is in flight."""
 
     retry_after_s = RETRY_AFTER_S
 
@@ -49,7 +49,7 @@ class Mismatch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """A plan as it is told to operators: its actions, and the requests to S4 they stand for."""
+    """A plan as operators see it: its actions, and the requests to S4 that they stand for."""
 
     plan_id: str
     position: Position
@@ -57,7 +57,7 @@ class PlanView:
     op: Operation | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """The body of the answer."""
+        """Return the body of the answer."""
         return {
             "plan": {"plan_id": self.plan_id, "actions": [_shown(a) for a in self.actions]},
             "orders": [request for a in self.actions for request in self._requests(a)],
@@ -125,7 +125,7 @@ class OperatorCommands:
         self._alerts = alerts
 
     def execute(self, position_id: str, symbol: str, market: str, action: str, by: str, reason: str) -> PlanView:
-        """Carry out one word. Raises ``NotFound``, ``Busy``, ``Mismatch``, ``StateUnavailable``."""
+        """Carry out one action. Returns the plan. Raises ``NotFound``, ``Busy``, ``Mismatch``, ``StateUnavailable``."""
         loaded = self._state.load(position_id)
         if loaded is None:
             raise NotFound(position_id)
@@ -153,8 +153,8 @@ class OperatorCommands:
         """
         known = self._alerts.get(alert_id)
         if known is not None and known["ack"] is None and known["position_id"]:
-            said = f"ACK by {by}: {note or known['detail']} ({known['severity']} {known['code']})"
-            self.note(str(known["position_id"]), said)
+            cause = f"ACK by {by}: {note or known['detail']} ({known['severity']} {known['code']})"
+            self.note(str(known["position_id"]), cause)
         return self._alerts.ack(alert_id, by=by, note=note)
 
     def note(self, position_id: str, cause: str) -> None:
@@ -184,7 +184,7 @@ class OperatorCommands:
             written = self._write(leaving, loaded.op, token, cause)
             if written is None:
                 raise Busy(position_id)
-            if loaded.op is not None:  # it leaves as soon as this operation has ended
+            if loaded.op is not None:  # the exit follows as soon as this operation has ended
                 leave = Action("EXIT", "OPERATOR", qty=written.qty)
                 return _view(written, Plan(written, (leave,)), loaded.op), None
         elif loaded.op is not None:

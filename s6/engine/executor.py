@@ -1,7 +1,7 @@
-"""Drive one operation: as far as it goes without waiting, each step written down before and after S4 is asked.
+"""Drives one operation as far as it goes without waiting. Each step is recorded before and after S4 is asked.
 
 Any process may call ``advance`` at any time, any number of times: the record says where the operation stands, the
-lock keeps two from asking at once, and the same ids make a repeated request harmless.
+lock keeps two processes from asking at once, and the same ids make a repeated request harmless.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ MAX_STEPS: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``DONE``: this operation needs nothing more. ``WAIT``: look again in ``wait_ms`` (a result may come sooner).
-    ``BUSY``: somebody else is at it."""
+    """How far an operation got.
+
+    ``DONE``: it needs nothing more. ``WAIT``: look again in ``wait_ms`` (a result may come sooner). ``BUSY``: another
+    process holds the position's lock.
+    """
 
     kind: Literal["DONE", "WAIT", "BUSY"]
     wait_ms: int = 0
@@ -55,7 +58,7 @@ class ExecutorState(PositionLocks, Positions, Protocol):
 
 
 class Executor:
-    """``ended`` is called with a position's id when an operation of it has ended: it is to be evaluated at once."""
+    """Calls ``ended`` with a position's id once an operation of it has ended, so that it is evaluated at once."""
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Executor:
         self._rng = rng or Random()
 
     def advance(self, position_id: str, op_id: str) -> Progress:
-        """Take the operation as far as it goes now. Raises ``StateUnavailable``."""
+        """Take the operation as far as it goes now. Returns its progress. Raises ``StateUnavailable``."""
         try:
             with held_position(self._state, self._recorder.alerts, self._clock, position_id) as held:
                 progress = self._run(held.loaded, op_id, held.token)
@@ -104,7 +107,7 @@ class Executor:
         return Progress("WAIT", BUSY_MS)
 
     def _step(self, position: Position, op: Operation, token: str, now: int) -> Loaded | None:
-        """One step with the outside world; the position and its operation afterwards."""
+        """Take one step with S4. Returns the position and its operation afterwards."""
         try:
             if op.stage == "CANCEL":
                 return self._cancel(position, op, token)
@@ -117,7 +120,7 @@ class Executor:
             return self._write(position, op, token, lambda p, t: to.postponed(p, op, delay, retry.attempts, why, t))
 
     def backoff(self, attempts: int) -> int:
-        """Exponential with jitter: ``base_ms * 2^attempts`` up to ``cap_ms``, times a factor in [0.5, 1)."""
+        """Return a delay in ms: ``base_ms * 2^attempts`` up to ``cap_ms``, times a random factor in [0.5, 1)."""
         retry = self._execution().retry
         full = min(retry.cap_ms, retry.base_ms * 2 ** min(attempts, 20))
         return max(1, int(full * (0.5 + self._rng.random() / 2)))
@@ -139,7 +142,7 @@ class Executor:
         return self._write(position, op, token, lambda p, _: to.unclear(p, op))
 
     def _check(self, position: Position, op: Operation, token: str) -> Loaded | None:
-        """Ask S4 what became of the old order, book its answer, and go by that."""
+        """Ask S4 for the old order, book the answer, and go on from there."""
         result = self._orders.query(op.target)
         if result is None:
             return self._write(position, op, token, lambda p, t: to.cancel_confirmed(p, op, t))
@@ -154,7 +157,7 @@ class Executor:
     def _book(self, op: Operation, result: OrderResult) -> None:
         try:
             self._results.apply(result, {}, hint=False)
-        except MalformedMessage as error:  # what became of the order is told all the same
+        except MalformedMessage as error:  # its status still decides how the operation goes on
             text = f"{result.client_order_id}: {error}"
             self._recorder.publish(op.position_id, (("ERROR", "RECONCILE", text),))
 
@@ -166,7 +169,7 @@ class Executor:
             return self._write(position, op, token, lambda p, t: _freeze(p, op, t))
         known = self._known(position, order)
         if not position.is_current(order):
-            return self._place_no_more(position, op, known, token)
+            return self._place_nothing(position, op, known, token)
         if known.status not in ("PENDING", "REJECTED"):
             return self._accepted(position, op, token)
         if _too_late(op, now):
@@ -181,15 +184,15 @@ class Executor:
         delay = self.backoff(3) + REFUSED_AGAIN_MS
         return self._write(position, op, token, lambda p, t: to.refused(p, op, answer.reason, delay, t))
 
-    def _place_no_more(self, position: Position, op: Operation, known: Order, token: str) -> Loaded | None:
-        """The life it was meant for is over. It may have been sent all the same: only S4 knows."""
+    def _place_nothing(self, position: Position, op: Operation, known: Order, token: str) -> Loaded | None:
+        """Do not place a stop whose life is over. It may have been sent already: only S4 knows."""
         taken = known.status not in ("PENDING", "REJECTED")
         if op.kind == "STOP_MOVE" and (taken or self._orders.query(known.client_order_id) is not None):
             return self._accepted(position, op, token)
         return self._write(position, op, token, lambda p, _: to.nothing_left(p, op))
 
     def _have_it(self, reason: str, order: Order) -> bool:
-        """After ID_CONFLICT: whether S4 has an order under our id (its results then say what it is)."""
+        """Return whether S4 refused an order because it has one under this id already; its results say what it is."""
         return reason == "ID_CONFLICT" and self._orders.query(order.client_order_id) is not None
 
     def _accepted(self, position: Position, op: Operation, token: str) -> Loaded | None:
@@ -206,7 +209,7 @@ class Executor:
         return self._write(position, op, token, taken)
 
     def _known(self, position: Position, order: Order) -> Order:
-        """The order as the results have left it by now."""
+        """Return the order as the results have left it by now."""
         live = position.order(order.client_order_id)
         return live or self._state.seen_order(position.position_id, order.client_order_id) or order
 
@@ -252,5 +255,5 @@ def _freeze(position: Position, op: Operation, now: int) -> Step:
 
 
 def _too_late(op: Operation, now: int) -> bool:
-    """Whether an order that only pays at its moment has been tried for too long to be sent once more."""
+    """Return whether an order that is worth sending only at its moment has been tried for too long."""
     return op.kind in ("TP_PARTIAL", "ADD", "RISK_DOWNGRADE") and op.attempts > 0 and now - op.started_ts > STALE_MS

@@ -1,4 +1,4 @@
-"""Evaluate one position: lock, load, plan, write the operation down, hand it on."""
+"""Evaluates one position: lock it, load it, plan, record the operation, hint at it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an evaluation.
+    """What an evaluation led to.
 
-    ``recheck_ms``: something falls due by itself after that long (0: nothing). ``unconfirmed``: orders that S4 must be
-    asked about. ``unverified``: S4 must be asked what it has before anything is begun.
+    ``recheck_ms``: something falls due by itself after that long (0: nothing). ``unconfirmed``: ids of orders that S4
+    must be asked about. ``unverified``: S4 must be asked what it has before anything begins.
     """
 
     kind: OutcomeKind
@@ -56,7 +56,7 @@ class Outcome:
     unverified: bool = False
 
     def following(self, done: list[Action]) -> Outcome:
-        """This outcome, its plan led by what was done at once before it."""
+        """Return this outcome with ``done``, what was done at once before it, at the head of its plan."""
         if self.plan is None or not done:
             return self
         return replace(self, plan=replace(self.plan, actions=(*done, *self.plan.actions)))
@@ -86,15 +86,15 @@ class Governor:
         self._alerts = alerts
 
     def evaluate(self, position_id: str, *, reason: str = "hint") -> Outcome:
-        """Govern once, now, and hand on what was begun. Raises ``StateUnavailable``."""
+        """Govern the position once, and hint at what was begun. Raises ``StateUnavailable``."""
         outcome = self.decide(position_id, reason=reason)
         self.follow(position_id, outcome)
         return outcome
 
     def decide(self, position_id: str, *, reason: str = "hint") -> Outcome:
-        """Govern once, now; what was begun is the caller's to carry out, or to ``follow``.
+        """Govern the position once. The caller carries out what was begun, or passes the outcome to ``follow``.
 
-        At most one operation is begun; what S6 holds itself (guards) is moved at once. Raises ``StateUnavailable``.
+        Begins at most one operation; guards, which S6 holds itself, are moved at once. Raises ``StateUnavailable``.
         """
         try:
             with held_position(self._state, self._alerts, self._clock, position_id) as held:
@@ -103,7 +103,7 @@ class Governor:
             return Outcome("BUSY")
 
     def evaluate_soon(self, position_id: str) -> None:
-        """Evaluate now; by a hint when it is busy, Redis is away, or S4 must be asked about an order."""
+        """Evaluate now; hint at an evaluation instead if the position is busy, Redis away, or S4 to be asked first."""
         try:
             outcome = self.evaluate(position_id)
             again = outcome.kind == "BUSY" or outcome.unconfirmed or outcome.unverified
@@ -113,7 +113,7 @@ class Governor:
             self._hints.evaluate(position_id, delay_ms=BUSY_MS)
 
     def follow(self, position_id: str, outcome: Outcome) -> None:
-        """Hand on what an evaluation began, or have it repeated when something falls due. Call it without the lock."""
+        """Hint at what an evaluation began, or at the next one when something falls due. Call it without the lock."""
         if outcome.op is not None and outcome.kind == "STARTED":
             self._hints.execute(position_id, outcome.op)
         elif outcome.op is not None and not outcome.unverified and outcome.op.at_rest(self._clock.now_ms()):
@@ -122,7 +122,7 @@ class Governor:
             self._hints.evaluate(position_id, delay_ms=outcome.recheck_ms)
 
     def under_lock(self, position_id: str, token: str, reason: str, loaded: Loaded | None) -> Outcome:
-        """The evaluation proper, for callers that hold the lock and have read the position. Raises ``LockLost``."""
+        """Evaluate a position that the caller has locked and read. Raises ``LockLost``, ``StateUnavailable``."""
         bundle = self._bundles.current()
         if bundle is None:
             return Outcome("NO_BUNDLE", unverified=loaded is not None and bool(loaded.position.unverified_from))
@@ -139,7 +139,7 @@ class Governor:
         return Outcome("BUSY")
 
     def look(self, loaded: Loaded, bundle: ActiveBundle) -> tuple[Plan, MarketView]:
-        """The plan as it would be made now. Nothing is executed or changed."""
+        """Return the plan as it would be made now, and the market it is based on. Changes nothing."""
         position = loaded.position
         view = self._state.market(position.symbol, position.position_id)
         now = self._clock.now_ms()
@@ -149,7 +149,7 @@ class Governor:
     def _govern(
         self, position: Position, bundle: ActiveBundle, token: str, reason: str, done: list[Action]
     ) -> Outcome | None:
-        """One round; None: look again (somebody wrote first, or something was ``done`` at once)."""
+        """Plan and begin once. Returns None to look again: somebody wrote first, or something was ``done`` at once."""
         plan, view = self.look(Loaded(position, None), bundle)
         for note in plan.notes:
             scope, name = note.scope, note.position_id
@@ -185,7 +185,7 @@ class Governor:
         return Outcome("STARTED", plan, op)
 
     def _may_begin(self, action: Action, position: Position, view: MarketView, bundle: ActiveBundle) -> bool:
-        """An add must be allowed at this very moment, and find room: a place among those at work, and budget."""
+        """Return whether an action may begin. An add needs mode NORMAL by now, a place among adds, and budget."""
         if action.type != "ADD":
             return True
         if self._gate.mode(position.market, view, self._clock.now_ms(), fresh=True) != "NORMAL":
@@ -201,7 +201,7 @@ class Governor:
     def _rest(
         self, before: Position, plan: Plan, view: MarketView, bundle: ActiveBundle, now: int, token: str
     ) -> Outcome | None:
-        """Nothing to send: keep watermarks that moved, let go of closed positions."""
+        """Send nothing: write watermarks that moved, and settle closed positions. Returns None to look again."""
         after = plan.position
         moved = _remembered(after) != _remembered(before)
         phase: Phase | None = "AFTER" if after.sl_level != before.sl_level else None  # the history shows levels
@@ -216,15 +216,15 @@ class Governor:
         return Outcome("NOTHING", plan, recheck_ms=plan.recheck_ms, unconfirmed=unconfirmed)
 
     def _at_once(self, plan: Plan, action: Action, now: int, token: str) -> tuple[Action, ...]:
-        """What S6 holds itself happens in the very commit: a guard moved, a position found stagnated.
+        """Carry out by the commit alone what S6 holds itself: move a guard, mark a position as stagnated.
 
-        The action, or none when somebody else wrote first.
+        Returns the action, or none when somebody else wrote first.
         """
         p = plan.position
         if action.type == "STAGNATED":
             after = replace(p, stagnated=True)
             data = {"best_roe": p.best_roe, "best_ts": p.best_ts, "roe": p.roe}
-            told = event(p, "STAGNATED", str(p.best_ts), now, p.qty, p.mark, action.reason, data)
+            published = event(p, "STAGNATED", str(p.best_ts), now, p.qty, p.mark, action.reason, data)
         else:
             number = p.op_count + 1
             after = replace(
@@ -238,10 +238,10 @@ class Governor:
                 self_guarded=p.market == "FUT",
             )
             _, op = begin(p, action, now)
-            told = to.stop_event(after, op, f"guard-{number}", now)
+            published = to.stop_event(after, op, f"guard-{number}", now)
         cause = f"{action.type} {action.reason}"
         written = self._recorder.write(
-            after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(told,)
+            after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(published,)
         )
         return (action,) if written is not None else ()
 
@@ -251,7 +251,7 @@ class Governor:
 
 
 def _remembered(p: Position) -> tuple[object, ...]:
-    """What must outlive this process although nothing was sent."""
+    """Return what must be written although nothing is sent."""
     return (
         p.best_mark,
         p.best_roe,

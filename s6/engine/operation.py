@@ -1,4 +1,4 @@
-"""A planned action becomes an operation: its stage, its deterministic ids, its order."""
+"""Makes a planned action an operation: its stage, its deterministic ids, its order."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ORDER_KIND: dict[str, OrderKind] = {"TP_PARTIAL": "TP", "ADD": "ADD", "RISK_DOWN
 _PREFIX = {"STOP_MOVE": "SL", "TP_PARTIAL": "TP", "ADD": "ADD", "RISK_DOWNGRADE": "RED", "EXIT": "EX", "CLEANUP": "CX"}
 
 ORDER_PREFIXES = tuple(prefix for kind, prefix in _PREFIX.items() if kind != "CLEANUP")
-"""What the ids of orders begin with."""
+"""The prefixes of order ids."""
 
 
 def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tuple[Position, Operation]:
-    """The operation for this action, and the position that has counted it."""
+    """Return the position that has counted the operation, and the operation for this action."""
     assert action.type != "STAGNATED"
     number = position.op_count + 1
     intent, client_order_id = ids(position, number, _PREFIX[action.type])
@@ -55,13 +55,13 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
 
 
 def ids(position: Position, number: int, purpose: str) -> tuple[str, str]:
-    """The intent's id and the order's: functions of the decision's place in the position's history, nothing else."""
+    """Return the intent's id and the order's. Both follow from the decision's place in the position's history alone."""
     intent = intent_id(position.position_id, position.life, number, purpose)
     return intent, f"{purpose}-{intent.rsplit('-', 1)[1]}"
 
 
 def order_of(position: Position, op: Operation, now: int) -> Order | None:
-    """The order to send, sized by what is held now; None when there is nothing left to do."""
+    """Return the order to send, sized by what is held now, or None when nothing is left to do."""
     stop = op.kind == "STOP_MOVE"
     kind: OrderKind = "SL" if stop else ORDER_KIND[op.kind]
     if op.kind == "EXIT" and op.reason == "GUARD":

@@ -1,8 +1,8 @@
-"""Orders of ours that nobody wrote down, or whose record was lost, known by their ids. Pure.
+"""Recognises orders of ours by their ids when nobody recorded them or the record was lost. Pure.
 
-An order's id follows from its decision's place in the position's history and from nothing else. So an order that bears
-one is ours, whatever the books say; and where one was forgotten there may be more, so the position is unverified from
-there. Why it was sent is lost: a TP is taken for the next rung, an ADD for the signal that stands.
+An order's id follows from its decision's slot in the position's history and from nothing else. So an order that bears
+such an id is ours, whatever the books say; and where one record is missing there may be more, so the position is
+unverified from there. Why it was sent is lost: a TP counts as the next rung, an ADD as the signal that stands.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from s6.model.wire import OrderResult
 
 DIGITS: Final = 24
 PURPOSES: Final[dict[Market, tuple[str, ...]]] = {"FUT": ORDER_PREFIXES, "SPOT": ("TP", "EX")}
-"""What orders of each market may be for."""
+"""The purposes that orders of each market may have."""
 
 
 class OrderSlot(NamedTuple):
-    """Where in a position's history an order was decided on, and the ids it has for that."""
+    """A decision's slot in a position's history, and the ids that an order has for it."""
 
     life: int
     number: int
@@ -34,18 +34,18 @@ class OrderSlot(NamedTuple):
 
 
 def lives_of(p: Position) -> tuple[int, ...]:
-    """The lives that forgotten orders may be of: one that ended while the position was unverified counts."""
+    """Return the lives that unrecorded orders may belong to; one that ended while it was unverified is among them."""
     return (p.life - 1, p.life) if p.life > 1 and p.entry_ts >= p.rebuilt_ts else (p.life,)
 
 
-def places(p: Position, life: int, number: int) -> Iterator[OrderSlot]:
-    """Every order that this operation may have sent."""
+def slots(p: Position, life: int, number: int) -> Iterator[OrderSlot]:
+    """Return the slot of every order that this operation may have sent."""
     for purpose in PURPOSES[p.market]:
         yield OrderSlot(life, number, *ids(replace(p, life=life), number, purpose))
 
 
-def place_of(p: Position, client_order_id: str) -> OrderSlot | None:
-    """Where an order of that id was decided on; None: it isn't ours, or too far from anything we know of."""
+def slot_of(p: Position, client_order_id: str) -> OrderSlot | None:
+    """Return the slot of an order's id, or None when it is not ours or too far from anything known."""
     purpose, _, digest = client_order_id.partition("-")
     if purpose not in ORDER_PREFIXES or len(digest) != DIGITS:
         return None
@@ -53,35 +53,35 @@ def place_of(p: Position, client_order_id: str) -> OrderSlot | None:
     for life in range(p.life, max(p.life - 2, 0), -1):
         then = replace(p, life=life)
         for number in range(p.op_count + AHEAD, lowest - 1, -1):
-            place = OrderSlot(life, number, *ids(then, number, purpose))
-            if place.client_order_id == client_order_id:
-                return place
+            slot = OrderSlot(life, number, *ids(then, number, purpose))
+            if slot.client_order_id == client_order_id:
+                return slot
     return None
 
 
 def recognised(
     p: Position, op: Operation | None, result: OrderResult, signal_id: str
 ) -> tuple[Position, Operation | None, Order | None]:
-    """Position, operation and order before this result, where nobody knows the order; without one when it isn't ours.
+    """Identify an unknown order by its id. ``signal_id`` is the signal that stands.
 
-    ``signal_id`` is the signal that stands.
+    Returns position, operation and order as before the result; order is None if it isn't ours.
     """
     if op is not None and op.client_order_id == result.client_order_id:
         life = int(op.op_id.partition("-")[0])
         order = replace(unheard_of(result, op.intent, life, ours=True), rungs=op.rungs, signal_id=op.signal_id)
         order = replace(order, stop_px=op.new_price if op.kind == "STOP_MOVE" else None)
         return p, replace(op, stage="PLACE", order=order), order
-    place = place_of(p, result.client_order_id)
-    if place is None:
+    slot = slot_of(p, result.client_order_id)
+    if slot is None:
         return p, op, None
-    p = replace(p, unverified_from=min(p.unverified_from or place.number, place.number))
-    p, order = _explained(p, unheard_of(result, place.intent_id, place.life, ours=True), signal_id)
+    p = replace(p, unverified_from=min(p.unverified_from or slot.number, slot.number))
+    p, order = _explained(p, unheard_of(result, slot.intent_id, slot.life, ours=True), signal_id)
     return p, op, order
 
 
-def claimed(p: Position, known: Order, place: OrderSlot, signal_id: str) -> tuple[Position, Order]:
-    """The position and the order, where its results came first and it was taken for somebody else's."""
-    p, order = _explained(p, replace(known, intent_id=place.intent_id, life=place.life, ours=True), signal_id)
+def claimed(p: Position, known: Order, slot: OrderSlot, signal_id: str) -> tuple[Position, Order]:
+    """Return the position and the order as ours, where its results came first and it counted as somebody else's."""
+    p, order = _explained(p, replace(known, intent_id=slot.intent_id, life=slot.life, ours=True), signal_id)
     if order.filled:
         p = replace(p, tp_done=tuple(sorted({*p.tp_done, *order.rungs})))
     return replace(p, orders=p.with_order(order)), order

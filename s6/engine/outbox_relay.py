@@ -1,4 +1,4 @@
-"""Snapshots from the outboxes to the store: in bulk, in order, taken off only once the store has them."""
+"""Moves snapshots from the outboxes to the store: in bulk, in order, taken off only once the store has them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RelayState(Locks, Outbox, Protocol):
 
 
 class OutboxRelay:
-    """Single-flight; a second one finds the lock taken. A repetition after a crash writes the same documents again."""
+    """Runs once at a time; a second run finds the lock taken. After a crash the same documents are written again."""
 
     def __init__(self, state: RelayState, store: Store, alerts: Alerts, clock: Clock) -> None:
         self._state = state
@@ -32,7 +32,10 @@ class OutboxRelay:
         self._clock = clock
 
     def run(self, rounds: int = 20) -> int:
-        """Move what waits; the number of snapshots moved. With the store down nothing is lost and nothing moves."""
+        """Move what waits. Returns the number of snapshots moved, 0 while the store is down; nothing is lost then.
+
+        Raises ``StateUnavailable``.
+        """
         moved = 0
         try:
             with held(self._state, keys.RELAY_LOCK, self._clock):
@@ -48,13 +51,13 @@ class OutboxRelay:
         return moved
 
     def _round(self) -> int:
-        """A fixed number of round trips, however many positions have something waiting."""
+        """Move up to ``EACH`` snapshots of up to ``POSITIONS`` positions, in a fixed number of round trips."""
         listed = self._state.outbox_ids(POSITIONS)
         waiting = self._state.outbox_read([position_id for position_id, _ in listed], EACH)
         docs: list[Doc] = []
         cleared: list[Cleared] = []
         for (position_id, seen), (events, batch) in zip(listed, waiting, strict=True):
-            if events:  # left by a committer that died before it could hand them on
+            if events:  # their committer died before it handed them on
                 self._state.relay_events(position_id, self._alerts.deliver)
             docs += batch
             last_key = str(batch[-1]["_key"]) if batch else ""
@@ -65,7 +68,7 @@ class OutboxRelay:
         return len(docs)
 
     def _write(self, docs: Sequence[Doc]) -> None:
-        """All at once. What the store condemns goes to the dead letters, so that it holds up nothing else."""
+        """Write all at once. What the store refuses goes to the dead letters, so that it holds up nothing else."""
         try:
             self._store.write_snapshots(docs)
         except StoreConflict as error:

@@ -82,7 +82,7 @@ class Recorder:
             position = replace(position, seq=position.seq + 1)
             shown = replace(position, rev=position.rev + 1)
             snapshots.append(snapshot(shown, phase, cause, now, op=op, order=about))
-        noted = tuple(alert(position, number, *told, now) for number, told in enumerate(alerts))
+        noted = tuple(alert(position, number, *raised, now) for number, raised in enumerate(alerts))
         written = self._state.commit(
             Commit(position, op, token, orders, tuple(events), tuple(snapshots), tuple(quotas), noted)
         )
@@ -138,7 +138,7 @@ class Recorder:
         try:
             if self._state.relay_events(position_id, self.alerts.deliver):
                 return
-            for one in alerts:  # another relay is at it or has died over it; a FATAL must stand before we go on
+            for one in alerts:  # another relay holds the claim or has died; a FATAL must stand before we go on
                 self.alerts.deliver(one)
         except StateUnavailable as error:
             log.warning("%s: events and alerts wait for the relay: %s", position_id, error)

@@ -1,4 +1,4 @@
-"""Apply one order result to one position: exactly once, whoever repeats it, without taking the position's lock.
+"""Applies one order result to one position: exactly once however often it comes, without the position's lock.
 
 The books change by compare-and-set, so results never wait for an operation that is talking to S4, and an operation
 that reads the position afterwards sees them.
@@ -46,18 +46,18 @@ Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
 
 
 class _Done(NamedTuple):
-    """A result that was taken, and how to wake what waits for it."""
+    """A result that is booked or says nothing new, and the call that wakes what waits for it."""
 
     applied: Applied
     wake: Callable[[], object]
 
 
-def _let_be() -> None:
-    """Nothing waits."""
+def _wake_nothing() -> None:
+    """Do nothing: nothing waits for this result."""
 
 
 class Contended(Exception):
-    """The position changed under every attempt: tried again with the message's redelivery."""
+    """The position changed during every attempt. The message's redelivery tries again."""
 
 
 class ResultsState(Positions, Markets, Parking, Losses, Protocol):
@@ -67,8 +67,8 @@ class ResultsState(Positions, Markets, Parking, Losses, Protocol):
 class Results:
     """Applies order results to positions.
 
-    ``recover`` puts back a position that Redis has lost, if it can; it may raise ``StoreError``.
-    ``orders`` is asked about an add that is still at work when its position seems closed (None: nobody is).
+    ``recover`` puts back a position that Redis has lost, if it can; it may raise ``StoreError``. ``orders`` answers
+    whether an add still at work filled before its position closed; without it, nobody is asked.
     """
 
     def __init__(
@@ -92,11 +92,13 @@ class Results:
         self._orders = orders
 
     def apply(self, result: OrderResult, raw: Mapping[str, str], *, hint: bool = True) -> Applied:
-        """Book it, wake what waits for it, and have the position evaluated.
+        """Book a result, wake what waits for it, and have the position evaluated (unless ``hint`` is False).
 
-        ``raw`` is kept for up to 60 s when its position isn't known yet. Raises ``MalformedMessage`` when the result
-        contradicts its position, ``StateUnavailable`` when Redis can't be asked, ``NeighbourUnavailable`` when only S4
-        can tell what a close has closed and doesn't.
+        ``raw`` is kept for up to 60 s when the position is not known yet.
+
+        Returns what was done. Raises ``MalformedMessage`` when the result contradicts its position, ``Contended``,
+        ``StateUnavailable`` when Redis cannot be asked, ``NeighbourUnavailable`` when only S4 knows what a close has
+        closed and does not answer.
         """
         due = [result]  # the last one first: what was filled before a close is booked before it
         for _ in range(TRIES):
@@ -132,8 +134,8 @@ class Results:
         terms = _terms(bundle, position, result.symbol)
         booking = book(position, known, result, mark=mark, terms=terms, now=now)
         if booking is None:
-            again = result.status != "NEW"  # told again: whoever booked it may have died before it could hint
-            return _Done("NOTHING_NEW", partial(self._hints.evaluate, result.position_id) if again else _let_be)
+            again = result.status != "NEW"  # a repetition: the first reader may have died before it hinted
+            return _Done("NOTHING_NEW", partial(self._hints.evaluate, result.position_id) if again else _wake_nothing)
         if booking.closed and position is not None:
             earlier = self._overtaken(position, result, now)
             if earlier is not None:
@@ -161,7 +163,7 @@ class Results:
         if written is None:
             return None
         idle = result.status == "NEW" and op is None and not booking.increment
-        return _Done("APPLIED", _let_be if idle else partial(self._hint, written, op, step.op))
+        return _Done("APPLIED", _wake_nothing if idle else partial(self._hint, written, op, step.op))
 
     def _overtaken(self, position: Position, close: OrderResult, now: int) -> OrderResult | None:
         """Ask S4 whether an opening order filled before this close, its result being late.
@@ -185,7 +187,7 @@ class Results:
         return None
 
     def _recovered(self, position_id: str) -> bool:
-        """Whether the store gave it back. A store that is away holds up nothing: a new position is to be protected."""
+        """Return whether the store gave the position back. A store that is away must not delay a new one's stop."""
         try:
             return self._recover is not None and self._recover(position_id)
         except StoreError as error:
@@ -216,11 +218,11 @@ class Results:
             return "IGNORED"  # an ENTRY without a fill opens nothing and needs nothing
         self._state.park(result.position_id, raw, self._clock.now_ms() + PARK_MS)
         if self._state.load(result.position_id) is not None:
-            self.unpark(result.position_id)  # it was born while we parked
+            self.unpark(result.position_id)  # its ENTRY came while we parked
         return "PARKED"
 
     def unpark(self, position_id: str) -> None:
-        """Apply what waited for the position to be known."""
+        """Apply the results that waited for this position."""
         for fields in self._state.parked(position_id):
             try:
                 self.apply(OrderResult.read(fields), fields)
@@ -229,7 +231,10 @@ class Results:
             self._state.unpark(position_id, fields)
 
     def give_up_overdue(self) -> int:
-        """Results whose position never came go to the dead letters; how many. What may yet be rebuilt is waited for."""
+        """Move results whose position never came to the dead letters, but not those that a rebuild may still explain.
+
+        Returns how many.
+        """
         given_up = 0
         for position_id, fields in self._state.parked_overdue(self._clock.now_ms()):
             if self._state.load(position_id) is not None:
@@ -253,5 +258,5 @@ def _terms(bundle: ActiveBundle | None, position: Position | None, symbol: str) 
 
 
 def _stream(fields: Mapping[str, str]) -> str:
-    """Where a result came from."""
+    """Return the stream that a result came from."""
     return f"{keys.RESULTS}{fields.get('symbol', '')}"

@@ -1,5 +1,5 @@
-"""The sweep: read the open positions in shards, plan each without its lock, and ask for an evaluation only where
-something is to do or an operation stands still. The third line behind results and hints; nothing waits for it alone.
+"""The sweep reads the open positions in shards, plans each without its lock, and hints at an evaluation only where
+something is to be done or an operation stands still. It backs up results and hints; nothing waits for it alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BEST_MS: Final = 60_000
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found: positions read, evaluations asked for, open ones, stagnated ones."""
+    """What a sweep found: positions read, ids hinted at, open and stagnated positions."""
 
     positions: int = 0
     hinted: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Sweep:
         self._period_ms = period_ms
 
     def run_once(self) -> None:
-        """Sweep once a period however many ask, and never two at once. Raises ``StateUnavailable``."""
+        """Sweep once a period, however many processes ask. Raises ``StateUnavailable``."""
         if self._state.lock(keys.SWEEP_TURN, max(1, self._period_ms * 9 // 10)) is None:
             return
         try:
@@ -78,7 +78,7 @@ class Sweep:
             return
 
     def run(self) -> Swept:
-        """One pass over all open positions. Raises ``StateUnavailable``."""
+        """Pass over all open positions once. Returns what was found. Raises ``StateUnavailable``."""
         began = time.perf_counter()
         swept = Swept()
         bundle = self._bundles.current()
@@ -87,7 +87,7 @@ class Sweep:
                 self._symbol(symbol, bundle, swept)
         self._hints.evaluate_many(swept.hinted)
         for name in self._state.adds_reserved():
-            self._let_go_of_stale_add(name)
+            self._release_stale_add(name)
         self._metrics.set("s6_sweep_positions", swept.positions)
         self._metrics.set("s6_open_positions", swept.open)
         self._metrics.set("s6_stagnated_positions", swept.stagnated)
@@ -95,7 +95,7 @@ class Sweep:
         return swept
 
     def screen(self, symbol: str) -> None:
-        """Ask for evaluations in one symbol, where something is to do: its features have changed."""
+        """Hint at evaluations in one symbol whose features have changed, where something is to be done."""
         bundle, swept = self._bundles.current(), Swept()
         if bundle is not None:
             self._symbol(symbol, bundle, swept)
@@ -126,7 +126,7 @@ class Sweep:
         plan: Plan = build_plan(position, view, bundle, mode, now)
         return bool(plan.actions) or _worth_writing(position, plan.position, now)
 
-    def _let_go_of_stale_add(self, position_id: str) -> None:
+    def _release_stale_add(self, position_id: str) -> None:
         loaded = self._state.load(position_id)
         at_work = loaded is not None and (
             (loaded.op is not None and loaded.op.kind == "ADD") or any(o.kind == "ADD" for o in loaded.position.orders)
@@ -136,7 +136,7 @@ class Sweep:
 
 
 def _worth_writing(before: Position, after: Position, now: int) -> bool:
-    """Whether what an evaluation would remember matters soon. A new best alone can wait: it is looked at again."""
+    """Return whether what an evaluation would write matters soon. A new best ROE alone may wait a minute."""
     if (after.breach_ts, after.stagnated, after.sl_level) != (before.breach_ts, before.stagnated, before.sl_level):
         return True
     return after.best_ts != before.best_ts and now - before.best_ts > BEST_MS

@@ -1,7 +1,7 @@
-"""What each word from S4 means for an operation. Pure: (position, operation) before -> after, and what to tell.
+"""What each answer of S4 means for an operation. Pure: from a position and its operation to a ``Step``.
 
-The table of CONTRACT §3 for STOP_MOVE stands here, one function a row; ``after_result`` reads the same words off the
-results' stream.
+The table of CONTRACT §3 for STOP_MOVE stands here, one function a row. ``after_result`` draws the same conclusions from
+the results' stream.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ class Step:
 
 
 def cancel_pending(p: Position, op: Operation, wait_ms: int, now: int) -> Step:
+    """S4 took the cancel: wait ``wait_ms`` for its outcome, then ask."""
     return Step(p, replace(op, stage="AWAIT_CANCEL", deadline=now + wait_ms, attempts=0, not_before=0))
 
 
 def unclear(p: Position, op: Operation) -> Step:
-    """Only asking S4 can tell what became of the old order."""
+    """The old order's outcome is not clear: ask S4."""
     return Step(p, replace(op, stage="CHECK", not_before=0))
 
 
 def cancel_confirmed(p: Position, op: Operation, now: int) -> Step:
-    """The old order lives no more: place the new one (STOP_MOVE), or be done (CLEANUP)."""
+    """The old order is no longer live: place the new one (STOP_MOVE), or end (CLEANUP)."""
     rest = tuple(o for o in p.orders if o.client_order_id != op.target)
     p = replace(p, orders=rest)
     if p.sl_order == op.target:
@@ -50,16 +51,16 @@ def cancel_confirmed(p: Position, op: Operation, now: int) -> Step:
         return Step(p, None, "success")
     if not p.is_open:
         return Step(p, None, "closed")
-    return Step(p, replace(op, stage="PLACE", gap_ts=op.gap_ts or now, attempts=0, not_before=0))
+    return Step(p, replace(op, stage="PLACE", unprotected_ts=op.unprotected_ts or now, attempts=0, not_before=0))
 
 
 def cancel_lost_to_fill(p: Position, op: Operation) -> Step:
-    """The fill won the race: no new stop for what is gone."""
+    """The old order filled before the cancel: place no new stop, since nothing is left to protect."""
     return Step(p, None, "filled_instead", samples=_ended(op, "filled_instead"))
 
 
 def cancel_failed(p: Position, op: Operation, delay_ms: int, now: int) -> Step:
-    """The cancel did not take: the old stop protects on, the move is tried again later."""
+    """S4 did not cancel: the old stop stays and protects, and the move is tried again after ``delay_ms``."""
     failures = p.sl_failures + 1
     p = replace(p, sl_failures=failures, sl_not_before=now + delay_ms)
     return Step(p, None, "kept", alerts=_failing(failures), samples=_ended(op, "kept"))
@@ -72,10 +73,10 @@ def _failing(failures: int) -> tuple[tuple[Severity, str, str], ...]:
 
 
 def position_closed(p: Position, op: Operation, known: Order | None, now: int) -> Step:
-    """The position is flat: nothing is left to do, and what rests of it is the clean-up's.
+    """The position closed during this operation. End it and leave resting orders to CLEANUP; but a PENDING stop may
+    have reached S4, so wait until S4 confirms.
 
-    ``known`` is the operation's order as the results have left it: they may tell of an acceptance before S4's answer.
-    A stop that may have been sent and of which nothing was heard is seen through: S4 may have taken it.
+    ``known`` is the operation's order as the results have left it: a result may show its acceptance before S4 answers.
     """
     if op.kind == "STOP_MOVE" and known is not None and known.status == "PENDING":
         return Step(p, op)
@@ -85,7 +86,7 @@ def position_closed(p: Position, op: Operation, known: Order | None, now: int) -
 
 
 def accepted_after_close(p: Position, op: Operation, known: Order, now: int) -> Step:
-    """S4 took a stop for a life that is over: it is told of like any other, and left to the clean-up."""
+    """S4 accepted a stop for a life that is over: publish the move like any other, and leave the stop to CLEANUP."""
     order = replace(known, status="NEW") if known.status == "PENDING" else known
     shown = replace(p, sl_price=order.stop_px, sl_level=max(p.sl_level, op.level), sl_qty=order.qty)
     moved = stop_event(shown, op, order.client_order_id, now)
@@ -97,18 +98,19 @@ def accepted_after_close(p: Position, op: Operation, known: Order, now: int) -> 
 
 
 def nothing_left(p: Position, op: Operation) -> Step:
+    """Nothing is left to send an order for: end the operation."""
     return Step(p, None, "nothing_left", samples=_ended(op, "nothing_left"))
 
 
 def frozen(p: Position, op: Operation, order: Order) -> Step:
-    """The order is written down as it will be sent, before it is sent."""
+    """Record the order as it will be sent, before it is sent."""
     return Step(replace(p, orders=p.with_order(order)), replace(op, order=order), orders=(order,))
 
 
 def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) -> Step:
-    """S4 answered 200. ``known`` is the order as the results have left it, maybe filled already.
+    """S4 accepted the order. ``known`` is the order as the results have left it, perhaps filled already.
 
-    ``delay_ms``: how long to leave the old price in force when S4 has refused the new one.
+    ``delay_ms`` is how long the old price stays in force when S4 has refused the new one.
     """
     order = replace(known, status="NEW") if known.status == "PENDING" else known
     in_vain = not order.live and not order.filled
@@ -120,8 +122,8 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
     )
     if op.kind != "STOP_MOVE":
         return Step(p, None, "success", (order,), samples=samples)
-    if op.gap_ts:
-        samples += (Sample("observe", "s6_unprotected_seconds", (now - op.gap_ts) / 1000),)
+    if op.unprotected_ts:
+        samples += (Sample("observe", "s6_unprotected_seconds", (now - op.unprotected_ts) / 1000),)
     fallback = p.sl_price
     reverted = outcome == "reverted"
     p = replace(
@@ -143,13 +145,13 @@ def accepted(p: Position, op: Operation, known: Order, delay_ms: int, now: int) 
 
 
 def stop_event(p: Position, op: Operation, part: str, now: int) -> dict[str, str]:
-    """STOP_MOVE: ``old`` is None for the first stop of a life."""
+    """Return the STOP_MOVE event. Its ``old`` is None for the first stop of a life."""
     data = {"old": op.old_price, "new": p.sl_price, "level": p.sl_level, "qty": p.sl_qty or p.qty, "why": op.reason}
     return event(p, "STOP_MOVE", part, now, p.sl_qty or p.qty, p.sl_price, op.reason, data)
 
 
 def postponed(p: Position, op: Operation, delay_ms: int, limit: int, why: str, now: int) -> Step:
-    """No usable answer: the same again later, with the same ids. Protection is never given up."""
+    """S4 gave no usable answer: try again after ``delay_ms`` with the same ids. Protection is never given up."""
     attempts = op.attempts + 1
     alerts: tuple[tuple[Severity, str, str], ...] = ()
     if attempts == limit:
@@ -158,12 +160,12 @@ def postponed(p: Position, op: Operation, delay_ms: int, limit: int, why: str, n
 
 
 def abandoned(p: Position, op: Operation) -> Step:
-    """S4 never saw the order and the moment has passed: the next plan decides afresh."""
+    """S4 never saw the order and its moment has passed: end, and let the next plan decide."""
     orders: tuple[Order, ...] = ()
     if op.order is not None:
-        gone = replace(op.order, status="EXPIRED")
-        orders = (gone,)
-        p = replace(p, orders=p.with_order(gone))
+        expired = replace(op.order, status="EXPIRED")
+        orders = (expired,)
+        p = replace(p, orders=p.with_order(expired))
     return Step(p, None, "abandoned", orders=orders, samples=_ended(op, "abandoned"))
 
 
@@ -231,15 +233,15 @@ def _ended(op: Operation, outcome: str) -> tuple[Sample, ...]:
 
 
 def after_result(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
-    """The operation after this result, and what the result alone changes about the stop."""
-    step = _meaning(_held_off(p, order, delay_ms, now), op, order, result, delay_ms, now)
+    """Return the operation after this result, and what the result alone changes about the stop."""
+    step = _after(_hold_off(p, order, delay_ms, now), op, order, result, delay_ms, now)
     if result.reason != "MAKER_TIMEOUT" or result.status not in TERMINAL:
         return step
     return replace(step, samples=(*step.samples, Sample("inc", "s6_maker_wait_timeout_total", 1)))
 
 
-def _held_off(p: Position, order: Order, delay_ms: int, now: int) -> Position:
-    """A market order of ours that ended without any fill is not sent anew in the same breath."""
+def _hold_off(p: Position, order: Order, delay_ms: int, now: int) -> Position:
+    """Delay the next order when a market order of ours ended without any fill."""
     if not order.ours or order.type != "MARKET" or order.filled or order.status not in ("CANCELED", "EXPIRED"):
         return p
     if order.kind in ("EXIT", "GUARD"):
@@ -247,12 +249,12 @@ def _held_off(p: Position, order: Order, delay_ms: int, now: int) -> Position:
     return replace(p, hold_until=now + delay_ms)
 
 
-def _meaning(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
+def _after(p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int) -> Step:
     if op is not None and op.kind != "CLEANUP" and not p.is_open:
         mine = order.client_order_id == op.client_order_id
         return position_closed(p, op, order if mine else p.order(op.client_order_id) or op.order, now)
     if op is not None and order.client_order_id == op.target and op.stage != "PLACE":
-        return _old_one(p, op, order, result, now)
+        return _target_result(p, op, order, result, now)
     if op is not None and op.order is not None and order.client_order_id == op.order.client_order_id:
         if order.status == "REJECTED" and op.stage == "PLACE":
             return refused(p, op, result.reason or "REJECTED", delay_ms, now)
@@ -264,7 +266,7 @@ def _meaning(p: Position, op: Operation | None, order: Order, result: OrderResul
     return Step(p, op)
 
 
-def _old_one(p: Position, op: Operation, order: Order, result: OrderResult, now: int) -> Step:
+def _target_result(p: Position, op: Operation, order: Order, result: OrderResult, now: int) -> Step:
     if order.status == "FILLED":
         return cancel_lost_to_fill(p, op)
     if not order.live:
@@ -277,7 +279,7 @@ def _old_one(p: Position, op: Operation, order: Order, result: OrderResult, now:
 def _rejected_afterwards(
     p: Position, op: Operation | None, order: Order, result: OrderResult, delay_ms: int, now: int
 ) -> Step:
-    """An order S4 had accepted was refused after all: what rested on it is taken back."""
+    """S4 refused an order that it had accepted: take back what relied on it."""
     if order.kind == "SL" and p.is_open and order.stop_px == p.sl_price and not p.sl_order:
         refusals = p.sl_refusals + 1
         step = _after_refused_stop(p, order.stop_px, refusals, result.reason)

@@ -1,4 +1,4 @@
-"""The consumer group ``s6``: what was handed to whom, and whether it was dealt with."""
+"""The consumer group ``s6``: which entries went to which consumer, and which of them are acknowledged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ return deleted
 
 
 class Pending(NamedTuple):
-    """An entry that was delivered and not acknowledged: to whom, and how often."""
+    """An entry that was delivered and not acknowledged: its consumer, and how often it was delivered."""
 
     entry_id: str
     consumer: str
@@ -46,7 +46,7 @@ class Pending(NamedTuple):
 class GroupReader:
     """A consumer of the group ``s6`` over many streams. All methods raise ``RedisError``.
 
-    Each stream is asked by commands of its own, all of them in one round trip, so that a cluster answers as well.
+    It asks each stream by a command of its own, all in one round trip, so that a cluster answers as well.
     """
 
     def __init__(self, redis: RedisClient, consumer: str) -> None:
@@ -55,7 +55,7 @@ class GroupReader:
         self._grouped: set[str] = set()
 
     def read(self, names: list[str], *, hurried: bool = False) -> list[Entry]:
-        """New entries, those of one stream in their order, waiting a little for some; ``hurried``, very little."""
+        """Wait a little for new entries, very little if ``hurried``. Returns them, each stream's in its order."""
         self._ensure(names)
         # A server that idles looks after blocked clients ten times a second: a short block would be a long one.
         blocks = bool(names) and not hurried and not isinstance(self._redis, RedisCluster)
@@ -78,7 +78,7 @@ class GroupReader:
             return []
 
     def unfinished(self, names: list[str]) -> list[Entry]:
-        """Entries that were given to us and not acknowledged, in their order."""
+        """Return entries that were delivered to this consumer and not acknowledged, in their order."""
         self._ensure(names)
         found: list[Entry] = []
         after = dict.fromkeys(names, "0")
@@ -92,7 +92,7 @@ class GroupReader:
         return found
 
     def left_behind(self, names: list[str], idle_ms: int) -> list[Entry]:
-        """Entries delivered to somebody (us, maybe) long ago and not acknowledged; now they are ours."""
+        """Claim entries that any consumer got ``idle_ms`` ago and did not acknowledge. Returns them."""
         self._ensure(names)
         pipe = self._pipe()
         for name in names:
@@ -105,7 +105,7 @@ class GroupReader:
         ]
 
     def pending(self, upto: Mapping[str, str]) -> dict[str, list[Pending]]:
-        """What of these streams is pending with anybody up to an entry, in its order; the first ``LOOK`` of it."""
+        """Return each stream's first ``LOOK`` pending entries up to a given one, whichever consumer holds them."""
         pipe = self._pipe()
         for name, entry_id in upto.items():
             pipe.xpending_range(name, GROUP, "-", entry_id, LOOK)
@@ -115,7 +115,7 @@ class GroupReader:
         }
 
     def fields(self, entries: list[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
-        """The contents of entries, given by stream and id, whoever has them; nothing of those that are no more."""
+        """Fetch entries by (stream, id), whichever consumer holds them. Trimmed entries come back empty."""
         if not entries:
             return {}
         pipe = self._pipe()
@@ -125,18 +125,18 @@ class GroupReader:
         return {where: dict(answer[0][1]) if answer else {} for where, answer in found}
 
     def keep(self, entries: Mapping[str, Iterable[str]]) -> None:
-        """Say that we are still at these, so that nobody takes them for left behind; no delivery is counted."""
+        """Reset these entries' idle time, so that no other consumer claims them. Counts no delivery."""
         pipe = self._pipe()
         for name, ids in entries.items():
             pipe.xclaim(name, GROUP, self.consumer, min_idle_time=0, message_ids=list(ids), justid=True)
         self._answers(pipe)
 
     def done(self, entry: Entry) -> None:
-        """Acknowledge it."""
+        """Acknowledge an entry."""
         self._redis.xack(entry.stream, GROUP, entry.entry_id)
 
     def tidy(self, names: list[str], idle_ms: int) -> int:
-        """Delete consumers that have been silent for so long and hold nothing; how many."""
+        """Delete consumers that have been idle for ``idle_ms`` and hold nothing. Returns how many."""
         if not names:
             return 0
         pipe = self._pipe()
@@ -145,7 +145,7 @@ class GroupReader:
         return sum(answer or 0 for answer in self._answers(pipe))
 
     def forget(self) -> None:
-        """Take no group for granted: Redis may have come back without them."""
+        """Check for every group anew: Redis may have come back without them."""
         self._grouped.clear()
 
     def _ensure(self, names: list[str]) -> None:
@@ -163,7 +163,7 @@ class GroupReader:
         return self._redis.pipeline(transaction=False)
 
     def _answers(self, pipe: Any) -> list[Any]:
-        """One for each command; None where the group is missing. Any other error is raised."""
+        """Return one answer for each command, None where the group is missing. Raises any other error."""
         answers = pipe.execute(raise_on_error=False)
         for number, answer in enumerate(answers):
             if isinstance(answer, Exception):
@@ -172,7 +172,7 @@ class GroupReader:
         return list(answers)
 
     def _missing(self, error: Exception) -> None:
-        """Redis came back without its groups: they are made anew, from the beginning of their streams."""
+        """Note that Redis came back without its groups: they are made anew, from the beginning of their streams."""
         if not isinstance(error, ResponseError) or "NOGROUP" not in str(error):
             raise error
         self._grouped.clear()

@@ -1,4 +1,4 @@
-"""Per symbol, the prices at which anything would change, sorted: a tick finds those it crossed without asking all."""
+"""Keeps each symbol's prices at which anything would change, sorted: a tick finds what it crossed without a scan."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ REMEMBERED: Final = 100
 
 
 class Move(NamedTuple):
-    """From one mark to the next, read at ``at`` (ms)."""
+    """A step from one mark to the next, read at ``at`` (ms)."""
 
     before: Decimal
     mark: Decimal
     at: int
 
     def crosses(self, price: Decimal) -> bool:
-        """Whether the price lies between both marks; where the move begins it doesn't."""
+        """Return whether the price lies between both marks. The mark where the move begins does not count."""
         return min(self.before, self.mark) <= price <= max(self.before, self.mark) and price != self.before
 
 
@@ -38,17 +38,17 @@ class TriggerIndex:
         self._prices: dict[str, SortedList[tuple[Decimal, str]]] = {}
         self._of: dict[str, tuple[str, frozenset[Decimal]]] = {}
         self._moves: dict[str, deque[Move]] = {}
-        self._bare: set[str] = set()
+        self._unprotected: set[str] = set()
 
     def put(self, position: Position, bundle: ActiveBundle, features: Features) -> list[Move]:
         """Replace what is known of this position; a closed one leaves.
 
-        The moves that crossed something new after it had become so, and before the index knew of it.
+        Returns the moves that crossed one of its new prices after the price came into force, but before it was indexed.
         """
         wanted = frozenset(triggers(position, bundle, features))
         name = position.position_id
         with self._lock:
-            (self._bare.add if _is_bare(position, bundle) else self._bare.discard)(name)
+            (self._unprotected.add if _is_unprotected(position, bundle) else self._unprotected.discard)(name)
             symbol, had = self._of.pop(name, (position.symbol, frozenset()))
             prices = self._prices.setdefault(symbol, SortedList())
             for price in had:
@@ -62,23 +62,24 @@ class TriggerIndex:
         return [move for move in moves if any(move.at >= since and move.crosses(price) for price, since in new)]
 
     def keep_only(self, names: set[str]) -> None:
-        """Drop whatever isn't open any more."""
+        """Drop every position that is not among ``names``."""
         with self._lock:
-            self._bare &= names
+            self._unprotected &= names
             for name in [n for n in self._of if n not in names]:
                 symbol, had = self._of.pop(name)
                 for price in had:
                     self._prices[symbol].discard((price, name))
 
-    def bare(self) -> set[str]:
-        """Ids of open positions whose stop is missing or of another quantity than is held."""
+    def unprotected(self) -> set[str]:
+        """Return the ids of open positions whose stop is missing or of another quantity than is held."""
         with self._lock:
-            return set(self._bare)
+            return set(self._unprotected)
 
     def crossed(self, symbol: str, before: Decimal | None, mark: Decimal, at: int = 0) -> set[str]:
-        """Ids with a trigger between the last mark and this one (this one included). Without a last mark: none.
+        """Find the positions with a trigger between the last mark and this one, this one included.
 
-        ``at``: when it was read (ms); it is remembered for those that ``put`` brings late.
+        ``at`` is when the mark was read (ms): the move is remembered for positions that ``put`` indexes late. Returns
+        their ids, none without a last mark.
         """
         if before is None or before == mark:
             return set()
@@ -92,8 +93,8 @@ class TriggerIndex:
             return {name for price, name in prices.irange((low, ""), (high, "\U0010ffff")) if move.crosses(price)}
 
 
-def _is_bare(p: Position, bundle: ActiveBundle) -> bool:
-    """Whether the position owes itself a stop; what S6 guards itself has none at S4."""
+def _is_unprotected(p: Position, bundle: ActiveBundle) -> bool:
+    """Return whether the position lacks its stop. What S6 guards itself needs none at S4."""
     spec = bundle.symbols.get(p.symbol)
     if not p.is_open or spec is None:
         return False

@@ -1,4 +1,4 @@
-"""``mkt:*`` and ``feat:events:*``: the newest of each kept in Redis, and whatever a tick crossed asked for at once."""
+"""Reads ``mkt:*`` and ``feat:events:*``: keeps the newest of each in Redis, and hints at what a tick crossed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Reader(ABC):
 
     @abstractmethod
     def take(self, symbol: str, entries: list[Entry]) -> None:
-        """What a symbol's stream has new, in its order. Raises ``StateUnavailable``."""
+        """Handle a symbol's new entries, in their order. Raises ``StateUnavailable``."""
 
     def put_aside(self, entry: Entry, error: MalformedMessage) -> None:
         self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
@@ -81,7 +81,7 @@ class MarketReader(_Reader):
         self._newest: dict[str, Tick] = {}
 
     def take(self, symbol: str, entries: list[Entry]) -> None:
-        """Ticks in their order; late ones change nothing. Crossings are written down before they are hinted at."""
+        """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at."""
         read_at = self._clock.now_ms()
         known = self._newest.get(symbol) or self._state.market(symbol).tick  # a former process may have read it
         newest = known
@@ -101,9 +101,9 @@ class MarketReader(_Reader):
             return
         self._state.put_tick(symbol, newest)
         self._newest[symbol] = newest
-        self._tell(crossed, read_at)
+        self._publish(crossed, read_at)
 
-    def _tell(self, crossed: Mapping[str, list[Decimal]], read_at: int) -> None:
+    def _publish(self, crossed: Mapping[str, list[Decimal]], read_at: int) -> None:
         for name, marks in crossed.items():
             for mark in sorted({max(marks), min(marks)}):
                 self._state.put_crossing(name, mark, read_at)
@@ -127,7 +127,7 @@ class FeatureReader(_Reader):
         self._known: dict[str, Features] = {}
 
     def take(self, symbol: str, entries: list[Entry]) -> None:
-        """Fold what is new; a new signal, ATR or regime may change every position of the symbol."""
+        """Fold in new features. A new signal, ATR or regime may change every position of the symbol."""
         known = self._known.get(symbol) or self._state.market(symbol).features
         features = known
         for entry in entries:

@@ -1,5 +1,5 @@
-"""Reconcile when the process comes up, and again whenever Redis has lost the note that it was done, or is another
-server than it was done on: a replica that took over, or one that was restarted, may lack the newest writes.
+"""Reconciles when the process starts, and again whenever Redis has lost the note that it was done, or is another
+server than then: a replica that took over, or a server that was restarted, may lack the newest writes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from s6.store import StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
-#: A listener whose heart was heard so lately is taken for alive.
+#: A listener whose heartbeat is no older counts as alive.
 HEARD_MS: Final = 2_500
 
 
 class Reconciliation:
     """Governing goes on meanwhile: only ``/health`` waits for it.
 
-    The note of a former life is worth nothing to a listener that comes up alone: it is withdrawn first.
+    A listener that starts alone first withdraws the note of an earlier one, because nobody has watched since.
     """
 
     def __init__(self, services: Services) -> None:
@@ -64,7 +64,7 @@ class Reconciliation:
             self._redis.delete(keys.RECONCILED)
 
     def _prepare_store(self) -> None:
-        """A new store is made by whoever comes first; where we may not create, what is there must do."""
+        """Create the store's collections and indexes. Without the right to create, what is there must do."""
         try:
             self._services.store.init()
         except StoreUnavailable:

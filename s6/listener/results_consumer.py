@@ -1,5 +1,5 @@
-"""``ord:result:*``: each result applied once and in its turn, a dead consumer's leftovers claimed, malformed ones put
-aside."""
+"""Consumes ``ord:result:*``: applies each result once and in its turn, claims what a dead consumer left, puts malformed
+ones aside."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ResultsConsumer:
         return 0.0
 
     def _work(self) -> None:
-        """What was left behind goes before what is new: a close booked before the add that came first is no close."""
+        """Handle what was left behind before what is new: an add must be booked before the close that followed it."""
         bundle = self._bundles.current()
         names = self._streams.names(bundle.symbols if bundle else ())
         if self._behind:
@@ -81,7 +81,7 @@ class ResultsConsumer:
             self._reader.tidy(names, GONE_MS)
 
     def _handle(self, entry: Entry, deliveries: int) -> bool:
-        """Apply, then acknowledge; what fails for a passing reason stays pending (false) and is claimed again."""
+        """Apply, then acknowledge. Returns false after a passing failure: the entry stays pending, to be claimed."""
         try:
             result = OrderResult.read(entry.fields)
             if entry.stream != keys.RESULTS + result.symbol:

@@ -1,8 +1,8 @@
-"""Nothing overtakes: a result is booked when no older one of its position is unbooked, whichever listener has that.
+"""Keeps results in order: one is booked only when every older one of its position is, whichever listener holds that.
 
 All results of one position are on one stream, and Redis hands a stream's entries out in order. So when an entry is
-here, every older one was handed to somebody before, and is either acknowledged, which means booked, or pending. What
-is pending can only become less: one look at it is enough to know that an entry's turn has come, and stays true.
+here, every older one was delivered before, and is either acknowledged, which means booked, or pending. Nothing older
+can become pending later, so one look at the pending entries settles whether an entry's turn has come.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ KEEP_S: Final = 0.25
 
 
 class Sequencer:
-    """Entries that were delivered to us and are to be handled, each in its turn.
+    """Holds entries that were delivered to this listener, and handles each in its turn.
 
     Parameters
     ----------
     reader
-        Who they came from.
+        The consumer that the entries came from.
     handle
-        Gets an entry and how often it was delivered; false when it was left for later, and is still pending.
+        Takes an entry and how often it was delivered. Returns false when the entry is left for later, still pending.
     """
 
     def __init__(self, reader: GroupReader, handle: Callable[[Entry, int], bool]) -> None:
@@ -37,15 +37,15 @@ class Sequencer:
 
     @property
     def waiting(self) -> bool:
-        """Whether anything is held."""
+        """Whether any entry is held."""
         return bool(self._held)
 
     def room(self, names: Iterable[str]) -> list[str]:
-        """The streams of which more may be read: not those with many entries waiting."""
+        """Return the streams of which more may be read: those without many entries waiting."""
         return [name for name in names if len(self._held.get(name, ())) < COUNT]
 
     def hold(self, entries: Iterable[Entry]) -> set[str]:
-        """Take these in, some of them again maybe; their streams."""
+        """Take in entries, some of them perhaps again. Returns their streams."""
         if not self._held:
             self._kept_at = time.monotonic()
         streams = set()
@@ -55,16 +55,16 @@ class Sequencer:
         return streams
 
     def drop(self) -> None:
-        """Forget all: what is pending comes back."""
+        """Forget all entries: what is pending is delivered again."""
         self._held.clear()
         self._elsewhere.clear()
 
     def work_off(self, streams: Iterable[str] | None = None) -> None:
-        """Handle what may be handled, of all streams or of these; one round trip to find out. Raises ``RedisError``."""
+        """Handle the entries whose turn has come, of all streams or of these. Raises ``RedisError``."""
         names = sorted(self._held if streams is None else self._held.keys() & set(streams))
         if not names:
             return
-        pending = self._reader.pending({name: max(self._held[name], key=_place) for name in names})
+        pending = self._reader.pending({name: max(self._held[name], key=_rank) for name in names})
         self._look_up(pending)
         for name, rows in pending.items():
             self._forget_handled(name, rows)
@@ -73,7 +73,8 @@ class Sequencer:
                 del self._held[name], self._elsewhere[name]
 
     def _go_through(self, name: str, rows: list[Pending]) -> None:
-        """From the oldest on. What another has, or was left for later, stops all that follows of its position."""
+        """Go from the oldest entry on. One that another holds, or that is left for later, stops all later ones of its
+        position."""
         held, elsewhere = self._held[name], self._elsewhere[name]
         stopped: set[str] = set()
         for row in rows:
@@ -91,14 +92,15 @@ class Sequencer:
         self._keep()
 
     def _forget_handled(self, name: str, rows: list[Pending]) -> None:
-        """What is no longer pending was handled by another. Of what lies beyond a look nothing is known."""
-        gone = self._held[name].keys() - {row.entry_id for row in rows}
-        for entry_id in gone:
-            if len(rows) < LOOK or _place(entry_id) < _place(rows[-1].entry_id):
+        """Drop entries that are no longer pending: another consumer handled them. Past the first LOOK entries we can't
+        tell, so keep those."""
+        unlisted = self._held[name].keys() - {row.entry_id for row in rows}
+        for entry_id in unlisted:
+            if len(rows) < LOOK or _rank(entry_id) < _rank(rows[-1].entry_id):
                 del self._held[name][entry_id]
 
     def _look_up(self, pending: dict[str, list[Pending]]) -> None:
-        """Learn whose results are pending elsewhere. A trimmed one is nobody's: no one can get it again."""
+        """Look up whose results are pending elsewhere. A trimmed one belongs to nobody: it cannot be read again."""
         asked = []
         for name, rows in pending.items():
             known, held = self._elsewhere.get(name, {}), self._held[name]
@@ -109,7 +111,7 @@ class Sequencer:
             self._elsewhere[name][entry_id] = _position(fields)
 
     def _keep(self) -> None:
-        """Show now and then that what is held is not left behind."""
+        """Reset the held entries' idle time now and then, so that nobody claims them."""
         if self._held and time.monotonic() - self._kept_at >= KEEP_S:
             self._kept_at = time.monotonic()
             self._reader.keep({name: held for name, held in self._held.items() if held})
@@ -119,7 +121,7 @@ def _position(fields: dict[str, str]) -> str:
     return fields.get("position_id", "")
 
 
-def _place(entry_id: str) -> tuple[int, int]:
-    """Where in its stream."""
+def _rank(entry_id: str) -> tuple[int, int]:
+    """Return an entry's rank in its stream."""
     ms, _, number = entry_id.partition("-")
     return int(ms), int(number or 0)

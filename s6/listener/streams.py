@@ -1,7 +1,7 @@
-"""Reading many streams whose names come and go, on any kind of Redis.
+"""Reads many streams whose names come and go, on any kind of Redis.
 
-A single server is asked for all of them in one blocking call; a cluster can't block across slots, so each stream is
-asked in one pipeline, and a short rest follows when none had anything.
+A single server answers for all of them in one blocking call. A cluster cannot block across slots, so one pipeline
+asks for each stream, and a short rest follows when none had anything.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def entries_of(answer: Any) -> list[Entry]:
-    """Those in an answer of redis-py: a list of pairs or, with RESP3, a mapping. Deleted ones are left out."""
+    """Return the entries in an answer of redis-py (pairs or, with RESP3, a mapping), without deleted ones."""
     if not answer:
         return []
     pairs = answer.items() if isinstance(answer, dict) else answer
@@ -45,7 +45,7 @@ def entries_of(answer: Any) -> list[Entry]:
 
 
 class Streams:
-    """Names of the streams with a prefix: those of known symbols, and those a scan has met."""
+    """The names of the streams with a prefix: those of known symbols, and those that a scan has found."""
 
     def __init__(self, redis: RedisClient, prefix: str) -> None:
         self._redis: Any = redis
@@ -54,7 +54,7 @@ class Streams:
         self._scanned_at = 0.0
 
     def names(self, symbols: Iterable[str]) -> list[str]:
-        """All known names; looks for new ones every quarter of a second. Raises ``RedisError``."""
+        """Return all known names; look for new ones every quarter of a second. Raises ``RedisError``."""
         if time.monotonic() - self._scanned_at >= SCAN_S:
             began = time.monotonic()
             self._found.update(self._redis.scan_iter(match=f"{self._prefix}*", count=5000, _type="stream"))
@@ -66,7 +66,7 @@ class Streams:
 
 
 class TailReader:
-    """Reads streams from where it stands: what every copy of a process must see for itself."""
+    """Reads streams from its own place in them: every copy of a process sees every entry."""
 
     def __init__(self, redis: RedisClient, begin_with_last: int) -> None:
         self._redis: Any = redis
@@ -74,9 +74,9 @@ class TailReader:
         self._last: dict[str, str] = {}
 
     def read(self, names: list[str]) -> list[Entry]:
-        """New entries, waiting a little for some; of a stream met for the first time its newest ones.
+        """Wait a little for new entries. Returns them; of a stream read for the first time, its newest ones.
 
-        Those are of the last two seconds at least: a new symbol's stream is met a moment after it began.
+        Those cover the last two seconds at least, because a new symbol's stream is found a moment after it began.
         """
         found: list[Entry] = []
         for name in names:
@@ -102,7 +102,7 @@ class TailReader:
         return [Entry(name, i, f) for i, f in reversed(newest)]
 
     def forget(self) -> None:
-        """Begin anew: Redis may have lost what was read."""
+        """Begin anew: Redis may have lost its streams."""
         self._last.clear()
 
     def _newer(self, names: list[str]) -> list[Entry]:

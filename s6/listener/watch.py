@@ -1,4 +1,4 @@
-"""The listener's watches: positions that changed go into the trigger index; operations at rest get another hint."""
+"""The listener's watches: one puts changed positions into the trigger index, one hints at operations that rest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WatchState(Positions, PositionIndex, Markets, Losses, Protocol):
 
 
 class IndexKeeper:
-    """Follows ``s6:changed`` and, since a message may be lost, reads all open positions anew every few seconds."""
+    """Follows ``s6:changed``. Since a message may be lost, it also reads all open positions anew every few seconds."""
 
     def __init__(
         self,
@@ -94,7 +94,10 @@ class IndexKeeper:
         self._doubt(missing)
 
     def _doubt(self, missing: set[str]) -> None:
-        """Positions that the index names and Redis lacks, twice in a row (a birth may be under way), were lost."""
+        """Have everything reconciled when positions are lost: indexed, but missing from Redis twice in a row.
+
+        Once is not enough, because a position is indexed before it is written.
+        """
         lost = (missing & self._missing) - self._doubted
         self._missing = missing
         self._doubted = (self._doubted & missing) | lost
@@ -103,7 +106,7 @@ class IndexKeeper:
             self._state.doubt()
 
     def _put(self, ids: list[str]) -> set[str]:
-        """Index these positions; the ids of those there are."""
+        """Index these positions. Returns the ids of those that exist."""
         loaded = self._state.load_many(ids)
         found = [each.position for each in loaded if each is not None]
         bundle = self._bundles.current()
@@ -122,9 +125,9 @@ class IndexKeeper:
 
 
 class RestWatch:
-    """What stands still gets another hint: operations, and positions without their stop (``index`` knows of those).
+    """Hints again at what stands still: operations, and the unprotected positions that ``index`` knows.
 
-    The second line behind Celery's own retries, before the sweep: hints die with the worker that took them.
+    It stands between Celery's own retries and the sweep, because a hint dies with the worker that took it.
     """
 
     def __init__(self, state: WatchState, hints: Hints, clock: Clock, index: TriggerIndex | None = None) -> None:
@@ -133,7 +136,7 @@ class RestWatch:
         self._clock = clock
         self._index = index
         self._standing: dict[str, tuple[tuple[object, ...], int]] = {}
-        self._bare: set[str] = set()
+        self._unprotected: set[str] = set()
 
     def round(self) -> float:
         """Look once. Returns the pause before the next round, in s."""
@@ -159,7 +162,7 @@ class RestWatch:
             if looks and looks & (looks - 1) == 0 and op.at_rest(now):  # after 1, 2, 4, 8 … looks: poison must not loop
                 self._hints.resume(name, op)
         self._standing = standing
-        bare = self._index.bare() if self._index is not None else set()
-        for name in sorted((bare & self._bare) - standing.keys()):
+        unprotected = self._index.unprotected() if self._index is not None else set()
+        for name in sorted((unprotected & self._unprotected) - standing.keys()):
             self._hints.protect(name)
-        self._bare = bare
+        self._unprotected = unprotected

@@ -24,8 +24,8 @@ class Operation:
     """A decision (``kind``, ``reason``), its progress (``stage``) and the ids under which it acts.
 
     ``target`` is the client_order_id to cancel. ``order`` is the order to send; it is frozen before its first request
-    so that every repetition carries the same body, and None until its quantity is known. ``gap_ts`` is when S6 learned
-    that the old stop is gone and the position is unprotected (0: it is protected). ``deadline`` bounds the wait for a
+    so that every repetition carries the same body, and None until its quantity is known. ``unprotected_ts`` is when S6
+    learned that the old stop is no longer live (0: the position is protected). ``deadline`` bounds the wait for a
     cancel's outcome, ``not_before`` is the earliest next attempt, and ``refusals`` counts S4's refusals within this
     operation. Times are in ms.
     """
@@ -49,7 +49,7 @@ class Operation:
     signal_id: str = ""
     order: Order | None = None
     attempts: int = 0
-    gap_ts: int = 0
+    unprotected_ts: int = 0
     deadline: int = 0
     not_before: int = 0
     refusals: int = 0

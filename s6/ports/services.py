@@ -18,14 +18,14 @@ from s6.model.wire import OrderResult
 
 class Clock(Protocol):
     def now_ms(self) -> int:
-        """Milliseconds since the Unix epoch, UTC."""
+        """Return milliseconds since the Unix epoch, UTC."""
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------
 
 
 class NeighbourUnavailable(Exception):
-    """No usable answer: 5xx, 429, timeout, broken connection. The request may or may not have been carried out."""
+    """A neighbour gave no usable answer (5xx, 429, timeout, broken connection). It may have carried the request out."""
 
     def __init__(self, name: str, detail: str, retry_after_ms: int | None = None) -> None:
         super().__init__(f"{name}: {detail}")
@@ -42,7 +42,7 @@ class Orders(Protocol):
     def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer: ...
 
     def query(self, client_order_id: str) -> OrderResult | None:
-        """The order as S4 has it, None when it knows none (404)."""
+        """Return the order as S4 has it, or None when S4 knows none (404)."""
 
 
 class Wallets(Protocol):
@@ -57,27 +57,29 @@ class Approvals(Protocol):
     """S12. Raises ``NeighbourUnavailable``."""
 
     def ask(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal, reason: str) -> str:
-        """Ask people to decide. Empty: it is being asked; else why S12 refuses for good."""
+        """Ask people to decide. Returns an empty text when they are asked, else why S12 refuses for good."""
 
 
-# --- telling others ---------------------------------------------------------------------------------------------
+# --- alerts, metrics, hints -------------------------------------------------------------------------------------
 
 
 class Alerts(Protocol):
     def raise_alert(
         self, severity: Severity, code: str, detail: str, *, position_id: str = "", scope: str = ""
     ) -> None:
-        """Tell people. The same code for the same position and ``scope`` (what else it is about: a transfer, a
-        stream's entry) within its quiet time is told once. Never raises."""
+        """Raise an alert, once within a quiet time for each code, position and ``scope``. Never raises an exception.
+
+        ``scope`` is what else the alert is about: a transfer, a stream's entry.
+        """
 
     def deliver(self, alert: Alert) -> None:
-        """Tell people what a commit has to tell them, by the same rules; once, however often it is delivered.
+        """Raise an alert of a commit by the same rules, once however often it is delivered.
 
-        Told when this returns. Raises ``StateUnavailable``: then deliver it again.
+        It stands when this returns. Raises ``StateUnavailable``: then deliver it again.
         """
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str]) -> None:
-        """Keep a message that can't be handled (``s6:deadletter``) and raise a WARN."""
+        """Keep a message that cannot be handled in ``s6:deadletter``, and raise a WARN."""
 
 
 class Metrics(Protocol):
@@ -89,7 +91,7 @@ class Metrics(Protocol):
 
 
 class Hints(Protocol):
-    """How one part asks for another to happen soon. A hint may be lost, doubled or late: the state tells the truth."""
+    """Asks for work to happen soon. A hint may be lost, doubled or late: the state holds the truth."""
 
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None: ...
 
@@ -108,7 +110,7 @@ class Hints(Protocol):
 
 class BundleSource(Protocol):
     def current(self) -> ActiveBundle | None:
-        """The bundle in force, immutable; None before the first has come."""
+        """Return the bundle in force, immutable; None before the first has come."""
 
 
 class Gate(Protocol):

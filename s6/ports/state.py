@@ -164,13 +164,13 @@ class Losses(Protocol):
     """What Redis has lost, and what was put back."""
 
     def may_be_lost(self, position_id: str) -> bool:
-        """Tell whether a missing position may have been there: an index names it, or Redis was emptied lately."""
+        """Return whether a missing position may have been there: an index names it, or Redis was emptied lately."""
 
     def doubt(self) -> None:
         """Have everything reconciled anew."""
 
     def torn(self, position_id: str) -> bool:
-        """Tell whether some of an existing position's keys are gone."""
+        """Return whether some of an existing position's keys are gone."""
 
     def note_rebuilt(self, position_id: str) -> None:
         """Remember a position that is about to be put back from the store, until ``rebuilt_done``."""

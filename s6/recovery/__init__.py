@@ -1,1 +1,1 @@
-"""What Redis lost, or S4 knows better: rebuilt from the store, reconciled with S4."""
+"""Rebuilds from the store what Redis lost, and reconciles with S4 what S4 knows better."""

@@ -1,5 +1,5 @@
-"""Come up in any state of the world: positions that Redis lost are rebuilt from the store, and every live order is
-checked against S4, before S6 calls itself ready (CONTRACT §9.8).
+"""Starts from any state of the world: rebuilds positions that Redis lost from the store, and checks every live order
+against S4, before S6 calls itself ready (CONTRACT §9.8).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ColdStartState(RebuilderState, PositionIndex, Protocol):
 
 
 class ColdStart:
-    """Safe to repeat and to run twice at once: a rebuild writes only over what is older than the store, a check books
-    by cumulative figures."""
+    """May be repeated and run twice at once: a rebuild writes only over what is older than the store, and a check books
+    cumulative figures."""
 
     def __init__(
         self,
@@ -57,7 +57,10 @@ class ColdStart:
         self._rebuilder = Rebuilder(state, store, reconciler.clock)
 
     def run(self) -> Report:
-        """Raises ``StoreUnavailable``, ``NeighbourUnavailable`` or ``StateUnavailable``: then try again later."""
+        """Rebuild, restore the quotas, and check all open positions. Returns what was done.
+
+        Raises ``StoreUnavailable``, ``NeighbourUnavailable``, ``StateUnavailable``: then run it again.
+        """
         report = Report()
         self._relay.run()
         self._rebuild_lost(report)
@@ -71,7 +74,7 @@ class ColdStart:
         return report
 
     def _rebuild_lost(self, report: Report) -> None:
-        """What the store knows and Redis lacks, or has in an older state: workers verify it while we look on."""
+        """Rebuild what Redis lacks or has in an older state than the store. Workers verify it meanwhile."""
         latest = self._store.latest()
         while shard := {str(doc["position_id"]): doc for doc in islice(latest, PAGE)}:
             known = self._state.load_many(list(shard))
@@ -90,8 +93,8 @@ class ColdStart:
             self._alerts.raise_alert("WARN", "REBUILT", text)
 
     def _restore_quotas(self) -> None:
-        """Counters that were lost with the positions get back what those had taken: that stands in the outbox of each,
-        before whatever comes of it later. Once all is handed on, nothing that is rebuilt counts again."""
+        """Restore lost quota counters from the rebuilt positions' outboxes. Once these are empty, no rebuilt position
+        can be counted twice."""
         rebuilt = self._state.rebuilt()
         for position_id in rebuilt:
             self._state.relay_events(position_id, self._alerts.deliver)

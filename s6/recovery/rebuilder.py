@@ -1,9 +1,9 @@
-"""A position that Redis has lost, or has only as it was, comes back from the store: its newest snapshot, and every
+"""Rebuilds a position that Redis has lost, or has in an older state, from the store: its newest snapshot, and every
 order's books.
 
-What S6 did after that snapshot nobody wrote down for good. So the position is unverified from its next operation on:
-nothing is begun before S4 has been asked for orders under the ids that may have been given. New operations count on
-from far ahead, lest an id be given twice; so do revisions, lest a writer that still holds the lost ones be believed.
+What S6 did after that snapshot is recorded nowhere. So the position is unverified from its next operation on: nothing
+begins before S4 has been asked for orders under the ids that may have been used. New operations count on from far
+ahead, so that no id is used twice; so do revisions, so that a writer that still holds a lost one is refused.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from s6.model.documents import snapshot
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO
-from s6.ports import Clock, Commits, Losses, Outbox, Positions
+from s6.ports import Clock, Commits, Losses, Outbox, Positions, StateUnavailable
 from s6.rules.exact import exactly
 from s6.store import Store, StoreConflict
 
 PAGE: Final = 500
+PAGES: Final = 1_000
 
 
 @dataclass(slots=True)
 class _Story:
-    """What the snapshots tell: each order's newest books, and what the quotas were moved by after a given step."""
+    """What the snapshots hold: each order's newest books, and how the quotas moved after a given step."""
 
     books: dict[str, Order] = field(default_factory=dict)
     moves: list[QuotaMove] = field(default_factory=list)
@@ -39,7 +40,7 @@ class RebuilderState(Positions, Commits, Outbox, Losses, Protocol):
 
 
 class Rebuilder:
-    """Safe to repeat and to run twice at once: it writes only over what it has read."""
+    """May be repeated and run twice at once: it writes only over what it has read."""
 
     def __init__(self, state: RebuilderState, store: Store, clock: Clock) -> None:
         self._state = state
@@ -47,14 +48,17 @@ class Rebuilder:
         self._clock = clock
 
     def recover(self, position_id: str) -> bool:
-        """Put a position that isn't in Redis back, if it may have been lost and the store knows it.
+        """Put back a position that is not in Redis, if it may have been lost and the store knows it.
 
-        Raises ``StoreError`` or ``StateUnavailable``.
+        Returns whether it was put back. Raises ``StoreError``, ``StateUnavailable``.
         """
         return self._state.may_be_lost(position_id) and self.rebuild(position_id)
 
     def rebuild(self, position_id: str) -> bool:
-        """Put it back, unless the store knows no more than Redis, or somebody else writes meanwhile."""
+        """Put a position back, unless the store knows no more than Redis, or somebody else writes meanwhile.
+
+        Returns whether it was put back. Raises ``StoreError``, ``StateUnavailable``.
+        """
         self._flush(position_id)
         newest = self._store.snapshots(position_id=position_id, limit=1, newest_first=True).items
         if not newest:
@@ -67,8 +71,8 @@ class Rebuilder:
         if live is not None and not is_behind(live, latest):
             return False
         story = self._story(position_id, live.seq if live is not None else stored.seq)
-        unheard = tuple(_unheard(story.books, self._state.own_orders(position_id)))
-        after = self._resumed(stored, live, op, unheard)
+        unstored = tuple(_unstored(story.books, self._state.own_orders(position_id)))
+        after = self._resumed(stored, live, op, unstored)
         shown = [snapshot(replace(after, rev=after.rev + 1), "AFTER", after.cause, after.ts, op=op)]
         quotas = story.moves
         if live is None and stored.is_open:
@@ -79,7 +83,7 @@ class Rebuilder:
                 Commit(
                     after,
                     op,
-                    orders=(*story.books.values(), *unheard),
+                    orders=(*story.books.values(), *unstored),
                     snapshots=tuple(shown) if after.unverified_from else (),
                     quotas=tuple(quotas),
                     over=live.rev if live is not None else 0,
@@ -89,11 +93,11 @@ class Rebuilder:
         )
 
     def _resumed(
-        self, stored: Position, live: Position | None, op: Operation | None, unheard: tuple[Order, ...]
+        self, stored: Position, live: Position | None, op: Operation | None, unstored: tuple[Order, ...]
     ) -> Position:
-        """The position as it goes on from its newest snapshot. What is closed and at rest needs no asking."""
+        """Return the position as it goes on from its newest snapshot. One that is closed and at rest stays verified."""
         before = live or stored
-        orders = (*stored.orders, *unheard)
+        orders = (*stored.orders, *unstored)
         position = replace(
             stored,
             rev=max(stored.rev, before.rev) + AHEAD,
@@ -115,7 +119,7 @@ class Rebuilder:
         )
 
     def mend(self, position_id: str) -> None:
-        """Write anew what hangs on an existing position's state: its side hashes, and its orders' books."""
+        """Write an existing position's side hashes and its orders' books again, if some are gone."""
         loaded = self._state.load(position_id)
         if loaded is not None and self._state.torn(position_id):
             self._flush(position_id)
@@ -124,17 +128,23 @@ class Rebuilder:
             self._state.commit(Commit(loaded.position, loaded.op, orders=tuple(books.values())))
 
     def _flush(self, position_id: str) -> None:
-        """What still waits for the store belongs to the history that is read next; what contradicts it does not, and
-        is left to the relay to be put aside."""
-        while docs := self._state.outbox_peek(position_id, PAGE):
+        """Write the position's waiting snapshots to the store, so that its history is whole when it is read next.
+
+        What contradicts the store is left to the relay, which puts it aside.
+        """
+        for _ in range(PAGES):
+            docs = self._state.outbox_peek(position_id, PAGE)
+            if not docs:
+                return
             try:
                 self._store.write_snapshots(docs)
             except StoreConflict:
                 return
             self._state.outbox_clear([Cleared(position_id, len(docs), str(docs[-1]["_key"]), None)])
+        raise StateUnavailable(f"{position_id}: more than {PAGES * PAGE} snapshots wait for the store")
 
     def _story(self, position_id: str, since: int) -> _Story:
-        """Every order's books, folded over the snapshots, and the quotas' moves in those after ``since``."""
+        """Return every order's books, folded over the snapshots, and the quotas' moves after step ``since``."""
         story = _Story()
         before: Position | None = None
         for doc in self._history(position_id):
@@ -158,22 +168,22 @@ class Rebuilder:
 
 
 def is_behind(live: Position, latest: Mapping[str, Any]) -> bool:
-    """Whether a snapshot in the store, read before ``live`` was, is of a later step: Redis has lost some."""
+    """Return whether Redis is behind the store. ``latest`` must have been read before ``live``."""
     return int(latest["seq"]) > live.seq and int(latest["life"]) >= live.life
 
 
-def _unheard(books: Mapping[str, Order], known: list[Order]) -> Iterator[Order]:
-    """Orders of which Redis has heard what the store has not: to be asked for, and booked anew, on the store's word."""
+def _unstored(books: Mapping[str, Order], known: list[Order]) -> Iterator[Order]:
+    """Return orders whose results reached Redis but not the store, reset to PENDING so that S4 is asked again."""
     for order in known:
-        told = books.get(order.client_order_id)
-        if told is None:
+        stored = books.get(order.client_order_id)
+        if stored is None:
             yield replace(order, status="PENDING", filled=ZERO, avg_price=ZERO, fee=ZERO)
-        elif order.filled > told.filled and not told.live:
-            yield replace(told, status="PENDING")
+        elif order.filled > stored.filled and not stored.live:
+            yield replace(stored, status="PENDING")
 
 
 def _share(p: Position) -> list[QuotaMove]:
-    """What the position had taken of counters that may have been lost with it; once in a counter's life."""
+    """Return what the position had taken of counters that may be lost with it; applied once in a counter's life."""
     move = f"{p.position_id}:{p.life}:rebuilt"
     return [
         QuotaMove(move, keys.budget(p.market), p.reserved_margin, restores=True),
@@ -182,8 +192,8 @@ def _share(p: Position) -> list[QuotaMove]:
 
 
 def _moves(before: Position | None, after: Position, order: Order) -> list[QuotaMove]:
-    """How the result of an order had moved the quotas, under the ids of then: counters that know of it stay as they
-    are (``s6.booking`` makes them)."""
+    """Return how the result of an order moved the quotas, under the ids that ``s6.booking`` gave those moves: a counter
+    that has applied them stays as it is."""
     p = after
     same_life = before is not None and before.life == p.life
     moves: list[QuotaMove] = []

@@ -1,5 +1,5 @@
-"""Bring a position's orders in line with what S4 says of them (CONTRACT §3.3): for cold starts and silent orders, and
-for positions whose newest steps were lost.
+"""Brings a position's orders in line with what S4 says of them (CONTRACT §3.3): at a cold start, for unconfirmed
+orders, and for positions whose newest steps were lost.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
-from s6.engine.order_identity import OrderSlot, claimed, lives_of, places
+from s6.engine.order_identity import OrderSlot, claimed, lives_of, slots
 from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
 from s6.model.commit import Loaded
@@ -17,7 +17,7 @@ from s6.model.types import ZERO, Market
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import Alerts, Clock, Markets, Orders, Positions, StateUnavailable
 
-#: So many operations in a row that S4 knows nothing of: there were no more. SPOT's guard moves without S4.
+#: After so many operations in a row that S4 does not know, there are no more. SPOT's guard moves without S4.
 UNKNOWN_IN_A_ROW: Final[dict[Market, int]] = {"FUT": 3, "SPOT": 8}
 
 
@@ -33,7 +33,7 @@ _Loss = tuple[str, int, int]
 class _Sent(NamedTuple):
     """An order that S4 has under an id of ours."""
 
-    place: OrderSlot
+    slot: OrderSlot
     result: OrderResult
 
 
@@ -54,7 +54,10 @@ class Reconciler:
         self._answers: dict[_Loss, _Answers] = {}
 
     def reconcile_position(self, position_id: str, *, hint: bool = True) -> int:
-        """Ask S4 about every live order of the position; how many asked. Raises ``NeighbourUnavailable``."""
+        """Ask S4 about every live order of the position, but for the one in flight, and book the answers.
+
+        Returns how many were asked about. Raises ``NeighbourUnavailable``, ``StateUnavailable``.
+        """
         loaded = self._state.load(position_id)
         if loaded is None:
             return 0
@@ -65,12 +68,13 @@ class Reconciler:
         return len(asked)
 
     def verify(self, position_id: str) -> int:
-        """Of an unverified position, book whatever S4 has of it, so that it may be governed; how many orders asked for.
+        """Book all that S4 has of an unverified position, so that it may be governed again.
 
-        First the orders that nobody wrote down, by the ids they must have; then those in the books. Safe to repeat, to
-        run twice at once and to die in anywhere. Hints at nothing: evaluate the position afterwards.
-        Raises ``NeighbourUnavailable``, ``StateUnavailable``: the position stays unverified then, and what S4 has
-        answered so far is not asked again.
+        Asks first for orders that nobody recorded, by the ids they must have, then for those in the books. It may be
+        repeated, run twice at once and die anywhere. It hints at nothing: evaluate the position afterwards.
+
+        Returns how many orders were asked for. Raises ``NeighbourUnavailable``, ``StateUnavailable``: the position then
+        stays unverified, and what S4 has answered so far is not asked again.
         """
         asked = 0
         for _ in range(LOOKS):
@@ -84,21 +88,21 @@ class Reconciler:
             for one in sent:
                 self._adopt(position_id, one)
             asked += self.reconcile_position(position_id, hint=False)
-            self._release(loaded.position, sent)
+            self._mark_verified(loaded.position, sent)
             self._answers.pop(_loss(loaded.position), None)
             self._results.unpark(position_id)
         raise StateUnavailable(f"{position_id} is still unverified after {LOOKS} looks: it kept being lost")
 
     def _answers_about(self, p: Position) -> _Answers:
-        """What this process has been told since this loss: an S4 that fails now and then must not begin it all anew."""
+        """Return what S4 has answered since this loss, so that an S4 that fails now and then is not asked all anew."""
         if len(self._answers) >= REMEMBERED:
             self._answers.clear()
         return self._answers.setdefault(_loss(p), {})
 
     def _unrecorded(self, p: Position, answers: _Answers) -> list[_Sent]:
-        """What S4 has under the ids of operations from ``unverified_from`` on.
+        """Return what S4 has under the ids of operations from ``unverified_from`` on.
 
-        A position that was lost more than once may have gone on from far ahead each time.
+        After each loss the numbers go on from ``AHEAD`` further, so a position lost more than once is asked for there.
         """
         sent: list[_Sent] = []
         for life in lives_of(p):
@@ -106,34 +110,37 @@ class Reconciler:
                 number, misses = first, 0
                 while misses < UNKNOWN_IN_A_ROW[p.market]:
                     misses += 1
-                    for place in places(p, life, number):
-                        name = place.client_order_id
+                    for slot in slots(p, life, number):
+                        name = slot.client_order_id
                         if name not in answers:
                             answers[name] = self._orders.query(name)
                         result = answers[name]
                         if result is not None and result.position_id == p.position_id:
-                            sent.append(_Sent(place, result))
+                            sent.append(_Sent(slot, result))
                             misses = 0
                     number += 1
         return sent
 
     def _in_flight(self, loaded: Loaded, sent: list[_Sent]) -> int:
-        """What became of the operation in flight: S4 has its order, or it gave way to later ones; else it goes on."""
+        """Settle the operation in flight: end it if later ones were sent, else book its order if S4 has it.
+
+        Returns how many orders S4 was asked for.
+        """
         op = loaded.op
         if op is None:
             return 0
         number = int(op.op_id.rpartition("-")[2])
-        later = any(one.place.number > number and one.place.client_order_id != op.client_order_id for one in sent)
+        later = any(one.slot.number > number and one.slot.client_order_id != op.client_order_id for one in sent)
         result = self._orders.query(op.client_order_id) if op.kind != "CLEANUP" else None
         if later:
-            self._over(loaded.position.position_id, op, result)
+            self._end_operation(loaded.position.position_id, op, result)
         elif result is not None:
             self._book(loaded.position.position_id, result, hint=False)
         return int(op.kind != "CLEANUP")
 
-    def _over(self, position_id: str, op: Operation, result: OrderResult | None) -> None:
-        """It ended, nobody knows how; the price of a stop that S4 took in it stays locked. Should its order turn up
-        yet, its record knows it for ours."""
+    def _end_operation(self, position_id: str, op: Operation, result: OrderResult | None) -> None:
+        """End an operation whose outcome was lost. The price of a stop that S4 accepted in it stays locked, and its
+        order stays recorded as ours in case it turns up."""
         if result is not None:
             self._book(position_id, result, hint=False)
 
@@ -154,11 +161,11 @@ class Reconciler:
         again."""
 
         def claim(loaded: Loaded) -> Change | None:
-            known = self._known(loaded.position, sent.place.client_order_id)
+            known = self._known(loaded.position, sent.slot.client_order_id)
             if known is None or known.ours:
                 return None  # an unknown order is recognised when its result is booked
             signal_id = self._state.market(loaded.position.symbol).features.signal_id
-            p, order = claimed(loaded.position, known, sent.place, signal_id)
+            p, order = claimed(loaded.position, known, sent.slot, signal_id)
             return Change(p, loaded.op, self.clock.now_ms(), orders=(order,))
 
         self._recorder.update(position_id, claim)
@@ -167,28 +174,30 @@ class Reconciler:
     def _known(self, p: Position, client_order_id: str) -> Order | None:
         return p.order(client_order_id) or self._state.seen_order(p.position_id, client_order_id)
 
-    def _release(self, was: Position, sent: list[_Sent]) -> None:
-        """It may be governed, unless it was lost once more meanwhile, or more was found to be missing."""
-        last = max((one.place.number for one in sent), default=0)
+    def _mark_verified(self, was: Position, sent: list[_Sent]) -> None:
+        """Let the position be governed, unless it was lost again meanwhile or more was found missing."""
+        last = max((one.slot.number for one in sent), default=0)
 
         def verified(loaded: Loaded) -> Change | None:
             p, op = loaded
             if _loss(p) != _loss(was):
                 return None
             now = self.clock.now_ms()
-            p = replace(_stopped(p, op, sent, now), unverified_from=0, op_count=max(p.op_count, last), sl_failures=0)
+            p = replace(
+                _with_found_stop(p, op, sent, now), unverified_from=0, op_count=max(p.op_count, last), sl_failures=0
+            )
             return Change(p, op, now, phase="AFTER", cause="VERIFIED")
 
         self._recorder.update(was.position_id, verified)
 
     def reconcile_order(self, position_id: str, order: Order, *, hint: bool = True) -> None:
-        """Book what S4 says of one order; an order S4 doesn't know rests nowhere and is taken off.
+        """Book what S4 says of one order. An order that S4 does not know is taken off the live ones.
 
         Raises ``NeighbourUnavailable``, ``StateUnavailable``.
         """
         result = self._orders.query(order.client_order_id)
         if result is None:
-            self._gone(position_id, order)
+            self._take_off(position_id, order)
         else:
             self._book(position_id, result, hint=hint)
 
@@ -199,8 +208,8 @@ class Reconciler:
             text = f"{result.client_order_id}: {error}"
             self._alerts.raise_alert("ERROR", "RECONCILE", text, position_id=position_id)
 
-    def _gone(self, position_id: str, order: Order) -> None:
-        """Off the live orders; its record keeps its last word, so that a later one from S4 still counts."""
+    def _take_off(self, position_id: str, order: Order) -> None:
+        """Take an order off the live ones. Its record keeps its last state, so that a later result still counts."""
 
         def taken_off(loaded: Loaded) -> Change | None:
             if loaded.position.order(order.client_order_id) is None:
@@ -216,17 +225,17 @@ def _loss(p: Position) -> _Loss:
     return p.position_id, p.rebuilt_ts, p.unverified_from
 
 
-def _stopped(p: Position, op: Operation | None, sent: list[_Sent], now: int) -> Position:
-    """The newest stop that was found alive is the position's stop, where none else is. What it costs is not known, but
-    it protects no less than the last one that is: ``sl_price`` stays."""
+def _with_found_stop(p: Position, op: Operation | None, sent: list[_Sent], now: int) -> Position:
+    """If the position has no live stop, adopt the newest one found at S4. Its price is unknown but no looser than the
+    last known stop, so ``sl_price`` is kept."""
     if p.live_stop is not None or p.sl_price is None or not p.is_open or (op is not None and op.kind == "STOP_MOVE"):
         return p
-    found = (p.order(one.place.client_order_id) for one in reversed(sent) if one.place.life == p.life)
+    found = (p.order(one.slot.client_order_id) for one in reversed(sent) if one.slot.life == p.life)
     stop = next((o for o in found if o is not None and o.kind == "SL" and o.status != "PENDING"), None)
     return p if stop is None else replace(p, sl_order=stop.client_order_id, sl_qty=stop.qty, sl_ts=now)
 
 
 def _without(p: Position, client_order_id: str) -> Position:
-    """The position without that order among the live ones."""
+    """Return the position without that order among the live ones."""
     p = replace(p, orders=tuple(o for o in p.orders if o.client_order_id != client_order_id))
     return replace(p, sl_order="", sl_qty=ZERO) if p.sl_order == client_order_id else p

@@ -7,7 +7,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from s6.engine.order_identity import place_of
+from s6.engine.order_identity import slot_of
 from s6.model.position import Order
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, position, result, stopped
@@ -63,12 +63,12 @@ def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: De
 def test_ids_are_found_around_what_is_known_only() -> None:
     held = position(op_count=5_000, life=2)
     for number in (3_000, 5_000, 5_400):
-        place = place_of(held, told("SL", number, life=2).client_order_id)
+        place = slot_of(held, told("SL", number, life=2).client_order_id)
         assert place is not None and (place.life, place.number) == (2, number)
-    earlier = place_of(held, told("ADD", 4_999, life=1).client_order_id)
+    earlier = slot_of(held, told("ADD", 4_999, life=1).client_order_id)
     assert earlier is not None and earlier.life == 1
-    assert place_of(held, told("SL", 10, life=2).client_order_id) is None
-    assert place_of(replace(held, unverified_from=7), told("SL", 10, life=2).client_order_id) is not None
+    assert slot_of(held, told("SL", 10, life=2).client_order_id) is None
+    assert slot_of(replace(held, unverified_from=7), told("SL", 10, life=2).client_order_id) is not None
 
 
 @pytest.mark.parametrize("live", [True, False])
