@@ -46,7 +46,7 @@ chaos: $(READY) ## kill, freeze and starve real processes under a running market
 simulate: $(READY) ## run the deterministic simulation [SEEDS=20000]
 	@S6_SIMULATION_SEEDS=$(or $(SEEDS),20000) $(PYTEST) -n $(JOBS) --timeout 7200 $(ARGS) tests/simulation
 
-constraints: ## resolve the requirements anew and pin them in constraints.txt
+constraints: ## resolve the requirements again and pin them in constraints.txt
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
 	cp -r setup.cfg pyproject.toml "$$scratch/"; \

@@ -30,8 +30,8 @@ def post_worker_init(worker: Worker) -> None:
     from web.heartbeat import WebHeartbeat
 
     configure_logging(_settings)
-    heart = WebHeartbeat(worker.wsgi)
-    worker.heartbeat = LoopThread("heartbeat", heart.round, heart.close)
+    beats = WebHeartbeat(worker.wsgi)
+    worker.heartbeat = LoopThread("heartbeat", beats.round, beats.close)
     worker.heartbeat.start()
 
 

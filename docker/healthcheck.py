@@ -62,7 +62,7 @@ def _beats(kind: str) -> int:
     host = socket.gethostname()
     if any(beat.role == kind and beat.host == host for beat in beats):
         return 0
-    print(f"no sign of life of a {kind} on {host}")
+    print(f"no heartbeat of a {kind} on {host}")
     return 1
 
 

@@ -97,7 +97,7 @@ class BundleWatcher:
             return False
 
     def close(self) -> None:
-        """Give the subscription back."""
+        """Close the subscription."""
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             try:

@@ -52,7 +52,7 @@ def live_processes(redis: RedisClient) -> list[Beat]:
     found = []
     for member, value in zip(members, pipe.execute() if members else [], strict=True):
         if value is None:
-            client.srem(keys.PROCESSES, member)  # should it live after all, its next beat puts it back
+            client.srem(keys.PROCESSES, member)  # if it is alive after all, its next heartbeat adds it again
         else:
             beat = json.loads(value)
             found.append(Beat(member.partition(":")[0], int(beat["ts"]), int(beat["pid"]), str(beat["host"])))
@@ -72,10 +72,10 @@ class Heartbeat:
             client.delete(_key(self._role))
             client.srem(keys.PROCESSES, _member(self._role))
         except RedisError as error:
-            log.debug("sign of life left to expire: %s", error)
+            log.debug("heartbeat left to expire: %s", error)
 
     def round(self) -> float:
-        """Beat, or say why not. Returns the pause before the next round, in s."""
+        """Send a heartbeat, or log why not. Returns the pause before the next round, in s."""
         if self._alive is None or self._alive():
             try:
                 send_heartbeat(self._redis, self._role, self._clock.now_ms())

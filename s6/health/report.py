@@ -119,7 +119,7 @@ class HealthReporter:
     def _role(self, role: str, facts: _Facts | None, now: int) -> Body:
         beats = [beat for beat in facts.beats if beat.role == role] if facts else []
         if not beats:
-            return {"status": "DOWN", "latency_ms": None, "detail": "no sign of life"}
+            return {"status": "DOWN", "latency_ms": None, "detail": "no heartbeat"}
         check: Body = {"status": "OK", "latency_ms": max(0, now - max(beat.ts for beat in beats))}
         silence = now - facts.swept_ts if facts and facts.swept_ts else 0
         if role == "worker" and silence > 3 * self._tick_ms + 30_000:

@@ -19,7 +19,7 @@ class Tick:
 
     @property
     def mid(self) -> Decimal | None:
-        """The middle of the book; None when a side is empty or the sides are more than 2 % apart."""
+        """The middle of the book, or None if a side is empty or the sides are more than 2 % apart."""
         if not self.bid or not self.ask or abs(self.ask - self.bid) * 100 > self.ask + self.bid:
             return None
         return (self.bid + self.ask) / 2

@@ -1,7 +1,7 @@
-"""What can be understood of an order result: the fill first, then the figures beside it.
+"""Reads what is usable of an order result: the fill first, then the figures beside it.
 
-The exchange's word is what is held. So nothing that moves a quantity is lost for a figure beside it: a figure that
-doesn't belong to the result's kind or market is dropped unread, one that belongs but cannot be counts as absent.
+The exchange decides what is held. So a bad figure never makes S6 lose a change of quantity: it ignores a figure that
+doesn't belong to the result's kind or market, and counts an impossible one that belongs as absent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from s6.model.types import OPENING_KINDS, ZERO, OrderType, ResultStatus
 _STATUSES: Final = frozenset(get_args(ResultStatus))
 _TYPES: Final = frozenset(get_args(OrderType))
 _LIKE: Final = (("EXPIRED", "EXPIRED"), ("CANCEL", "CANCELED"), ("REJECT", "REJECTED"))
-"""Beginnings of exchanges' own words, and what they mean."""
+"""The beginnings of exchanges' own statuses, and the statuses that they mean."""
 
 
 def understood(data: Mapping[str, object]) -> dict[str, object]:
@@ -32,7 +32,7 @@ def understood(data: Mapping[str, object]) -> dict[str, object]:
     _figure(found, odd, "liq_price", belongs=futures, least=ZERO)
     _figure(found, odd, "fee_qty", belongs=spot_buy, least=ZERO)
     _figure(found, odd, "fee", belongs=True)
-    _figure(found, [], "avg_price", belongs=True, above=ZERO)  # whether one is needed, only the books know
+    _figure(found, [], "avg_price", belongs=True, above=ZERO)  # only the books know whether they need it
     _word(found, guessed, "status", _status(found))
     _word(found, guessed, "type", "MARKET" if "type" not in found else _type(str(found["type"])))
     found["reason"] = str(found.get("reason", ""))[:500]
@@ -40,7 +40,7 @@ def understood(data: Mapping[str, object]) -> dict[str, object]:
 
 
 def _quantities(found: dict[str, object], odd: list[str]) -> None:
-    """``qty`` 0 or absent counts as what is filled; FILLED without ``filled_qty`` is filled whole."""
+    """Fill in quantities: ``qty`` 0 or absent is ``filled_qty``; FILLED without ``filled_qty`` is all of ``qty``."""
     qty = _figure(found, odd, "qty", belongs=True, above=ZERO)
     if found.get("filled_qty") in ("", None):
         found.pop("filled_qty", None)
@@ -58,7 +58,7 @@ def _figure(
     above: Decimal | None = None,
     least: Decimal | None = None,
 ) -> Decimal | None:
-    """Read one figure in place, or take it out; one that belongs and cannot be is named in ``odd``. Returns it."""
+    """Check one figure in place, or remove it. ``odd`` gets an impossible one that belongs. Returns the figure."""
     raw = found.pop(name, "")
     if raw == "" or not belongs:
         return None

@@ -18,8 +18,8 @@ class Order:
 
     ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of the
     fills. ``ours`` is True for orders that S6 sent. ``rungs`` belongs to a TP, ``signal_id`` to an ADD. A ``PENDING``
-    order is written down and perhaps sent, and S4 has not answered yet. ``order_id`` is the exchange's own id, empty
-    where nobody said it; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee;
+    order is written down and perhaps sent, and S4 has not answered yet. ``order_id`` is the exchange's own id, or empty
+    if unknown; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee;
     ``rung_roe`` is the highest ROE among the rungs.
     """
 
@@ -73,9 +73,9 @@ class Position:
     S4 has been asked about them, no operation begins or continues. ``rebuilt_ts`` is when the position was last rebuilt
     from the store.
 
-    ``margin_ts`` and ``liq_ts`` are the times of the fills that the margin and the liquidation price are S4's figures
-    of. ``tp_roe`` is the highest ROE at which a profit was taken. ``terms`` are the symbol's lattice and rules that
-    last governed the position, as JSON.
+    ``margin_ts`` and ``liq_ts`` are the times of the fills from which S4's margin and liquidation price come.
+    ``tp_roe`` is the highest ROE at which S6 took profit. ``terms`` are the symbol's grid and rules that last governed
+    the position, as JSON.
     """
 
     position_id: str

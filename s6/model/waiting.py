@@ -1,11 +1,11 @@
-"""Times kept for later, compared with a clock that may be set back meanwhile."""
+"""Compares stored due times with a clock that may be set back meanwhile."""
 
 from __future__ import annotations
 
 from typing import Final
 
 APART_MS: Final = 5_000
-"""How far apart (ms) the clocks of two hosts may be without anything being done early."""
+"""The difference (ms) between two hosts' clocks up to which S6 does nothing early."""
 
 
 def left_ms(at: int, now: int, longest: int) -> int:

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="It reads S6_STORE_URL, and with --check S6_REDIS_URL. Nothing is changed. Times are UTC.",
     )
     parser.add_argument("position_id", metavar="POSITION_ID")
-    parser.add_argument("--life", type=int, metavar="N", help="only its N-th life (a position that was entered anew)")
+    parser.add_argument("--life", type=int, metavar="N", help="only its N-th life (a position that was entered again)")
     parser.add_argument("--json", action="store_true", help="all of it as one JSON object")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with a chart, complete in one file")
     parser.add_argument(

@@ -206,7 +206,7 @@ def test_a_process_is_well_while_its_heart_beats(
     kind: str, tmp_path: Path, redis_url: str, redis_client: RedisClient
 ) -> None:
     ended = healthcheck(tmp_path, kind, S6_REDIS_URL=redis_url)
-    assert (ended.returncode, "no sign of life" in ended.stdout) == (1, True), ended.stderr
+    assert (ended.returncode, "no heartbeat" in ended.stdout) == (1, True), ended.stderr
     send_heartbeat(redis_client, kind, 1)  # type: ignore[arg-type]
     assert healthcheck(tmp_path, kind, S6_REDIS_URL=redis_url).returncode == 0
 
