@@ -42,7 +42,7 @@ PLAIN = Profile(every_gap=10, partial=0.7)
 TROUBLE = Profile(every_gap=8, every_crash=80, every_loss=120, lose_call=0.2, crash_call=0.1, partial=0.5, copies=True)
 ODD = Profile(every_gap=10, odd_cancel=0.5, refuse=0.15, partial=0.7, late_result=0.2)
 LOST = Profile(every_gap=8, wipe=True, partial=0.5, odd_cancel=0.2, copies=True, late_result=0.1)
-EMPTIED = Profile(every_gap=10, wipe=True)
+EMPTIED = Profile(every_gap=10, wipe=True, lose_call=0.3)
 BEHIND = Profile(every_gap=8, failover=True, partial=0.5, odd_cancel=0.2, copies=True, late_result=0.1)
 HELD_UP = Profile(every_gap=5, every_pause=150, partial=0.7, double_hint=0.3, copies=True)
 REFUSED = Profile(every_gap=10, every_crash=30, refuse=0.9, partial=0.7, double_result=0.2)
@@ -57,6 +57,7 @@ PROFILES = {
     "refused": REFUSED,
     "lost": LOST,
     "behind": BEHIND,
+    "emptied": EMPTIED,
 }
 mutations: dict[str, tuple[Mutation, Profile]] = {}
 
