@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from typing import NoReturn
 
 from s6.model import jsonx
 
@@ -16,17 +14,14 @@ class Malformed(ValueError):
 
 
 def loads(raw: bytes) -> object:
-    """Parse ``raw`` (UTF-8). Numbers with a fraction or an exponent become ``Decimal``.
+    """Parse ``raw`` (UTF-8). Numbers with a fraction or an exponent become ``Decimal``; one that S6 doesn't accept
+    becomes ``jsonx.Unread``, which no field takes.
 
     Raises ``Malformed`` for anything that is not strict JSON: NaN, infinities, a member given twice, too deep nesting
     or too many digits.
     """
     try:
-        return json.loads(
-            raw.decode("utf-8"), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_members
-        )
-    except RecursionError:
-        raise Malformed("nested too deeply") from None
+        return jsonx.received(raw.decode("utf-8"), members=_members)
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
     except Malformed:
@@ -51,10 +46,6 @@ def plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise Malformed(f"{name} is no JSON number")
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -19,6 +19,7 @@ from urllib3.util import Timeout
 
 from s6.adapters.http_deadline import DeadlineAdapter, trusted
 from s6.model import jsonx
+from s6.model.wire import printable
 from s6.ports import Metrics, NeighbourUnavailable
 
 CONNECT_S: Final = 1.0
@@ -59,7 +60,7 @@ class Answer:
     def text(self, name: str) -> str:
         """Return a member as text, empty when it is absent or null."""
         value = self.doc.get(name)
-        return "" if value is None else str(value)
+        return "" if value is None else printable(str(value))
 
 
 class _Dropped(Exception):
@@ -190,8 +191,8 @@ def _prepared(
 
 def _document(content: bytes) -> Mapping[str, object] | None:
     try:
-        doc = jsonx.loads(content)
-    except (ValueError, ArithmeticError, RecursionError):
+        doc = jsonx.received(content)
+    except ValueError:
         return None
     return doc if isinstance(doc, Mapping) else None
 
@@ -202,10 +203,10 @@ def _retry_after_ms(value: str) -> int | None:
     if value.isascii() and value.isdigit():
         return int(value[:9]) * 1000
     try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
+        at = parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError, IndexError):
         return None
-    return max(0, int((at.timestamp() - time.time()) * 1000))
+    return max(0, int((at - time.time()) * 1000))
 
 
 def _short(error: Exception) -> str:

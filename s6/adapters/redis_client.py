@@ -33,9 +33,10 @@ HEALTH_CHECK_S: Final = 15
 def connect(target: RedisTarget | str, *, blocking: bool = False, **overrides: Any) -> RedisClient:
     """Return a client for ``target``; threads may share it, forked processes may not.
 
-    Answers are decoded to ``str``. Errors are ``redis.exceptions.RedisError``: after a ``ConnectionError`` or
-    ``TimeoutError`` the command may or may not have been carried out. Only what the server refused to carry out is
-    sent again (a cluster's redirections).
+    Answers are decoded to ``str``, bytes that are not UTF-8 to lone surrogates (``surrogateescape``): no answer is too
+    odd to be read. Such text cannot be sent again (``s6.model.wire.printable``).
+    Errors are ``redis.exceptions.RedisError``: after a ``ConnectionError`` or ``TimeoutError`` the command may or may
+    not have been carried out. Only what the server refused to carry out is sent again (a cluster's redirections).
     Single and Sentinel clients connect with the first command, those of a Cluster at once.
 
     Parameters
@@ -88,6 +89,7 @@ def _options(target: RedisTarget, blocking: bool) -> dict[str, Any]:
         "username": target.username,
         "password": target.password,
         "decode_responses": True,
+        "encoding_errors": "surrogateescape",
         "protocol": 2,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "socket_timeout": BLOCKING_TIMEOUT_S if blocking else ANSWER_TIMEOUT_S,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from urllib.parse import quote
 
 from s6.adapters.http import Neighbour, RequestRefused
 from s6.model.answers import Balances, TransferAnswer
+from s6.model.numbers import Fault, number
 from s6.ports import NeighbourUnavailable
 
 
@@ -26,14 +27,10 @@ class S1Wallets:
     def _free(self, doc: Mapping[str, object], wallet: str) -> Decimal:
         member = doc.get(wallet)
         free = member.get("free") if isinstance(member, Mapping) else None
-        if isinstance(free, str | int | Decimal) and not isinstance(free, bool):
-            try:
-                number = Decimal(free)
-            except InvalidOperation:
-                number = Decimal("NaN")
-            if number.is_finite():
-                return number
-        raise NeighbourUnavailable(self._s1.name, f"malformed balances: {wallet}.free is {free!r}")
+        try:
+            return number(free)
+        except Fault as fault:
+            raise NeighbourUnavailable(self._s1.name, f"malformed balances: {wallet}.free {fault}") from None
 
     def transfer(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal) -> TransferAnswer:
         body = {"transfer_id": transfer_id, "from": src, "to": dst, "asset": asset, "amount": amount}
@@ -48,4 +45,4 @@ class S1Wallets:
             case "FAILED":
                 return TransferAnswer("FAILED", answer.text("tx_id"), reason)
             case other:
-                raise NeighbourUnavailable(self._s1.name, f"malformed transfer: status is {other!r}")
+                raise NeighbourUnavailable(self._s1.name, f"malformed transfer: status is {other!r:.100}")

@@ -6,13 +6,14 @@ Only `parse_bundle` creates one. A bundle never changes, so any thread reads it 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
+from s6.model import jsonx
 from s6.model.bundle_fields import (
     SYMBOL_PATTERN,
     BelowOne,
@@ -61,7 +62,7 @@ __all__ = [
 ]
 
 Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
-Json = Any  # what json.loads gives: dict, list, str, Decimal, bool or None
+Json = Any  # what jsonx.received gives: dict, list, str, Decimal, Unread, bool or None
 
 
 class BundleError(ValueError):
@@ -184,23 +185,31 @@ def parse_bundle(text: str | bytes) -> ActiveBundle:
     """
     document = _load(text)
     try:
-        return ActiveBundle.model_validate(_with_overrides(document))
+        bundle = ActiveBundle.model_validate(_with_overrides(document))
     except ValidationError as error:
         raise BundleError(_faults(error)) from None
+    if unread := tuple(f"{_path(where)} = {text[:40]}" for where, text in _unread(document, ())):
+        raise BundleError((f"bundle: must be JSON with usable numbers ({'; '.join(unread)[:500]})",))
+    return bundle
 
 
 def _load(text: str | bytes) -> dict[str, Json]:
     try:
-        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise BundleError((f"bundle: must be JSON ({str(error) or type(error).__name__})",)) from None
+        document = jsonx.received(text, whole=Decimal)
+    except ValueError as error:
+        raise BundleError((f"bundle: must be JSON ({error})",)) from None
     if not isinstance(document, dict):
         raise BundleError(("bundle: must be a JSON object",))
     return document
 
 
-def _refuse_constant(name: str) -> Json:
-    raise ValueError(f"{name} is no number")
+def _unread(value: Json, where: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Yield where in the document numbers stand that S6 doesn't accept, and their texts."""
+    if isinstance(value, jsonx.Unread):
+        yield where, value.text
+    elif isinstance(value, dict | list):
+        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _unread(member, (*where, name))
 
 
 # --- a symbol's own rules over the general ones -----------------------------------------------------------------------
@@ -302,8 +311,8 @@ def _shown(value: Json) -> str:
     if value is None:
         return " = null"
     number = exact(value) if not isinstance(value, str) else None
-    if number is not None or isinstance(value, Decimal | bool):
-        return f" = {value}".lower()
+    if number is not None or isinstance(value, Decimal | bool | jsonx.Unread):
+        return f" = {str(value)[:40]}".lower()
     return f" = {json.dumps(value[:40])}" if isinstance(value, str) else ""
 
 

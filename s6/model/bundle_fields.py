@@ -5,15 +5,15 @@ Numbers come as the `Decimal` of a JSON number's text or as a string, never as a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-_PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+from s6.model.numbers import Fault, number
+
 #: A number beyond these limits is a typing error, and its arithmetic would exceed the working precision.
 _MAX_INTEGER_DIGITS: Final = 18
 _MAX_DECIMALS: Final = 30
@@ -28,38 +28,34 @@ def fault(allowed: str, *, at: str = "") -> PydanticCustomError:
 
 def exact(value: object) -> Decimal | None:
     """Return `value`, a number of the parsed JSON or a string, as a decimal, or None if it is no usable number."""
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
-        return None
-    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
-        return None
     try:
-        number = Decimal(value)
-    except InvalidOperation:
+        found = number(value)
+    except Fault:
         return None
-    if not number:
+    if not found:
         return Decimal(0)
-    exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or number.adjusted() >= _MAX_INTEGER_DIGITS or exponent < -_MAX_DECIMALS:
+    exponent = found.as_tuple().exponent
+    if not isinstance(exponent, int) or found.adjusted() >= _MAX_INTEGER_DIGITS or exponent < -_MAX_DECIMALS:
         return None
-    return Decimal(f"{number:f}")
+    return Decimal(f"{found:f}")
 
 
 def _number(allowed: str, within: Callable[[Decimal], bool]) -> BeforeValidator:
     def check(value: Any) -> Decimal:
-        number = exact(value)
-        if number is None or not within(number):
+        found = exact(value)
+        if found is None or not within(found):
             raise fault(allowed)
-        return number
+        return found
 
     return BeforeValidator(check)
 
 
 def _integer(allowed: str, lowest: int) -> BeforeValidator:
     def check(value: Any) -> int:
-        number = exact(value)
-        if number is None or number < lowest or number != int(number):
+        found = exact(value)
+        if found is None or found < lowest or found != int(found):
             raise fault(allowed)
-        return int(number)
+        return int(found)
 
     return BeforeValidator(check)
 

@@ -25,6 +25,6 @@ def number(value: object) -> Decimal:
     if len(text) > LONGEST or not _NUMBER.fullmatch(text):
         raise Fault(f"must be {ALLOWED}")
     found = Decimal(text)
-    if found and not SMALLEST <= abs(found) <= LARGEST:
+    if found and not SMALLEST <= found.copy_abs() <= LARGEST:
         raise Fault(f"must be {ALLOWED}")
     return found

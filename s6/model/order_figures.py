@@ -25,7 +25,7 @@ def understood(data: Mapping[str, object]) -> dict[str, object]:
     odd: list[str] = []
     guessed: list[str] = []
     _quantities(found, odd)
-    futures = found.get("market") == "FUT" and found.get("kind") in OPENING_KINDS
+    futures = found.get("market") == "FUT" and str(found.get("kind")) in OPENING_KINDS
     spot_buy = found.get("market") == "SPOT" and found.get("side") == "BUY"
     _figure(found, odd, "leverage", belongs=futures, above=ZERO)
     _figure(found, odd, "isolated_margin_usdt", belongs=futures, above=ZERO)

@@ -77,8 +77,12 @@ class _Message(BaseModel):
 
 
 def printable(text: str) -> str:
-    """Return the text with undecodable bytes shown as escapes (``\\xff``)."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if text else text
+    """Return the text with undecodable bytes, and halves of characters, shown as escapes (``\\xff``)."""
+    return NOT_UTF8.sub(lambda found: _escaped(ord(found[0])), text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 class OrderResult(_Message):

@@ -242,3 +242,25 @@ def _answered(client: RedisClient) -> bool:
         return bool(servers(client))
     except RedisError:
         return False
+
+
+def test_bytes_that_are_no_text_are_read_by_every_way(url: str) -> None:
+    with connect(url) as client, connect(url, decode_responses=False) as raw:
+        raw.xadd("odd", {b"k\xfe": b"\xff"})
+        raw.set("plain", b"\xffx")
+        raw.sadd("set", b"\xff")
+        raw.hset("hash", b"\xfe", b"\xff")
+        assert client.xrange("odd")[0][1] == {"k\udcfe": "\udcff"}
+        assert client.get("plain") == "\udcffx"
+        assert client.smembers("set") == {"\udcff"}
+        assert client.hgetall("hash") == {"\udcfe": "\udcff"}
+        pipe = client.pipeline(transaction=False)
+        pipe.get("plain")
+        assert pipe.execute() == ["\udcffx"]
+        news = client.pubsub(ignore_subscribe_messages=True)
+        news.subscribe("news")
+        wait_for(lambda: news.get_message(timeout=0.1) or news.subscribed, 5)
+        raw.publish("news", b"\xff{}")
+        message = wait_for(lambda: news.get_message(timeout=0.5), 5)
+        assert message["data"] == "\udcff{}"
+        news.close()

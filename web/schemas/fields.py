@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from s6.model.numbers import Fault, number
+
 T = TypeVar("T")
 
-_DECIMAL_TEXT = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,2})?", re.ASCII)
-_LARGEST = Decimal("1e18")
-_FINEST = Decimal("1e-18")
+_DECIMALS = 18
 
 
 def _amount(value: object) -> Decimal:
     """Check an amount. The JSON reader gives numbers as int or Decimal, never as float."""
-    if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
-        raise ValueError("must be a decimal number")
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise ValueError("must be a number or a decimal string")
-    number = Decimal(value)
-    if not _FINEST <= number <= _LARGEST:
-        raise ValueError("must be above 0, at most 1e18, and no finer than 1e-18")
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -18:
-        raise ValueError("must have at most 18 decimals")
-    return number
+    try:
+        amount = number(value)
+    except Fault as fault:
+        raise ValueError(str(fault)) from None
+    if amount <= 0:
+        raise ValueError("must be above 0")
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -_DECIMALS:
+        raise ValueError(f"must have at most {_DECIMALS} decimals")
+    return amount
 
 
 def _tidy(text: str) -> str:

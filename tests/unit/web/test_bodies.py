@@ -192,3 +192,11 @@ def test_a_foreign_cursor_422(reader: FlaskClient, told: Told, path: str) -> Non
 
 def test_empty_parameters_count_as_absent(reader: FlaskClient) -> None:
     assert reader.get("/positions?symbol=&market=&status=&limit=&cursor=").status_code == 200
+
+
+@pytest.mark.parametrize("number", ["1e9999999999999999999", "1" * 65, "1e19", "-1e-9999999999999999999"])
+def test_a_number_beyond_all_sizes_names_its_field(treasurer: FlaskClient, told: Told, number: str) -> None:
+    body = f'{{"from":"SPOT","to":"FUT","asset":"USDT","reason":"r","amount":{number}}}'
+    response = post(treasurer, body, "/auto-transfer/trigger")
+    assert response.status_code == 422
+    assert [error["field"] for error in told(response)["errors"]] == ["amount"]
