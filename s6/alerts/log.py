@@ -1,4 +1,4 @@
-"""The alert log: raises an alert once and keeps it; a FATAL stands until it is acknowledged (CONTRACT §7)."""
+"""The alert log: raises an alert once and keeps it; a FATAL stands until it is acknowledged (docs/health.md)."""
 
 from __future__ import annotations
 

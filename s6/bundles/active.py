@@ -1,4 +1,4 @@
-"""Fetches the Active Bundle from S10, validates it and puts it in force everywhere at once (CONTRACT §2.4, §5)."""
+"""Fetches the Active Bundle from S10, validates it and puts it in force everywhere at once (docs/contract.md)."""
 
 from __future__ import annotations
 

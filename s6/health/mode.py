@@ -1,4 +1,4 @@
-"""Decides whether S6 takes new risk (CONTRACT §9.7), by the neighbours, the market data and the standing alerts."""
+"""Decides whether S6 takes new risk (docs/health.md), by the neighbours, the market data and the standing alerts."""
 
 from __future__ import annotations
 

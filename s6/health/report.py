@@ -1,4 +1,4 @@
-"""Builds ``GET /health`` (CONTRACT §4.1) from Redis's contents and quick pings of Redis, the broker and the store."""
+"""Builds ``GET /health`` (docs/health.md) from Redis's contents and quick pings of Redis, the broker and the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue of S6's metrics: kind, labels, buckets and help of each (CONTRACT §8, docs/metrics.md)."""
+"""The catalogue of S6's metrics: kind, labels, buckets and help of each (docs/metrics.md)."""
 
 from __future__ import annotations
 

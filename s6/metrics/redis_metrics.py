@@ -1,4 +1,4 @@
-"""Keeps the values of metrics in one Redis hash, so that any process shows the sums of all (CONTRACT §8).
+"""Keeps the values of metrics in one Redis hash, so that any process shows the sums of all (docs/metrics.md).
 
 A process sums its samples up and writes them in one round trip, at most 0.1 s after the first. So the measured code
 does not wait, and a killed process loses at most that tenth of a second.
