@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench chaos simulate constraints clean
+.PHONY: help install run test lint format bench chaos simulate mutants constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -45,6 +45,9 @@ chaos: $(READY) ## kill, freeze and starve real processes under a running market
 
 simulate: $(READY) ## run the deterministic simulation [SEEDS=20000]
 	@S6_SIMULATION_SEEDS=$(or $(SEEDS),20000) $(PYTEST) -n $(JOBS) --timeout 7200 $(ARGS) tests/simulation
+
+mutants: $(READY) ## plant bugs and see how many the tests notice [SAMPLE=60] [SEED=1] [ARGS=--limit=20]
+	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),60) --seed $(or $(SEED),1) --jobs $(JOBS) $(ARGS)
 
 constraints: ## resolve the requirements again and pin them in constraints.txt
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
