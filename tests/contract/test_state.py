@@ -318,3 +318,28 @@ def test_what_keeps_changing_is_given_up_with_its_name(kit: Kit, monkeypatch: py
     with pytest.raises(StateUnavailable, match="risk:budget:FUT kept changing"):
         kit.state.quota_whole(keys.budget("FUT"))
     assert (swap.calls, quota.calls) == (400, 200)
+
+
+# --- adds at work -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "freed"),
+    [("PENDING", False), ("NEW", False), ("PARTIALLY_FILLED", False),
+     ("FILLED", True), ("CANCELED", True), ("REJECTED", True), ("EXPIRED", True)],
+)  # fmt: skip
+def test_the_place_of_an_add_is_free_when_it_has_ended(kit: Kit, status: str, freed: bool) -> None:
+    """What it asked for counts until then, whatever else is written."""
+    assert kit.state.reserve_add("p1", Decimal(5), limit=1, room=Decimal(9))
+    written = kit.born("p1", orders=(order("SL-1", "SL", "FILLED"), order("ADD-1", "ADD", status)))
+    assert kit.state.adds_reserved() == ([] if freed else ["p1"])
+    assert kit.state.reserve_add("p2", Decimal(5), limit=1, room=None) is freed
+    assert kit.state.reserve_add("p2", Decimal(5), limit=None, room=Decimal(9)) is freed
+    assert written.rev == 1
+
+
+def test_an_add_of_a_commit_that_was_not_written_is_still_at_work(kit: Kit) -> None:
+    kit.born("p1")
+    kit.state.reserve_add("p1", Decimal(5), limit=1, room=None)
+    assert kit.state.commit(Commit(position(), None, orders=(order("ADD-1", "ADD", "FILLED"),))) is None
+    assert kit.state.adds_reserved() == ["p1"]

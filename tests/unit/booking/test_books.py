@@ -161,3 +161,20 @@ def test_signals_used_up_are_remembered_over_others_and_over_lives() -> None:
     for number in range(200):
         p = p.with_signal(f"n{number}")
     assert (len(p.used_signals), p.used_signals[-1]) == (100, "n199")
+
+
+@pytest.mark.parametrize("by", ["EXIT", "SL"])
+def test_a_closed_position_has_no_stop_any_more(by: str) -> None:
+    """Its order may rest at S4 still, and is cleaned up; but it protects nothing."""
+    held = stopped(39000)
+    told = {"kind": by, "side": "SELL", "client_order_id": "SL-1" if by == "SL" else "x", "leverage": None}
+    p = booked(held, held.live_stop if by == "SL" else None, **told).position
+    assert (p.status, p.sl_order, p.sl_qty, p.sl_price) == ("CLOSED", "", D(0), D(39000))
+    assert [o.client_order_id for o in p.orders] == ([] if by == "SL" else ["SL-1"])
+
+
+def test_a_stop_that_was_filled_in_part_protects_on() -> None:
+    held = stopped(39000)
+    p = booked(held, held.live_stop, kind="SL", side="SELL", client_order_id="SL-1", status="PARTIALLY_FILLED",
+               filled_qty="0.4", avg_price="39000", leverage=None).position  # fmt: skip
+    assert (p.sl_order, p.qty) == ("SL-1", D("0.6"))

@@ -219,3 +219,15 @@ def test_an_update_may_leave_a_position_as_it_is(services: Services) -> None:
     assert services.recorder.update("p-1", lambda loaded: None) == before
     assert services.recorder.update("p-2", lambda loaded: Change(loaded.position, None, CLOCK.now)) is None
     assert services.state.load("p-1") == before
+
+
+def test_times_of_snapshots_never_run_back_where_clocks_differ(services: Services) -> None:
+    """The process that writes second has a clock that is three seconds behind."""
+    ahead = services.recorder.write(HELD, None, CLOCK.now + 3_000, phase="RESULT", cause="one")
+    assert ahead is not None
+    behind = services.recorder.write(ahead, None, CLOCK.now, phase="AFTER", before=ahead, cause="two", alerts=(WARN,))
+    assert behind is not None and behind.ts == CLOCK.now + 3_000
+    docs = services.state.outbox_peek("p-1", 9)
+    assert [(doc["seq"], doc["ts"]) for doc in docs] == [(seq, CLOCK.now + 3_000) for seq in (1, 2, 3)]
+    later = services.recorder.write(behind, None, CLOCK.now + 5_000, phase="AFTER")
+    assert later is not None and later.ts == CLOCK.now + 5_000

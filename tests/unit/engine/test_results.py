@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.engine.recorder import Recorder
@@ -17,8 +18,9 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import OrderResult
 from s6.ports import NeighbourUnavailable
+from tests.support.desk import Desk
 from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
-from tests.unit.given import NOW, bundle, result
+from tests.unit.given import NOW, bundle, result, stopped
 
 
 class Fixed:
@@ -152,3 +154,96 @@ def test_a_close_waits_for_s4_but_not_for_ever(
     clock.now += 11_000
     assert applied(results, CLOSE) == "APPLIED"
     assert not the_position(redis_client).is_open
+
+
+# --- results that wait for their position -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(bundle())
+
+
+def waits(desk: Desk) -> dict[str, str]:
+    """A reduction that came before its position was known."""
+    told = result(client_order_id="r1", kind="REDUCE", side="SELL", qty="0.3", filled_qty="0.3", leverage=None)
+    fields = {name: str(value) for name, value in told.model_dump().items() if value is not None}
+    assert desk.results.apply(told, fields) == "PARKED"
+    return fields
+
+
+def test_after_a_minute_it_is_given_up(desk: Desk) -> None:
+    fields = waits(desk)
+    desk.redis.do_set(keys.RECONCILED, "1")  # Redis is whole: what it doesn't know never was
+    desk.clock.now += 59_999
+    assert desk.results.give_up_overdue() == 0
+    desk.clock.now += 1
+    assert desk.results.give_up_overdue() == 1
+    assert desk.alerts.letters == [("ord:result:BTCUSDT", "", "position_id: p1 is not known after 60 s", fields)]
+    assert desk.state.parked("p1") == []
+    assert desk.results.give_up_overdue() == 0
+
+
+def test_of_a_position_that_may_have_been_lost_it_is_kept(desk: Desk) -> None:
+    """The store may give the position back yet: its fill would be lost with the result."""
+    waits(desk)
+    desk.clock.now += 600_000
+    assert desk.results.give_up_overdue() == 0  # Redis was emptied, and is not reconciled yet
+    desk.redis.do_set(keys.RECONCILED, "1")
+    desk.redis.do_zadd(keys.POSITIONS, {"p1": 0})
+    assert desk.results.give_up_overdue() == 0  # an index names it
+    assert (len(desk.state.parked("p1")), desk.alerts.letters) == (1, [])
+    desk.put(stopped(39_000))
+    assert desk.results.give_up_overdue() == 0
+    assert (desk.now().qty, desk.state.parked("p1"), desk.alerts.letters) == (Decimal("0.7"), [], [])
+
+
+def test_an_entry_told_again_applies_what_waits(desk: Desk) -> None:
+    """Whoever booked it first died before it came to what waited."""
+    desk.results.apply(result(), {})
+    other = result(client_order_id="r1", kind="REDUCE", side="SELL", qty="0.3", filled_qty="0.3", leverage=None)
+    fields = {name: str(value) for name, value in other.model_dump().items() if value is not None}
+    desk.state.park("p1", fields, NOW + 60_000)
+    assert desk.results.apply(result(), {}) == "NOTHING_NEW"
+    assert (desk.now().qty, desk.state.parked("p1")) == (Decimal("0.7"), [])
+
+
+def test_what_waits_and_contradicts_is_put_aside(desk: Desk) -> None:
+    wrong = result(client_order_id="r1", kind="REDUCE", side="BUY", qty="0.3", filled_qty="0.3", leverage=None)
+    fields = {name: str(value) for name, value in wrong.model_dump().items() if value is not None}
+    desk.state.park("p1", fields, NOW + 60_000)
+    desk.results.apply(result(), {})
+    assert [(source, entry) for source, entry, _, _ in desk.alerts.letters] == [("ord:result:BTCUSDT", "")]
+    assert (desk.now().qty, desk.state.parked("p1")) == (Decimal(1), [])
+
+
+def test_an_entry_without_a_fill_opens_nothing(desk: Desk) -> None:
+    assert desk.results.apply(result(status="NEW", filled_qty="0", avg_price=None), {}) == "IGNORED"
+    assert (desk.state.load("p1"), desk.state.parked("p1")) == (None, [])
+
+
+# --- who is woken -------------------------------------------------------------------------------------------------
+
+
+def test_a_fill_that_leaves_it_without_a_stop_is_urgent(desk: Desk) -> None:
+    desk.results.apply(result(), {})
+    assert (desk.hints.protected, desk.hints.evaluated) == (["p1"], ["p1"])
+    desk.put(stopped(39_000, position_id="p2", rev=0))
+    sold = result(position_id="p2", client_order_id="m1", kind="EXIT", side="SELL", qty="0.3", filled_qty="0.3")
+    desk.results.apply(sold, {})
+    assert (desk.hints.protected, desk.hints.evaluated) == (["p1"], ["p1", "p2"])
+
+
+def test_told_again_it_is_evaluated_all_the_same(desk: Desk) -> None:
+    desk.results.apply(result(), {}, hint=False)
+    assert desk.hints.evaluated == []
+    assert desk.results.apply(result(), {}) == "NOTHING_NEW"
+    assert desk.hints.evaluated == ["p1"]
+
+
+def test_the_acceptance_of_an_order_wakes_nobody(desk: Desk) -> None:
+    desk.put(stopped(39_000))
+    told = {"client_order_id": "m1", "kind": "EXIT", "side": "SELL", "filled_qty": "0", "avg_price": None}
+    for applied in ("APPLIED", "NOTHING_NEW"):
+        assert desk.results.apply(result(status="NEW", **told), {}) == applied
+    assert desk.hints.evaluated == []

@@ -393,3 +393,30 @@ def test_only_what_the_store_knows_comes_back(desk: Desk) -> None:
     assert not desk.rebuilder.rebuild("p1")
     desk.put(Position("p2", "BTCUSDT", "FUT", "LONG"), told=False)
     assert not desk.rebuilder.rebuild("p2")
+
+
+def test_torn_books_are_mended_with_what_the_store_has_not_heard_yet(desk: Desk) -> None:
+    """Books as the store has them alone would have the order's fill booked once more."""
+    desk.put(stopped(39_000))
+    heard(desk, "m1", status="PARTIALLY_FILLED", qty="0.4", filled_qty="0.1")
+    desk.relay.run()
+    heard(desk, "m1", status="PARTIALLY_FILLED", qty="0.4", filled_qty="0.3")
+    heard(desk, "m2", qty="0.2")
+    desk.redis.do_delete(keys.orders("p1"))
+    desk.rebuilder.mend("p1")
+    books = {o.client_order_id: (o.filled, o.status) for o in desk.state.own_orders("p1")}
+    assert books["m1"] == (D("0.3"), "PARTIALLY_FILLED")
+    assert books["m2"] == (D("0.2"), "FILLED")
+    for name, qty in (("m1", "0.3"), ("m2", "0.2")):
+        heard(desk, name, status="PARTIALLY_FILLED" if name == "m1" else "FILLED", qty=qty, filled_qty=qty)
+    assert desk.now().qty == D("0.5")
+
+
+def test_live_orders_are_mended_as_the_position_has_them(desk: Desk) -> None:
+    """An order that no snapshot shows yet, since the operation that sends it was written without one."""
+    held = desk.put(stopped(39_000))
+    late = replace(held.orders[0], client_order_id="SL-2")
+    desk.write(replace(held, orders=(*held.orders, late)))
+    desk.redis.do_delete(keys.orders("p1"))
+    desk.rebuilder.mend("p1")
+    assert {o.client_order_id for o in desk.state.own_orders("p1")} == {"SL-1", "SL-2"}

@@ -1,0 +1,67 @@
+"""What may happen between a commit's own commands, one by one."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from s6.model.commit import Cleared, Commit
+from s6.model.documents import snapshot
+from s6.model.position import Position
+from tests.doubles.memory_redis import no_hook
+from tests.support.desk import Desk
+from tests.unit.given import NOW, bundle, stopped
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(bundle())
+
+
+def with_snapshot(p: Position) -> Commit:
+    return Commit(p, None, snapshots=(snapshot(p, "AFTER", "a test", NOW, op=None),))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the script is known", "on a new server"])
+def test_a_relay_that_looks_just_before_the_write_crosses_nothing_off(desk: Desk, known: bool) -> None:
+    """It finds the mark and nothing behind it, and concludes so after the write: the mark must have changed by then."""
+    if known:
+        desk.write(stopped(39_000, position_id="p0"))
+    seen: list[float] = []
+
+    def looks(name: str, key: str, writes: bool) -> None:
+        if name == ("evalsha" if known else "script _commit"):
+            desk.redis.hook = no_hook
+            [(_, mark)] = desk.state.outbox_ids(9)
+            assert desk.state.outbox_read(["p1"], 9)[0].snapshots == []
+            seen.append(mark)
+
+    desk.redis.hook = looks
+    assert desk.state.commit(with_snapshot(stopped(39_000))) is not None
+    desk.state.outbox_clear([Cleared("p1", 0, "", seen[0])])
+    assert [name for name, _ in desk.state.outbox_ids(9)] == ["p1"]
+    assert desk.relay.run() == 1
+
+
+def test_what_tells_nothing_is_not_marked(desk: Desk) -> None:
+    desk.write(stopped(39_000))
+    assert desk.state.outbox_ids(9) == []
+
+
+def test_an_index_names_a_position_before_it_is_there(desk: Desk) -> None:
+    """A process that dies in between leaves a name without a position, never a position without its name."""
+    desk.write(stopped(39_000, position_id="p0"))
+    seen: list[Any] = []
+
+    def looks(name: str, key: str, writes: bool) -> None:
+        if name == "evalsha":
+            desk.redis.hook = no_hook
+            seen.append(
+                (desk.state.load("p1"), sorted(desk.state.ids_of("BTCUSDT")), desk.state.all_ids(after="p0", limit=9))
+            )
+
+    desk.redis.hook = looks
+    desk.write(stopped(39_000, qty=D(2)))
+    assert seen == [(None, ["p0", "p1"], ["p1"])]
