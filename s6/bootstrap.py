@@ -25,6 +25,7 @@ from s6.bundles.active import Bundles
 from s6.engine.commands import OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
+from s6.engine.looks import Looks, QueuedHints
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
@@ -33,7 +34,7 @@ from s6.health.mode import ModeGate
 from s6.health.poller import report_neighbour
 from s6.health.report import HealthReporter
 from s6.metrics.redis_metrics import RedisMetrics
-from s6.ports import Hints, StateUnavailable
+from s6.ports import StateUnavailable
 from s6.recovery.cold_start import ColdStart
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
@@ -45,7 +46,7 @@ from s6.treasury.dependencies import TreasuryHints
 log = logging.getLogger(__name__)
 
 
-class AllHints(Hints, TreasuryHints, Protocol):
+class AllHints(QueuedHints, TreasuryHints, Protocol):
     """Every hint that the services give."""
 
 
@@ -63,7 +64,7 @@ class Services:
     gate: ModeGate
     alerts: AlertLog
     metrics: RedisMetrics
-    hints: Hints
+    hints: Looks
     orders: S4Orders
     results: Results
     governor: Governor
@@ -130,11 +131,12 @@ def build(settings: Settings, hints: AllHints) -> Services:
     bundles = Bundles(redis, S10Config(neighbour["s10"]), alerts, clock)
     gate = ModeGate(redis, breaker, bundles, alerts)
     state = RedisState(redis, clock)
+    looks = Looks(hints, state, clock)
     recorder = Recorder(state, alerts, metrics)
     orders = S4Orders(neighbour["s4"])
     recover = Rebuilder(state, store, clock).recover
-    results = Results(state, bundles, recorder, hints, clock, alerts, recover, orders)
-    governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
+    results = Results(state, bundles, recorder, looks, clock, alerts, recover, orders)
+    governor = Governor(state, bundles, gate, recorder, looks, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
     relay = OutboxRelay(state, store, alerts, clock)
     return Services(
@@ -148,15 +150,15 @@ def build(settings: Settings, hints: AllHints) -> Services:
         gate=gate,
         alerts=alerts,
         metrics=metrics,
-        hints=hints,
+        hints=looks,
         orders=orders,
         results=results,
         governor=governor,
         executor=Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, clock),
-        commands=OperatorCommands(governor, state, bundles, recorder, hints, clock, alerts),
+        commands=OperatorCommands(governor, state, bundles, recorder, looks, clock, alerts),
         reconciler=reconciler,
-        cold_start=ColdStart(state, store, relay, reconciler, hints, alerts),
-        sweep=Sweep(state, bundles, gate, hints, metrics, clock, int(settings.manage_tick_s * 1000)),
+        cold_start=ColdStart(state, store, relay, reconciler, looks, alerts),
+        sweep=Sweep(state, bundles, gate, looks, metrics, clock, int(settings.manage_tick_s * 1000)),
         relay=relay,
         treasury=Treasury(
             store=store,

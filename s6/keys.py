@@ -22,6 +22,8 @@ def service_health(service: str) -> str:
 POSITIONS: Final = "s6:positions"
 SYMBOLS: Final = "s6:symbols"
 OPS: Final = "s6:ops"
+LOOKS: Final = "s6:looks"
+LOOKS_LATER: Final = "s6:looks:later"
 OUTBOX: Final = "s6:outbox"
 SWEEP_LAST: Final = "s6:sweep:last"
 SWEEP_TURN: Final = "s6:sweep:turn"

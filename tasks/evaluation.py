@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
-from celery.exceptions import Reject
 from celery.signals import worker_shutting_down
 
 from s6.ports import NeighbourUnavailable, StateUnavailable
@@ -18,7 +17,8 @@ from tasks.hints import URGENT
 from tasks.scheduling import EvaluationQueue, priority
 
 log = logging.getLogger(__name__)
-BUSY_S = 0.03
+BUSY_MS = 30
+LONGEST_PAUSE_MS = 1_000
 RETRIES = 10
 
 queue = EvaluationQueue(max(1, app.conf["settings"].worker_threads // 2))
@@ -30,21 +30,25 @@ def _end(**_: Any) -> None:
 
 
 @task(bind=True)
-def evaluate(self: Any, position_id: str) -> None:
-    """Govern one position now. Idempotent: it holds the position's lock and acts on the state at that moment."""
+def evaluate(self: Any, position_id: str, attempt: int = 0) -> None:
+    """Govern one position now. Idempotent: it holds the position's lock and acts on the state at that moment.
+
+    ``attempt`` counts how often it could not be done so far.
+    """
     urgent = (self.request.delivery_info or {}).get("priority") == URGENT
     with closing(queue.work(position_id, urgent=urgent)) as names:
         for name in names:
             try:
-                _evaluate(self, name)
+                _evaluate(name, attempt if name == position_id else 0)
             except Exception as error:  # it concerns this position alone; the others still wait
                 log.exception("%s could not be evaluated", name)
                 alert_failure(self.name, (name,), error)
-    services().hints.evaluate_many(queue.left_over())
+    services().hints.hand_back(queue.left_over())
 
 
-def _evaluate(self: Any, position_id: str) -> None:
+def _evaluate(position_id: str, attempt: int) -> None:
     try:
+        services().hints.begin(position_id)
         with priority.decision():
             outcome = services().governor.decide(position_id)
         if outcome.unverified:
@@ -60,15 +64,13 @@ def _evaluate(self: Any, position_id: str) -> None:
         again = outcome.kind == "BUSY" or outcome.unverified
     except (StateUnavailable, NeighbourUnavailable):
         again = True
-    if again and self.request.retries < RETRIES:  # then the sweep asks
-        _again(self, position_id)
+    if again and attempt < RETRIES:  # then the sweep asks
+        services().hints.evaluate(position_id, delay_ms=_pause_ms(attempt), attempt=attempt + 1)
 
 
-def _again(self: Any, position_id: str) -> None:
-    """Retry after a jittered pause that doubles up to a second. While the broker is away, the sweep asks instead."""
-    countdown = min(BUSY_S * 2**self.request.retries, 1.0) * random.uniform(0.5, 1.0)
-    with suppress(Reject):
-        self.retry(args=(position_id,), countdown=countdown, max_retries=RETRIES, throw=False)
+def _pause_ms(attempt: int) -> int:
+    """Return a jittered pause that doubles up to a second."""
+    return int(min(BUSY_MS * 2**attempt, LONGEST_PAUSE_MS) * random.uniform(0.5, 1.0))
 
 
 @task()

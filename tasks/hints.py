@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from celery import Signature, chain
-from kombu.exceptions import KombuError
+from kombu.exceptions import ChannelError, KombuError
 from redis.exceptions import RedisError
 
 from s6.engine.executor import Progress
@@ -34,8 +34,8 @@ AWAIT_S: Final = 0.5  # the result from the stream normally wakes the operation 
 class CeleryHints:
     """What protects a position overtakes everything that waits: a backlog must not keep one without its stop."""
 
-    def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
-        _send(lambda: _signature(EVALUATE, position_id).apply_async(countdown=_countdown(delay_ms)))
+    def evaluate(self, position_id: str, *, delay_ms: int = 0, attempt: int = 0) -> None:
+        _send(lambda: _signature(EVALUATE, position_id, attempt).apply_async(countdown=_countdown(delay_ms)))
 
     def evaluate_many(self, position_ids: Sequence[str]) -> None:
         """One connection and one channel for the whole batch."""
@@ -43,13 +43,24 @@ class CeleryHints:
         def send() -> None:
             with app.producer_pool.acquire(block=True, timeout=5) as producer:
                 for position_id in position_ids:
-                    _signature(EVALUATE, position_id).apply_async(producer=producer, expires=60)
+                    _signature(EVALUATE, position_id).apply_async(producer=producer)
 
         if position_ids:
             _send(send)
 
     def protect(self, position_id: str) -> None:
         _send(lambda: _signature(EVALUATE, position_id).apply_async(priority=URGENT))
+
+    def waiting(self) -> int | None:
+        """Return how many tasks wait in the queue of evaluations, None when the broker cannot be asked."""
+        try:
+            with app.pool.acquire(block=True, timeout=5) as connection, connection.channel() as channel:
+                return int(channel.queue_declare(app.conf.task_default_queue, passive=True).message_count)
+        except ChannelError:  # the queue is not there: a list in Redis is no more when it is empty
+            return 0
+        except (KombuError, RedisError, OSError) as error:
+            log.warning("the queue of evaluations was not looked at: %s", error)
+            return None
 
     def execute(self, position_id: str, op: Operation) -> None:
         if op.stage == "CANCEL":
@@ -75,7 +86,7 @@ def carry_on(position_id: str, op: Operation, progress: Progress) -> None:
         _send(lambda: _next(position_id, op).apply_async(countdown=countdown, priority=_priority(op)))
 
 
-def _signature(name: str, *arguments: str) -> Signature:
+def _signature(name: str, *arguments: str | int) -> Signature:
     """A task by its name. Sent like this it takes no options of the task's own class: ours have none."""
     return app.signature(name, args=arguments, immutable=True)
 

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from s6 import keys
 from s6.adapters.redis_client import RedisClient
+from s6.engine.looks import Looks
 from s6.listener.index import TriggerIndex
 from s6.model.bundle import ActiveBundle
 from s6.model.position import Position
@@ -125,12 +126,13 @@ class IndexKeeper:
 
 
 class RestWatch:
-    """Hints again at what stands still: operations, and the unprotected positions that ``index`` knows.
+    """Hints again at what stands still: operations, the unprotected positions that ``index`` knows, and looks that nobody
+    began.
 
     It stands between Celery's own retries and the sweep, because a hint dies with the worker that took it.
     """
 
-    def __init__(self, state: WatchState, hints: Hints, clock: Clock, index: TriggerIndex | None = None) -> None:
+    def __init__(self, state: WatchState, hints: Looks, clock: Clock, index: TriggerIndex | None = None) -> None:
         self._state = state
         self._hints = hints
         self._clock = clock
@@ -166,3 +168,4 @@ class RestWatch:
         for name in sorted((unprotected & self._unprotected) - standing.keys()):
             self._hints.protect(name)
         self._unprotected = unprotected
+        self._hints.ask_again()

@@ -99,6 +99,22 @@ class PositionIndex(Protocol):
         """Remember when the last sweep ended (ms)."""
 
 
+class PendingLooks(Protocol):
+    """The looks at positions that were asked for and have not begun. A position has one at once and one later."""
+
+    def note_looks(self, position_ids: Sequence[str], now: int, *, urgent: bool = False) -> Sequence[str]:
+        """Note looks at once. Returns the positions that had none pending, or none as urgent as this."""
+
+    def note_later_look(self, position_id: str, due: int) -> Sequence[str]:
+        """Note a look at ``due`` (ms). Returns the position unless one is pending that comes as soon."""
+
+    def take_look(self, position_id: str, now: int) -> None:
+        """Take a position's looks off: the one at once, and the later one if it is due by ``now``."""
+
+    def overdue_looks(self, before: int, limit: int) -> list[tuple[str, bool]]:
+        """Return positions whose look was asked for, or due, before a time; and whether it is urgent."""
+
+
 class Markets(Protocol):
     """What is known of each symbol's market."""
 

@@ -223,12 +223,20 @@ class MemoryRedis:
     def _sorted(self, key: str) -> list[tuple[str, float]]:
         return sorted(self._scored(key).items(), key=lambda item: (item[1], item[0]))
 
-    def do_zadd(self, key: str, mapping: Mapping[str, float], nx: bool = False) -> int:
+    def do_zadd(
+        self, key: str, mapping: Mapping[str, float], nx: bool = False, lt: bool = False, ch: bool = False
+    ) -> int:
         self._live(key)
         scores: dict[str, float] = self.data.setdefault(key, {})
-        added = [name for name in mapping if name not in scores]
-        scores.update({name: float(score) for name, score in mapping.items() if not nx or name in added})
-        return len(added)
+        added = {name for name in mapping if name not in scores}
+        new = {
+            name: float(score)
+            for name, score in mapping.items()
+            if name in added or not (nx or (lt and float(score) >= scores[name]))
+        }
+        changed = sum(scores.get(name) != score for name, score in new.items())
+        scores.update(new)
+        return changed if ch else len(added)
 
     def do_zincrby(self, key: str, amount: float, name: str) -> float:
         self._live(key)
@@ -246,9 +254,11 @@ class MemoryRedis:
         rows = self._sorted(key)[start : None if end == -1 else end + 1]
         return rows if withscores else [name for name, _ in rows]
 
-    def do_zrangebyscore(self, key: str, low: str, high: float) -> list[str]:
-        assert low == "-inf"
-        return [name for name, score in self._sorted(key) if score <= high]
+    def do_zrangebyscore(
+        self, key: str, low: str | float, high: float, start: int | None = None, num: int | None = None
+    ) -> list[str]:
+        found = [name for name, score in self._sorted(key) if float(low) <= score <= high]
+        return found if start is None or num is None else found[start : start + num]
 
     def do_zrangebylex(self, key: str, low: str, high: str, start: int, num: int) -> list[str]:
         names = sorted(self._scored(key))

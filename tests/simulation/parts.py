@@ -158,8 +158,8 @@ class SimHints:
         if self._rng.random() < 0.5:
             self._kernel.at(self._rng.randint(500, 5_000), f"{label} (again)", task, "worker")
 
-    def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
-        self._post(f"evaluate {position_id}", lambda: self._evaluate(position_id, 0), delay_ms)
+    def evaluate(self, position_id: str, *, delay_ms: int = 0, attempt: int = 0) -> None:
+        self._post(f"evaluate {position_id}", lambda: self._evaluate(position_id, attempt), delay_ms)
 
     def evaluate_many(self, position_ids: Sequence[str]) -> None:
         for position_id in position_ids:
@@ -167,6 +167,9 @@ class SimHints:
 
     def protect(self, position_id: str) -> None:
         self.evaluate(position_id)
+
+    def waiting(self) -> int | None:
+        return 0
 
     def execute(self, position_id: str, op: Operation) -> None:
         links = ("cancel", "await", "place") if op.stage == "CANCEL" else ("place",)
@@ -178,8 +181,9 @@ class SimHints:
     def advance_transfer(self, transfer_id: str, *, delay_ms: int = 0) -> None:
         self._post(f"advance {transfer_id}", lambda: self._advance_transfer(transfer_id, 0), delay_ms)
 
-    def _evaluate(self, position_id: str, retries: int) -> None:
+    def _evaluate(self, position_id: str, attempt: int) -> None:
         try:
+            self.services.hints.begin(position_id)
             outcome = self.services.governor.evaluate(position_id)
             if outcome.unverified:
                 self.services.reconciler.verify(position_id)
@@ -191,9 +195,9 @@ class SimHints:
             self._kernel.note(f"    not evaluated: {error}")
             kind = "BUSY"
         self._kernel.note(f"    {kind}")
-        if kind == "BUSY" and retries < 10:
-            wait = int(min(30 * 2**retries, 1_000) * (0.5 + self._rng.random() / 2))
-            self._post(f"evaluate {position_id} (retry)", lambda: self._evaluate(position_id, retries + 1), wait)
+        if kind == "BUSY" and attempt < 10:
+            wait = int(min(30 * 2**attempt, 1_000) * (0.5 + self._rng.random() / 2))
+            self.services.hints.evaluate(position_id, delay_ms=wait, attempt=attempt + 1)
 
     def _link(
         self, position_id: str, op_id: str, links: tuple[str, ...], delay_ms: int = 0, retry: bool = False

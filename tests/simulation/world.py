@@ -22,6 +22,7 @@ from s6.bootstrap import Services
 from s6.engine.commands import Busy, Mismatch, NotFound, OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
+from s6.engine.looks import Looks
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Contended, Results
@@ -87,9 +88,10 @@ class World:
         s4 = SimNeighbour("s4", kernel, faults, self._s4)
         s1 = SimNeighbour("s1", kernel, faults, self.wallets.handle)
         s12 = SimNeighbour("s12", kernel, faults, self.approvers.handle)
-        bundles, alerts, hints, metrics = self.bundles, self.alerts, self.hints, SimMetrics()
+        bundles, alerts, metrics = self.bundles, self.alerts, SimMetrics()
         gate = SimGate(faults, alerts, bundles)
         state = RedisState(cast(RedisClient, self.redis), kernel)
+        hints = Looks(self.hints, state, kernel)
         orders = S4Orders(cast(Any, s4))
         recorder = Recorder(state, alerts, metrics)
         recover = Rebuilder(state, cast(Any, self.store), kernel).recover
@@ -127,7 +129,7 @@ class World:
                 alerts=alerts,
                 metrics=metrics,
                 clock=kernel,
-                hints=hints,
+                hints=self.hints,
                 approval_ttl_ms=20_000,
                 sleep=lambda seconds: kernel.wait(int(seconds * 1000)),
                 rng=self.rng,
