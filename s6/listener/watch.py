@@ -126,8 +126,7 @@ class IndexKeeper:
 
 
 class RestWatch:
-    """Hints again at what stands still: operations, the unprotected positions that ``index`` knows, and looks that nobody
-    began.
+    """Hints again at what stands still: operations, unprotected positions (``index`` has them), looks nobody began.
 
     It stands between Celery's own retries and the sweep, because a hint dies with the worker that took it.
     """

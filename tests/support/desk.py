@@ -76,17 +76,19 @@ class ToldS4:
 
 @dataclass
 class NotedHints:
-    """``s6.ports.Hints``: what was asked for. ``delays`` are the waits that went with ``evaluated`` by ``evaluate``."""
+    """``s6.ports.Hints``: what was asked for. ``delays`` and ``attempts`` went with ``evaluate``."""
 
     evaluated: list[str] = field(default_factory=list)
     protected: list[str] = field(default_factory=list)
     delays: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
     driven: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
 
-    def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
+    def evaluate(self, position_id: str, *, delay_ms: int = 0, attempt: int = 0) -> None:
         self.evaluated.append(position_id)
         self.delays.append(delay_ms)
+        self.attempts.append(attempt)
 
     def evaluate_many(self, position_ids: Sequence[str]) -> None:
         self.evaluated += position_ids
@@ -94,6 +96,9 @@ class NotedHints:
     def protect(self, position_id: str) -> None:
         self.evaluated.append(position_id)
         self.protected.append(position_id)
+
+    def waiting(self) -> int | None:
+        return 0
 
     def execute(self, position_id: str, op: Operation) -> None:
         self.driven.append(op.op_id)

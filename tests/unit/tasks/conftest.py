@@ -17,6 +17,7 @@ with pytest.MonkeyPatch.context() as environment:
         environment.setenv(f"S6_{neighbour}_URL", "http://127.0.0.1:9")
     importlib.import_module("tasks.evaluation")
 
+from s6.engine.looks import Looks
 from tasks import base
 from tests.unit.tasks.broker import Broker, in_memory
 
@@ -31,7 +32,8 @@ def broker() -> Broker:
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     """The desk whose services the tasks use. What the tasks themselves send goes to ``desk.hints``."""
     desk = Desk(bundle())
-    names = ("redis", "clock", "hints", "alerts", "governor", "executor", "reconciler", "sweep", "relay")
+    names = ("redis", "clock", "alerts", "governor", "executor", "reconciler", "sweep", "relay")
     parts: dict[str, Any] = {name: getattr(desk, name) for name in names}
+    parts["hints"] = Looks(desk.hints, desk.state, desk.clock)
     monkeypatch.setattr(base.services, "_services", SimpleNamespace(**parts))
     return desk

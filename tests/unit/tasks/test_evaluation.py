@@ -7,7 +7,6 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from celery.exceptions import Reject
 
 from s6 import keys
 from s6.model.market import Tick
@@ -83,52 +82,49 @@ def test_nobody_is_asked_where_nothing_is_silent(desk: Desk) -> None:
 def test_an_s4_that_is_away_is_asked_again_soon(desk: Desk) -> None:
     silent(desk)
     desk.s4.down = True
-    face = call(evaluate, "p1")
-    [again] = face.retried
-    assert again["args"] == ("p1",) and 0.015 <= again["countdown"] <= 0.03
-    assert again["throw"] is False
+    call(evaluate, "p1")
+    assert (desk.hints.evaluated, desk.hints.attempts) == (["p1"], [1])
+    assert 15 <= desk.hints.delays[0] <= 30
 
 
 def test_what_s4_may_know_more_of_is_verified_first(desk: Desk) -> None:
     desk.put(lost(sl_order="", orders=()))
-    face = call(evaluate, "p1")
+    call(evaluate, "p1")
     assert len(desk.s4.asked) >= 15 and desk.now().unverified_from == 0
     assert desk.s4.sent == [desk.now().sl_order]  # and then governed, in the same breath
-    assert face.retried == []
+    assert desk.hints.evaluated == []
 
 
 def test_while_it_cannot_be_verified_it_is_asked_for_again(desk: Desk) -> None:
     desk.put(lost(sl_order="", orders=()))
     desk.s4.down = True
-    assert len(call(evaluate, "p1").retried) == 1
+    call(evaluate, "p1")
+    assert (desk.hints.evaluated, desk.hints.attempts) == (["p1"], [1])
     assert (desk.now().unverified_from, desk.s4.sent) == (FIRST, [])
 
 
-@pytest.mark.parametrize(("retries", "least", "most"), [(0, 0.015, 0.03), (3, 0.12, 0.24), (9, 0.5, 1.0)])
-def test_who_is_busy_is_asked_again_ever_later(desk: Desk, retries: int, least: float, most: float) -> None:
+@pytest.mark.parametrize(("attempt", "least", "most"), [(0, 15, 30), (3, 120, 240), (9, 500, 1_000)])
+def test_who_is_busy_is_asked_again_ever_later(desk: Desk, attempt: int, least: int, most: int) -> None:
     desk.put(position())
     desk.state.lock(*keys.position_lock("p1"))
-    face = call(evaluate, "p1", face=Face(retries=retries))
-    [again] = face.retried
-    assert least <= again["countdown"] <= most
-    assert again["max_retries"] == 10
+    call(evaluate, "p1", attempt)
+    assert (desk.hints.evaluated, desk.hints.attempts) == (["p1"], [attempt + 1])
+    assert least <= desk.hints.delays[0] <= most
+
+
+def test_however_many_find_it_busy_one_asks_again(desk: Desk) -> None:
+    desk.put(position())
+    desk.state.lock(*keys.position_lock("p1"))
+    for _ in range(10):
+        call(evaluate, "p1")
+    assert desk.hints.evaluated == ["p1"]
 
 
 def test_in_the_end_the_sweep_asks(desk: Desk) -> None:
     desk.put(position())
     desk.state.lock(*keys.position_lock("p1"))
-    assert call(evaluate, "p1", face=Face(retries=10)).retried == []
-
-
-def test_a_broker_that_takes_no_retry_ends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(self: Face, **options: Any) -> Exception:
-        raise Reject("away")
-
-    monkeypatch.setattr(Face, "retry", refuses)
-    desk.put(position())
-    desk.state.lock(*keys.position_lock("p1"))
-    call(evaluate, "p1")
-    assert desk.alerts.raised == []
+    call(evaluate, "p1", 10)
+    assert desk.hints.evaluated == []
 
 
 def test_what_falls_due_later_is_asked_for_then(desk: Desk) -> None:
@@ -156,8 +152,8 @@ def test_one_position_that_fails_holds_up_no_other(
         return decide(position_id, **other)
 
     monkeypatch.setattr(desk.governor, "decide", fails)
-    face = call(evaluate, "p1")
-    assert len(desk.s4.sent) == 1 and face.retried == []
+    call(evaluate, "p1")
+    assert len(desk.s4.sent) == 1 and desk.hints.evaluated == []
     [(severity, code, detail, _)] = desk.alerts.raised
     assert (severity, code) == ("ERROR", "TASK_FAILED")
     assert detail == "tasks.evaluation.evaluate('p1',): RuntimeError: a mistake"
@@ -187,8 +183,8 @@ def test_redis_away_is_no_failure(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
         raise StateUnavailable("away")
 
     monkeypatch.setattr(desk.governor, "decide", away)
-    assert len(call(evaluate, "p1").retried) == 1
-    assert desk.alerts.raised == []
+    call(evaluate, "p1")
+    assert (desk.hints.evaluated, desk.alerts.raised) == (["p1"], [])
 
 
 def test_the_sweep_is_run_once_a_period(desk: Desk) -> None:

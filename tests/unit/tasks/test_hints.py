@@ -29,8 +29,8 @@ def op(action: Action, **members: Any) -> Operation:
     return replace(begin(position(), action, NOW)[1], **members)
 
 
-def evaluated(name: str = "p1", *, priority: int = 6, delayed: bool = False, expires: bool = False) -> Sent:
-    return Sent("manage", "tasks.evaluation.evaluate", (name,), priority, delayed, expires)
+def evaluated(name: str = "p1", *attempt: int, priority: int = 6, delayed: bool = False) -> Sent:
+    return Sent("manage", "tasks.evaluation.evaluate", (name, *attempt), priority, delayed, False)
 
 
 def links(sent: Sent) -> list[tuple[str, object]]:
@@ -39,8 +39,8 @@ def links(sent: Sent) -> list[tuple[str, object]]:
 
 def test_an_evaluation_waits_behind_what_protects(broker: Broker) -> None:
     HINTS.evaluate("p1")
-    HINTS.evaluate("p2", delay_ms=40)
-    assert broker.taken() == [evaluated(), evaluated("p2", delayed=True)]
+    HINTS.evaluate("p2", delay_ms=40, attempt=3)
+    assert broker.taken() == [evaluated("p1", 0), evaluated("p2", 3, delayed=True)]
 
 
 def test_a_long_wait_is_the_sweeps() -> None:
@@ -52,11 +52,18 @@ def test_what_protects_goes_before_all_else(broker: Broker) -> None:
     assert broker.taken() == [evaluated(priority=0)]
 
 
-def test_many_evaluations_go_out_and_expire(broker: Broker) -> None:
+def test_the_evaluations_that_wait_are_counted_over_all_priorities(broker: Broker) -> None:
+    assert HINTS.waiting() == 0
+    HINTS.evaluate("p1")
+    HINTS.protect("p2")
+    assert HINTS.waiting() == 2
+
+
+def test_many_evaluations_go_out_and_never_expire(broker: Broker) -> None:
     HINTS.evaluate_many([])
     assert broker.taken() == []
     HINTS.evaluate_many(["p1", "p2"])
-    assert broker.taken() == [evaluated(expires=True), evaluated("p2", expires=True)]
+    assert broker.taken() == [evaluated(), evaluated("p2")]
 
 
 def test_a_move_is_sent_with_the_links_behind_its_cancel(broker: Broker) -> None:
