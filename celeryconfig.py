@@ -26,6 +26,14 @@ broker_connection_max_retries = None  # a worker outlasts any outage of the brok
 broker_connection_timeout = 2
 broker_pool_limit = 10
 
+imports = (
+    "tasks.evaluation",
+    "tasks.execution",
+    "tasks.treasury",
+    "tasks.snapshots",
+    "tasks.alerts",
+    "tasks.watchdog",
+)
 task_ignore_result = True
 result_backend = None
 task_acks_late = True  # a worker takes no more tasks than it has threads

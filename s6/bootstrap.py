@@ -154,7 +154,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
         orders=orders,
         results=results,
         governor=governor,
-        executor=Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, clock),
+        executor=Executor(state, orders, bundles, results, recorder, governor, clock),
         commands=OperatorCommands(governor, state, bundles, recorder, looks, clock, alerts),
         reconciler=reconciler,
         cold_start=ColdStart(state, store, relay, reconciler, looks, alerts),

@@ -9,6 +9,7 @@ from typing import Any
 
 from celery.signals import worker_shutting_down
 
+from s6.engine.evaluation import Evaluation
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from tasks.app import app
 from tasks.base import alert_failure, services, task
@@ -47,21 +48,11 @@ def evaluate(self: Any, position_id: str, attempt: int = 0) -> None:
 
 
 def _evaluate(position_id: str, attempt: int) -> None:
+    known = services()
+    evaluation = Evaluation(known.governor, known.executor, known.reconciler, priority.decision)
     try:
-        services().hints.begin(position_id)
-        with priority.decision():
-            outcome = services().governor.decide(position_id)
-        if outcome.unverified:
-            services().reconciler.verify(position_id)
-            with priority.decision():
-                outcome = services().governor.decide(position_id)
-        if outcome.op is not None and outcome.kind == "STARTED":
-            begin(position_id, outcome.op)
-        else:
-            services().governor.follow(position_id, outcome)
-        if outcome.unconfirmed:
-            services().reconciler.reconcile_position(position_id)
-        again = outcome.kind == "BUSY" or outcome.unverified
+        known.hints.begin(position_id)
+        again = evaluation.run(position_id, begin)
     except (StateUnavailable, NeighbourUnavailable):
         again = True
     if again and attempt < RETRIES:  # then the sweep asks

@@ -36,14 +36,6 @@ class Breaker(Protocol):
     def failed(self, name: str, detail: str) -> None: ...
 
 
-class RequestRefused(NeighbourUnavailable):
-    """A final 4xx where the contract knows none: asking again will not help."""
-
-    def __init__(self, name: str, status: int, detail: str = "") -> None:
-        super().__init__(name, f"HTTP {status} {detail}".strip())
-        self.status = status
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A usable answer: 2xx, 304 or a final 4xx. ``doc`` is the JSON object in it, empty when a 4xx holds none."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import quote
 
-from s6.adapters.http import Neighbour, RequestRefused
+from s6.adapters.http import Neighbour
 from s6.model.answers import Balances, TransferAnswer
 from s6.model.numbers import Fault, number
-from s6.ports import NeighbourUnavailable
+from s6.ports import NeighbourUnavailable, UnexpectedAnswer
 
 
 class S1Wallets:
@@ -21,7 +21,7 @@ class S1Wallets:
     def balances(self, asset: str) -> Balances:
         answer = self._s1.call("GET", f"/xchg/treasury/balances?asset={quote(asset, safe='')}", protective=False)
         if not answer.ok:
-            raise RequestRefused(self._s1.name, answer.status, answer.text("reason"))
+            raise UnexpectedAnswer(self._s1.name, answer.status, answer.text("reason"))
         return Balances(self._free(answer.doc, "SPOT"), self._free(answer.doc, "FUT"))
 
     def _free(self, doc: Mapping[str, object], wallet: str) -> Decimal:

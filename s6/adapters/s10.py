@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from s6.adapters.http import Neighbour, RequestRefused
-from s6.ports import NeighbourUnavailable
+from s6.adapters.http import Neighbour
+from s6.ports import NeighbourUnavailable, UnexpectedAnswer
 
 
 class Fetched(NamedTuple):
@@ -28,7 +28,7 @@ class S10Config:
         if answer.status == 304:
             return None
         if not answer.ok:
-            raise RequestRefused(self._s10.name, answer.status)
+            raise UnexpectedAnswer(self._s10.name, answer.status)
         try:
             return Fetched(answer.body.decode(), answer.headers.get("ETag", ""))
         except UnicodeDecodeError as error:

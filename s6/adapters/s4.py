@@ -10,7 +10,7 @@ from s6.adapters.http import Neighbour
 from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import NeighbourUnavailable
+from s6.ports import NeighbourUnavailable, UnexpectedAnswer
 
 _REDUCE_ONLY: Final = frozenset({"SL", "TP", "REDUCE", "EXIT", "GUARD"})
 
@@ -30,8 +30,9 @@ class S4Orders:
             return Placed(answer.text("status") or "NEW")
         if answer.status == 409:
             return Refused("ID_CONFLICT")
-        reason = answer.text("reason") if answer.status == 422 else ""
-        return Refused(reason or f"HTTP_{answer.status}")
+        if answer.status == 422:
+            return Refused(answer.text("reason") or "HTTP_422")
+        raise UnexpectedAnswer(self._s4.name, answer.status, answer.text("reason"))
 
     def cancel(self, position: Position, client_order_id: str, intent: str) -> CancelAnswer:
         body = {

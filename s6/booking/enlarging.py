@@ -40,6 +40,7 @@ def enlarged(booking: Booking, fill: Fill, result: OrderResult, terms: SymbolTer
             isolated_margin_usdt=margin,
             reserved_margin=p.reserved_margin + taken,
             entry_ts=now,
+            hold_refusals=0,
             q0=p.q0 + fill.held if counts else p.q0,
         )
     if result.kind == "ADD":

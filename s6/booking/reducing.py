@@ -25,7 +25,7 @@ def reduced(booking: Booking, fill: Fill, result: OrderResult, terms: SymbolTerm
         warnings = (*warnings, ("ERROR", "OVERSELL", text))
     if not increment:
         return replace(booking, warnings=warnings, increment=ZERO)
-    p = _without(p, increment, fill.price)
+    p = _answered(_without(p, increment, fill.price))
     if order.kind == "TP":
         p = _rungs_taken(p, order)
     if order.kind == "REDUCE" and fill.filled == fill.qty:
@@ -34,6 +34,13 @@ def reduced(booking: Booking, fill: Fill, result: OrderResult, terms: SymbolTerm
     if closed:
         p = replace(p, status="CLOSED", dust=p.qty, qty=ZERO, isolated_margin_usdt=ZERO, closed_ts=result.ts)
     return replace(booking, position=p, increment=increment, closed=closed, warnings=warnings)
+
+
+def _answered(p: Position) -> Position:
+    """The position after S4 has closed something of it: what it refused or held missing before is over."""
+    if p.missing_ts:
+        p = replace(p, missing_ts=0, missing_told=False, exit_not_before=0, hold_until=0, sl_not_before=0)
+    return replace(p, exit_refusals=0, hold_refusals=0)
 
 
 def _without(p: Position, qty: Decimal, price: Decimal) -> Position:

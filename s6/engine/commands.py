@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from s6.booking import write_off
 from s6.engine.governor import Governor, Outcome
 from s6.engine.operation import ORDER_KIND
 from s6.engine.recorder import Change, Recorder
@@ -179,12 +180,15 @@ class OperatorCommands:
         position_id = loaded.position.position_id
         if action in ("PAUSE", "RESUME"):
             return self._pause(loaded, action == "PAUSE", token, cause), None
+        if action == "WRITE_OFF":
+            return self._write_off(loaded.position, token, cause), None
         if action == "EXIT" and loaded.position.is_open and not loaded.position.exit_reason:
             leaving = replace(loaded.position, exit_reason="OPERATOR", exit_not_before=0)
             written = self._write(leaving, loaded.op, token, cause)
             if written is None:
                 raise Busy(position_id)
-            if loaded.op is not None:  # the exit follows as soon as this operation has ended
+            if loaded.op is not None:  # the exit follows as soon as this operation has ended, or has given way
+                self._hints.protect(position_id)
                 leave = Action("EXIT", "OPERATOR", qty=written.qty)
                 return _view(written, Plan(written, (leave,)), loaded.op), None
         elif loaded.op is not None:
@@ -195,6 +199,31 @@ class OperatorCommands:
         if outcome.kind == "BUSY":
             raise Busy(position_id)
         return _view(loaded.position, outcome.plan or Plan(loaded.position), outcome.op), outcome
+
+    def _write_off(self, position: Position, token: str, cause: str) -> PlanView:
+        """Close the books of a position that the exchange no longer has, at the mark; cancel what may rest."""
+        if not position.is_open:
+            return _view(position, Plan(position), None)
+        bundle, now = self._bundles.current(), self._clock.now_ms()
+        mark = self._governor.look(Loaded(position, None), bundle)[0].position.mark if bundle else position.mark
+        booking = write_off(position, mark or position.entry_price_avg, now)
+        written = self._recorder.write(
+            booking.position,
+            None,
+            now,
+            token=token,
+            phase="RESULT",
+            cause=cause,
+            about=booking.order,
+            orders=(booking.order,),
+            events=booking.events,
+            quotas=booking.quotas,
+        )
+        if written is None:
+            raise Busy(position.position_id)
+        self._hints.evaluate(position.position_id)
+        cancels = tuple(Action("CLEANUP", "CLOSED", target=o.client_order_id) for o in written.orders if o.ours)
+        return _view(written, Plan(written, cancels), None)
 
     def _pause(self, loaded: Loaded, paused: bool, token: str, cause: str) -> PlanView:
         position = loaded.position

@@ -6,22 +6,26 @@ lock keeps two processes from asking at once, and the same ids make a repeated r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, Protocol
 
 from s6.engine import transitions as to
+from s6.engine.governor import Governor
 from s6.engine.operation import order_of
 from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
-from s6.engine.transitions import Step
+from s6.engine.step import Raised, Step
 from s6.locks import held_position
 from s6.model.answers import Placed
 from s6.model.bundle import Execution
 from s6.model.commit import Loaded, Sample
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
+from s6.model.waiting import LONGEST_MS, left_ms
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import (
     BundleSource,
@@ -32,12 +36,16 @@ from s6.ports import (
     Orders,
     PositionLocks,
     Positions,
+    UnexpectedAnswer,
 )
 
+log = logging.getLogger(__name__)
+
 BUSY_MS: Final = 25
-STALE_MS: Final = 10_000
-REFUSED_AGAIN_MS: Final = 1_000
+LOOK_AGAIN_MS: Final = 250
+"""How long after its decision an order is sent without a second look."""
 MAX_STEPS: Final = 12
+SCALING: Final = ("ADD", "TP_PARTIAL", "RISK_DOWNGRADE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class ExecutorState(PositionLocks, Positions, Protocol):
 
 
 class Executor:
-    """Calls ``ended`` with a position's id once an operation of it has ended, so that it is evaluated at once."""
+    """``governor`` is asked whether what waits is still to be done, and to evaluate when an operation has ended."""
 
     def __init__(
         self,
@@ -67,7 +75,7 @@ class Executor:
         bundles: BundleSource,
         results: Results,
         recorder: Recorder,
-        ended: Callable[[str], object],
+        governor: Governor,
         clock: Clock,
         rng: Random | None = None,
     ) -> None:
@@ -76,7 +84,7 @@ class Executor:
         self._bundles = bundles
         self._results = results
         self._recorder = recorder
-        self._ended = ended
+        self._governor = governor
         self._clock = clock
         self._rng = rng or Random()
 
@@ -88,7 +96,7 @@ class Executor:
         except (LockBusy, LockLost):
             return Progress("BUSY", BUSY_MS + self._rng.randrange(BUSY_MS))
         if progress.kind == "DONE" and held.loaded is not None and held.loaded.op is not None:
-            self._ended(position_id)
+            self._governor.evaluate_soon(position_id)
         return progress
 
     def _run(self, loaded: Loaded | None, op_id: str, token: str) -> Progress:
@@ -99,10 +107,11 @@ class Executor:
             if position.unverified_from:  # it goes on once S4 has been asked, which the evaluation that follows sees to
                 return Progress("DONE")
             now = self._clock.now_ms()
-            if op.not_before > now:
-                return Progress("WAIT", op.not_before - now, op.stage)
-            if op.stage == "AWAIT_CANCEL" and op.deadline > now:
-                return Progress("WAIT", op.deadline - now, op.stage)
+            wait = left_ms(op.not_before, now, LONGEST_MS)
+            if not wait and op.stage == "AWAIT_CANCEL":
+                wait = left_ms(op.deadline, now, self._execution().cancel_wait_ms)
+            if wait:
+                return Progress("WAIT", wait, op.stage)
             loaded = self._step(position, op, token, now)
         return Progress("WAIT", BUSY_MS)
 
@@ -115,9 +124,36 @@ class Executor:
                 return self._place(position, op, token, now)
             return self._check(position, op, token)
         except NeighbourUnavailable as error:
-            retry, why = self._execution().retry, str(error)
-            delay = error.retry_after_ms or self.backoff(op.attempts)
-            return self._write(position, op, token, lambda p, t: to.postponed(p, op, delay, retry.attempts, why, t))
+            delay = min(error.retry_after_ms or self.backoff(op.attempts), LONGEST_MS)
+            alerts, retry = _about(op, error), self._execution().retry
+            return self._write(position, op, token, lambda p, t: to.postponed(p, op, delay, alerts, retry, t))
+
+    def supersede(self, position_id: str, op_id: str) -> None:
+        """End an operation that waits and is no longer to be done, or stands in the way of something more urgent.
+
+        S4 is asked first whether it has the order; when it does not answer, the order stays PENDING and is asked about
+        later. Raises ``StateUnavailable``.
+        """
+        with (
+            suppress(LockBusy, LockLost),
+            held_position(self._state, self._recorder.alerts, self._clock, position_id) as held,
+        ):
+            if held.loaded is None or held.loaded.op is None or held.loaded.op.op_id != op_id:
+                return
+            position, op = held.loaded.position, held.loaded.op
+            try:
+                if op.order is not None and op.stage == "PLACE":
+                    self._drop(position, op, op.order, held.token)
+                    return
+            except NeighbourUnavailable as error:
+                log.warning("%s: %s gives way before S4 has said what became of it: %s", position_id, op.op_id, error)
+            self._write(position, op, held.token, lambda p, _: to.superseded(p, op))
+
+    def _drop(self, position: Position, op: Operation, order: Order, token: str) -> Loaded | None:
+        """Give an order up, unless S4 has it. Raises ``NeighbourUnavailable``."""
+        if self._orders.query(order.client_order_id) is not None:
+            return self._accepted(position, op, token)
+        return self._write(position, op, token, lambda p, _: to.abandoned(p, op))
 
     def backoff(self, attempts: int) -> int:
         """Return a delay in ms: ``base_ms * 2^attempts`` up to ``cap_ms``, times a random factor in [0.5, 1)."""
@@ -151,8 +187,8 @@ class Executor:
             return self._write(position, op, token, lambda p, _: to.cancel_lost_to_fill(p, op))
         if result.status in ("CANCELED", "EXPIRED", "REJECTED"):
             return self._write(position, op, token, lambda p, t: to.cancel_confirmed(p, op, t))
-        delay = self.backoff(position.sl_failures + 2)
-        return self._write(position, op, token, lambda p, t: to.cancel_failed(p, op, delay, t))
+        retry = self._execution().retry
+        return self._write(position, op, token, lambda p, t: to.cancel_failed(p, op, retry, t))
 
     def _book(self, op: Operation, result: OrderResult) -> None:
         try:
@@ -172,17 +208,16 @@ class Executor:
             return self._place_nothing(position, op, known, token)
         if known.status not in ("PENDING", "REJECTED"):
             return self._accepted(position, op, token)
-        if _too_late(op, now):
-            if self._orders.query(order.client_order_id) is not None:
-                return self._accepted(position, op, token)
-            return self._write(position, op, token, lambda p, _: to.abandoned(p, op))
+        waited = op.attempts > 0 or now - op.started_ts > LOOK_AGAIN_MS
+        if waited and op.kind in SCALING and not self._governor.still_wanted(position, op):
+            return self._drop(position, op, order, token)
         if not op.target:
             self._sent(op)
         answer = self._orders.place(position, order)
         if isinstance(answer, Placed) or self._have_it(answer.reason, order):
             return self._accepted(position, op, token)
-        delay = self.backoff(3) + REFUSED_AGAIN_MS
-        return self._write(position, op, token, lambda p, t: to.refused(p, op, answer.reason, delay, t))
+        retry = self._execution().retry
+        return self._write(position, op, token, lambda p, t: to.refused(p, op, answer.reason, retry, t))
 
     def _place_nothing(self, position: Position, op: Operation, known: Order, token: str) -> Loaded | None:
         """Do not place a stop whose life is over. It may have been sent already: only S4 knows."""
@@ -198,13 +233,13 @@ class Executor:
     def _accepted(self, position: Position, op: Operation, token: str) -> Loaded | None:
         order = op.order
         assert order is not None
-        delay = self.backoff(position.sl_failures + 3)
+        retry = self._execution().retry
 
         def taken(p: Position, now: int) -> Step:
             known = self._known(p, order)
             if op.kind == "STOP_MOVE" and not p.is_current(order):
                 return to.accepted_after_close(p, op, known, now)
-            return to.accepted(p, op, known, delay, now)
+            return to.accepted(p, op, known, retry, now)
 
         return self._write(position, op, token, taken)
 
@@ -240,6 +275,7 @@ class Executor:
                 token=token,
                 phase="AFTER" if step.op is None else None,
                 cause=f"{op.kind} {step.outcome}".strip(),
+                outcome=step.outcome,
                 orders=step.orders,
                 events=step.events,
                 alerts=step.alerts,
@@ -254,6 +290,11 @@ def _freeze(position: Position, op: Operation, now: int) -> Step:
     return to.frozen(position, op, order) if order is not None else to.nothing_left(position, op)
 
 
-def _too_late(op: Operation, now: int) -> bool:
-    """Return whether an order that is worth sending only at its moment has been tried for too long."""
-    return op.kind in ("TP_PARTIAL", "ADD", "RISK_DOWNGRADE") and op.attempts > 0 and now - op.started_ts > STALE_MS
+def _about(op: Operation, error: NeighbourUnavailable) -> tuple[Raised, ...]:
+    """What people are to hear of an answer that cannot be used, beside that S4 is down."""
+    if isinstance(error, UnexpectedAnswer) and op.attempts >= 2:
+        return (("ERROR", "S4_UNEXPECTED", f"{op.kind} {op.stage}: {error}, {op.attempts + 1} times; going on"),)
+    if error.retry_after_ms is not None and error.retry_after_ms > LONGEST_MS:
+        text = f"{op.kind} {op.stage}: S4 wants {error.retry_after_ms // 1000} s of rest; asked again in 60 s"
+        return (("ERROR", "S4_RETRY_AFTER", text),)
+    return ()

@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 from s6 import keys
 from s6.engine import transitions as to
 from s6.engine.operation import begin, order_of
+from s6.engine.precedence import as_before, overtakes, same_decision
 from s6.engine.recorder import Recorder
 from s6.locks import held_position
 from s6.model.bundle import ActiveBundle
@@ -17,6 +18,7 @@ from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase
+from s6.model.waiting import LONGEST_MS, left_ms
 from s6.plan import Action, Plan, build_plan
 from s6.ports import (
     Alerts,
@@ -37,15 +39,16 @@ from s6.rules.exact import exactly
 
 BUSY_MS: Final = 40
 ROUNDS: Final = 32
-OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "BUSY", "UNKNOWN", "NO_BUNDLE"]
+OutcomeKind = Literal["NOTHING", "STARTED", "IN_FLIGHT", "SUPERSEDES", "BUSY", "UNKNOWN", "NO_BUNDLE"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What an evaluation led to.
 
-    ``recheck_ms``: something falls due by itself after that long (0: nothing). ``unconfirmed``: ids of orders that S4
-    must be asked about. ``unverified``: S4 must be asked what it has before anything begins.
+    ``recheck_ms``: something falls due by itself after that long (0: nothing). ``unconfirmed``: orders that S4 must be
+    asked about. ``unverified``: S4 must be asked what it has before anything is begun. SUPERSEDES: the operation in
+    flight waits; it must end because something more urgent is to be begun, or because it is no longer to be done.
     """
 
     kind: OutcomeKind
@@ -106,7 +109,7 @@ class Governor:
         """Evaluate now; hint at an evaluation instead if the position is busy, Redis away, or S4 to be asked first."""
         try:
             outcome = self.evaluate(position_id)
-            again = outcome.kind == "BUSY" or outcome.unconfirmed or outcome.unverified
+            again = outcome.kind in ("BUSY", "SUPERSEDES") or outcome.unconfirmed or outcome.unverified
         except StateUnavailable:
             again = True
         if again:
@@ -131,12 +134,33 @@ class Governor:
             if loaded is None:
                 return Outcome("UNKNOWN")
             if loaded.op is not None:
-                return Outcome("IN_FLIGHT", op=loaded.op, unverified=bool(loaded.position.unverified_from))
+                return self._in_flight(loaded.position, loaded.op, bundle)
             outcome = self._govern(loaded.position, bundle, token, reason, done)
             if outcome is not None:
                 return outcome.following(done)
             loaded = self._state.load(position_id)
         return Outcome("BUSY")
+
+    def still_wanted(self, position: Position, op: Operation) -> bool:
+        """Return whether an order that waits would be decided on now: by the present state, rules, mode and market."""
+        bundle = self._bundles.current()
+        if bundle is None:
+            return op.kind == "RISK_DOWNGRADE"
+        plan, view = self.look(Loaded(as_before(position, op), None), bundle)
+        wanted = next((action for action in plan.actions if same_decision(action, op)), None)
+        return wanted is not None and self._may_begin(wanted, plan.position, view, bundle)
+
+    def _in_flight(self, position: Position, op: Operation, bundle: ActiveBundle) -> Outcome:
+        """What an operation in flight means for this evaluation: only one that waits gives way."""
+        if position.unverified_from:
+            return Outcome("IN_FLIGHT", op=op, unverified=True)
+        now = self._clock.now_ms()
+        if op.stage == "AWAIT_CANCEL" or not (left_ms(op.not_before, now, LONGEST_MS) or op.at_rest(now)):
+            return Outcome("IN_FLIGHT", op=op)
+        plan, _ = self.look(Loaded(as_before(position, op), None), bundle)
+        dropped = op.kind in ("ADD", "TP_PARTIAL") and not any(same_decision(action, op) for action in plan.actions)
+        overtaken = any(overtakes(action, plan.position, op) for action in plan.actions)
+        return Outcome("SUPERSEDES" if dropped or overtaken else "IN_FLIGHT", op=op)
 
     def look(self, loaded: Loaded, bundle: ActiveBundle) -> tuple[Plan, MarketView]:
         """Return the plan as it would be made now, and the market it is based on. Changes nothing."""

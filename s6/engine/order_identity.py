@@ -24,6 +24,22 @@ PURPOSES: Final[dict[Market, tuple[str, ...]]] = {"FUT": ORDER_PREFIXES, "SPOT":
 """The purposes that orders of each market may have."""
 
 
+def named(result: OrderResult, known: Order | None) -> OrderResult:
+    """Return the result under the name by which the books know its order.
+
+    S6's own orders are known by ``client_order_id``. Others are told apart by ``order_id`` where they have one, since
+    an exchange may use one client id for many (an auto-deleveraging, say). ``known`` is the order that the books have
+    under the result's ``client_order_id``.
+    """
+    if known is None:
+        name = result.client_order_id or f"@{result.order_id}"
+    elif known.ours or not result.order_id or known.order_id == result.order_id or (not known.order_id and known.live):
+        return result
+    else:
+        name = f"{result.client_order_id}@{result.order_id}"
+    return result.model_copy(update={"client_order_id": name})
+
+
 class OrderSlot(NamedTuple):
     """A decision's slot in a position's history, and the ids that an order has for it."""
 

@@ -12,6 +12,7 @@ from s6.model.documents import alert, snapshot
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Phase, Severity
+from s6.plan.protection import watched
 from s6.ports import Alerts, Commits, Metrics, Outbox, Positions, StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Change:
     events: tuple[dict[str, str], ...] = ()
     alerts: tuple[tuple[Severity, str, str], ...] = ()
     samples: tuple[Sample, ...] = ()
+    outcome: str = ""
 
 
 class RecorderState(Positions, Commits, Outbox, Protocol):
@@ -62,18 +64,22 @@ class Recorder:
         quotas: tuple[QuotaMove, ...] = (),
         alerts: tuple[tuple[Severity, str, str], ...] = (),
         samples: tuple[Sample, ...] = (),
+        outcome: str = "",
     ) -> Position | None:
         """Commit with a snapshot of ``phase`` (none: no snapshot), and hand events and alerts on at once.
 
         ``about`` is the order whose result is written. ``before`` adds a BEFORE snapshot of that position in the same
         commit. ``alerts``: severity, code and detail each. ``samples`` are counted once the commit stands.
+        ``outcome`` says how an operation ended; with a RESULT it adds an AFTER snapshot that says so.
 
         Returns the position as written, or None when somebody else wrote first. Raises ``LockLost`` when ``token`` no
         longer holds the lock, ``StateUnavailable``.
         """
         snapshots = []
         now = max(now, position.ts)  # processes' clocks differ, and one may have looked before another wrote
-        position = replace(position, ts=now, cause=cause or position.cause)
+        position, seconds, first = watched(replace(position, ts=now, cause=cause or position.cause), now)
+        if seconds is not None:
+            samples += (Sample("observe", "s6_first_stop_seconds" if first else "s6_unprotected_seconds", seconds),)
         if before is not None:
             position = replace(position, seq=position.seq + 1)
             shown = replace(before, seq=position.seq, rev=position.rev + 1, ts=now, cause=cause or position.cause)
@@ -81,7 +87,12 @@ class Recorder:
         if phase is not None:
             position = replace(position, seq=position.seq + 1)
             shown = replace(position, rev=position.rev + 1)
-            snapshots.append(snapshot(shown, phase, cause, now, op=op, order=about))
+            ending = outcome if phase == "AFTER" else ""
+            snapshots.append(snapshot(shown, phase, cause, now, op=op, order=about, outcome=ending))
+        if outcome and phase == "RESULT":
+            position = replace(position, seq=position.seq + 1)
+            shown = replace(position, rev=position.rev + 1)
+            snapshots.append(snapshot(shown, "AFTER", cause, now, op=op, outcome=outcome))
         noted = tuple(alert(position, number, *raised, now) for number, raised in enumerate(alerts))
         written = self._state.commit(
             Commit(position, op, token, orders, tuple(events), tuple(snapshots), tuple(quotas), noted)
@@ -131,6 +142,7 @@ class Recorder:
             events=change.events,
             alerts=change.alerts,
             samples=change.samples,
+            outcome=change.outcome,
         )
 
     def _hand_on(self, position_id: str, alerts: tuple[Alert, ...]) -> None:

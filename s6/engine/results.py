@@ -15,15 +15,15 @@ from typing import Final, Literal, NamedTuple, Protocol
 from s6 import keys
 from s6.booking import SymbolTerms, book
 from s6.booking.booking import Warned
-from s6.engine.order_identity import recognised
+from s6.engine.order_identity import named, recognised
 from s6.engine.recorder import Recorder
 from s6.engine.transitions import after_result
-from s6.model.bundle import ActiveBundle
+from s6.model.bundle import ActiveBundle, Retry
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import OPENING_KINDS
+from s6.model.types import OPENING_KINDS, ZERO
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.plan.terms import terms_of
+from s6.plan.terms import in_force, terms_of
 from s6.ports import (
     Alerts,
     BundleSource,
@@ -125,7 +125,7 @@ class Results:
         if loaded is None and self._recovered(result.position_id):
             return None
         position, op = loaded if loaded else (None, None)
-        known = self._known(position, result)
+        result, known = self._known(position, result)
         bundle = self._bundles.current()
         view = self._state.market(result.symbol)
         if known is None and position is not None:
@@ -140,13 +140,14 @@ class Results:
             earlier = self._overtaken(position, result, now)
             if earlier is not None:
                 return earlier
-        delay = bundle.execution.retry.base_ms * 5 if bundle else 500
-        step = after_result(booking.position, op, booking.order, result, delay, now)
+        retry = bundle.execution.retry if bundle else Retry()
+        step = after_result(booking.position, op, booking.order, result, retry, now)
         warnings = booking.warnings
         position = step.position
-        if (booking.opened and position.rev == 0) or (booking.opened and position.q0 == booking.increment):
+        if booking.opened and bundle is not None:
             warnings += self._born(bundle, position)
-            position = replace(position, bundle_version=bundle.version if bundle and terms.step else "")
+            version = bundle.version if position.symbol in bundle.symbols else ""
+            position = in_force(replace(position, bundle_version=version), bundle)
         written = self._recorder.write(
             position,
             step.op,
@@ -159,6 +160,7 @@ class Results:
             quotas=booking.quotas,
             alerts=(*warnings, *step.alerts),
             samples=step.samples,
+            outcome="PARTIAL" if _ended_in_part(known, booking.order) else "",
         )
         if written is None:
             return None
@@ -194,11 +196,19 @@ class Results:
             log.warning("%s is taken as Redis has it: %s", position_id, error)
             return False
 
-    def _known(self, position: Position | None, result: OrderResult) -> Order | None:
+    def _known(self, position: Position | None, result: OrderResult) -> tuple[OrderResult, Order | None]:
+        """The order as last booked, and the result under the name by which the books know the order."""
         if position is None:
-            return None
-        live = position.order(result.client_order_id)
-        return live or self._state.seen_order(result.position_id, result.client_order_id)
+            return named(result, None), None
+
+        def seen(name: str) -> Order | None:
+            return position.order(name) or self._state.seen_order(position.position_id, name)
+
+        known = seen(result.client_order_id) if result.client_order_id else None
+        result = named(result, known)
+        return result, known if known and known.client_order_id == result.client_order_id else seen(
+            result.client_order_id
+        )
 
     def _hint(self, position: Position, before: Operation | None, op: Operation | None) -> None:
         if op is None and position.is_open and position.live_stop is None:
@@ -247,6 +257,13 @@ class Results:
             self._state.unpark(position_id, fields)
             given_up += 1
         return given_up
+
+
+def _ended_in_part(known: Order | None, order: Order) -> bool:
+    """Whether this result ended an order of ours, other than a stop, of which only a part was filled."""
+    if not order.ours or order.kind == "SL" or order.live or (known is not None and not known.live):
+        return False
+    return ZERO < order.filled < order.qty
 
 
 def _terms(bundle: ActiveBundle | None, position: Position | None, symbol: str) -> SymbolTerms:

@@ -51,7 +51,10 @@ _METRICS: Final = (
     Metric("s6_stop_move_total", "counter", "Stop moves ended, by outcome", ("outcome",), seeds=("success",)),
     Metric("s6_tp_partial_total", "counter", "Take-profits ended, by outcome", ("outcome",), seeds=("success",)),
     Metric("s6_exec_seconds", "histogram", "From the decision to S4's acceptance", ("kind",), EXEC),
-    Metric("s6_unprotected_seconds", "histogram", "Time without a stop while it is replaced", (), LONG),
+    Metric(
+        "s6_unprotected_seconds", "histogram", "Time without a stop for the whole quantity, after the first", (), LONG
+    ),
+    Metric("s6_first_stop_seconds", "histogram", "Time from a position's first fill to its first stop", (), LONG),
     Metric("s6_reaction_seconds", "histogram", "From a market tick read to the order sent", (), FAST),
     Metric("s6_sweep_seconds", "histogram", "Duration of a sweep", (), LONG),
     Metric("s6_maker_wait_timeout_total", "counter", "Maker orders that timed out (MAKER_TIMEOUT)"),

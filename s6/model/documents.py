@@ -51,12 +51,20 @@ def alert(position: Position, number: int, severity: Severity, code: str, detail
 
 
 def snapshot(
-    position: Position, phase: Phase, cause: str, ts: int, *, op: Operation | None, order: Order | None = None
+    position: Position,
+    phase: Phase,
+    cause: str,
+    ts: int,
+    *,
+    op: Operation | None,
+    order: Order | None = None,
+    outcome: str = "",
 ) -> dict[str, object]:
     """Build a document of ``positions_snapshots``.
 
     The named members serve people and queries; ``state``, ``op`` and ``order`` (exact decimal strings) serve a rebuild.
-    ``order`` is the order of a RESULT. The orders of all snapshots of a life give every order's books.
+    ``outcome`` says how an operation ended (``SUCCESS``, ``PARTIAL``, ``REFUSED``, …). ``order`` is the order of a
+    RESULT: those of all snapshots of a life give every order's books.
     """
     p = position
     return {
@@ -86,4 +94,5 @@ def snapshot(
         "state": to_fields(p),
         "op": to_fields(op) if op is not None else None,
         "order": to_fields(order) if order is not None else None,
+        **({"outcome": outcome.upper()} if outcome else {}),
     }

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from s6.model.position import Order
 from s6.model.types import ZERO
+from s6.model.waiting import LONGEST_MS, left_ms
 
 OpKind = Literal["STOP_MOVE", "TP_PARTIAL", "ADD", "RISK_DOWNGRADE", "EXIT", "CLEANUP"]
 # CANCEL: send the cancel. AWAIT_CANCEL: wait for its outcome. CHECK: ask S4, because the outcome is unclear.
@@ -24,10 +25,10 @@ class Operation:
     """A decision (``kind``, ``reason``), its progress (``stage``) and the ids under which it acts.
 
     ``target`` is the client_order_id to cancel. ``order`` is the order to send; it is frozen before its first request
-    so that every repetition carries the same body, and None until its quantity is known. ``unprotected_ts`` is when S6
-    learned that the old stop is no longer live (0: the position is protected). ``deadline`` bounds the wait for a
-    cancel's outcome, ``not_before`` is the earliest next attempt, and ``refusals`` counts S4's refusals within this
-    operation. Times are in ms.
+    so that every repetition carries the same body, and None until its quantity is known. ``deadline`` bounds
+    the wait for a cancel's outcome, ``not_before`` is the earliest next attempt, and ``refusals`` counts S4's refusals
+    within this operation. ``failing_ts`` is the first of its tries without a usable answer (0: none); ``fatal`` says
+    that an alert told people of them. Times are in ms.
     """
 
     op_id: str
@@ -49,16 +50,23 @@ class Operation:
     signal_id: str = ""
     order: Order | None = None
     attempts: int = 0
-    unprotected_ts: int = 0
     deadline: int = 0
     not_before: int = 0
     refusals: int = 0
+    failing_ts: int = 0
+    fatal: bool = False
     tick_ts: int = 0
 
+    @property
+    def protects(self) -> bool:
+        """Whether the position stands unprotected, or at risk, until this operation has succeeded."""
+        unprotected = self.kind == "STOP_MOVE" and (self.stage == "PLACE" or not self.target)
+        return unprotected or self.kind in ("EXIT", "RISK_DOWNGRADE")
+
     def at_rest(self, now: int) -> bool:
-        """Return whether the next step is overdue, so that its process seems to be gone. ``now`` is in ms."""
+        """Return whether its next step is overdue: the process that was to take it seems gone."""
         due = max(self.not_before, self.deadline if self.stage == "AWAIT_CANCEL" else self.started_ts)
-        return now > due + REST_MS
+        return left_ms(due + REST_MS, now, LONGEST_MS + REST_MS) == 0
 
 
 def intent_id(position_id: str, life: int, number: int, purpose: str) -> str:

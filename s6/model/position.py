@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from s6.model.types import TERMINAL, ZERO, Market, OrderKind, OrderSide, OrderStatus, OrderType, PositionStatus, Side
+from s6.model.waiting import is_over
 
 SIGNALS_KEPT: Final = 100
 
@@ -76,6 +77,11 @@ class Position:
     ``margin_ts`` and ``liq_ts`` are the times of the fills from which S4's margin and liquidation price come.
     ``tp_roe`` is the highest ROE at which S6 took profit. ``terms`` are the symbol's grid and rules that last governed
     the position, as JSON.
+
+    The ``_refusals``, ``_failures`` and ``_losses`` count what S4 refused, failed or ended in a row, the
+    ``_not_before`` (and ``hold_until``, for profits, adds and reductions) say when it is asked again. ``missing_ts`` is
+    when S4 first said that it holds nothing to close. ``unprotected_since`` is when the position was last left without
+    a stop for its whole quantity (0: it has one).
     """
 
     position_id: str
@@ -115,6 +121,9 @@ class Position:
     sl_refusals: int = 0
     sl_failures: int = 0
     sl_not_before: int = 0
+    sl_losses: int = 0
+    trail_refusals: int = 0
+    trail_not_before: int = 0
     breach_ts: int = 0
     # ladder, adds, risk
     tp_done: tuple[int, ...] = ()
@@ -126,7 +135,12 @@ class Position:
     reduces: int = 0
     reduce_ts: int = 0
     hold_until: int = 0
+    hold_refusals: int = 0
     exit_not_before: int = 0
+    exit_refusals: int = 0
+    missing_ts: int = 0
+    missing_told: bool = False
+    unprotected_since: int = 0
     # watermarks
     best_mark: Decimal = ZERO
     best_roe: Decimal = ZERO
@@ -190,7 +204,7 @@ class Position:
             o.client_order_id
             for o in self.orders
             if o.ours
-            and now - o.sent_ts > patience_ms
+            and is_over(o.sent_ts, patience_ms + 1, now)
             and (o.type == "MARKET" or o.status == "PENDING" or self.exit_not_before)
         )
 

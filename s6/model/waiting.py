@@ -7,6 +7,9 @@ from typing import Final
 APART_MS: Final = 5_000
 """The difference (ms) between two hosts' clocks up to which S6 does nothing early."""
 
+LONGEST_MS: Final = 60_000
+"""The longest pause (ms) between two tries of anything."""
+
 
 def left_ms(at: int, now: int, longest: int) -> int:
     """Return how long (ms) to wait until ``at``; 0 when it is due.

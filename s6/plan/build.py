@@ -7,6 +7,7 @@ from dataclasses import replace
 from s6.model.bundle import ActiveBundle
 from s6.model.market import MarketView
 from s6.model.position import Position
+from s6.model.waiting import LONGEST_MS, left_ms
 from s6.plan import closing, scaling, stop
 from s6.plan.action import Action, Note, Plan
 from s6.plan.context import PlanContext, observe
@@ -47,8 +48,9 @@ def _acting(context: PlanContext, decision: StopDecision) -> Plan:
     p = context.p
     leave = closing.leave(context, decision)
     if leave is not None:
-        if context.now < p.exit_not_before:
-            return Plan(p, (), p.exit_not_before - context.now)
+        wait = left_ms(p.exit_not_before, context.now, LONGEST_MS)
+        if wait:
+            return Plan(p, (), wait)
         qty = closing.closable(context)
         return Plan(p, (replace(leave, qty=qty),) if qty > 0 else ())
     actions: list[Action] = []
@@ -78,8 +80,9 @@ def _acting(context: PlanContext, decision: StopDecision) -> Plan:
 def _never_named(p: Position, bundle: ActiveBundle, now: int) -> Plan:
     """No bundle ever named the symbol: only people can close the position, and then the whole of it."""
     notes = (_unknown(p, bundle, "not governed until a bundle names it"),)
-    if p.exit_reason and now < p.exit_not_before:
-        return Plan(p, (), p.exit_not_before - now, notes)
+    wait = left_ms(p.exit_not_before, now, LONGEST_MS)
+    if p.exit_reason and wait:
+        return Plan(p, (), wait, notes)
     qty = p.qty - p.closing_in_flight
     actions = (Action("EXIT", p.exit_reason, qty=qty),) if p.exit_reason and qty > 0 else ()
     return Plan(p, actions, notes=notes)
@@ -107,6 +110,7 @@ def _unknown(p: Position, bundle: ActiveBundle, consequence: str) -> Note:
 def _cleanup(p: Position, now: int) -> Plan:
     """Nothing of ours may outlive the position. A cancel that S4 would not carry out is tried again after a while."""
     mine = tuple(Action("CLEANUP", "CLOSED", target=o.client_order_id) for o in p.orders if o.ours)
-    if mine and now < p.sl_not_before:
-        return Plan(p, (), p.sl_not_before - now)
+    wait = left_ms(p.sl_not_before, now, LONGEST_MS)
+    if mine and wait:
+        return Plan(p, (), wait)
     return Plan(p, mine)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from s6 import rules
 from s6.model.position import Position
 from s6.model.types import ZERO
+from s6.model.waiting import LONGEST_MS, is_over, left_ms
 from s6.plan.action import Action
 from s6.plan.context import PlanContext
 from s6.rules import StopDecision
@@ -30,7 +31,7 @@ def leave(context: PlanContext, decision: StopDecision) -> Action | None:
     if decision.passed:
         if p.live_stop is None:
             return Action("EXIT", "STOP_PASSED")
-        if context.now - p.breach_ts >= context.bundle.execution.breach_grace_ms:
+        if is_over(p.breach_ts, context.bundle.execution.breach_grace_ms, context.now):
             return Action("EXIT", "STOP_BREACHED")
     return None
 
@@ -63,13 +64,13 @@ def closable(context: PlanContext) -> Decimal:
 
 def downgrade(context: PlanContext) -> Action | None:
     p, fut = context.p, context.fut
-    if fut is None or p.working or context.now < p.hold_until:
+    if fut is None or p.working or left_ms(p.hold_until, context.now, LONGEST_MS):
         return None
     risk = fut.risk
     buffer = rules.liquidation_buffer(mark=p.mark, liq_price=p.liq_price, side=p.side)
     if buffer >= risk.lb_min or p.reduces >= risk.max_reduces:
         return None
-    if p.reduce_ts and context.now - p.reduce_ts < risk.cooldown_ms:
+    if p.reduce_ts and not is_over(p.reduce_ts, risk.cooldown_ms, context.now):
         return None
     qty = rules.reduce_decision(qty=p.qty, fraction=risk.reduce_fraction, mark=p.mark, **context.size)
     return Action("RISK_DOWNGRADE", "LIQUIDATION_BUFFER", qty=qty) if qty > 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from s6 import rules
+from s6.model.waiting import APART_MS, LONGEST_MS, left_ms
 from s6.plan.action import Action
 from s6.plan.context import PlanContext
 from s6.rules.exact import exactly
@@ -17,7 +18,7 @@ def actions(context: PlanContext, *, reducing: bool) -> list[Action]:
     that the bundle in force no longer has.
     """
     p = context.p
-    if p.paused or p.working or context.now < p.hold_until or not context.current:
+    if p.paused or p.working or left_ms(p.hold_until, context.now, LONGEST_MS) or not context.current:
         return []
     return [action for action in (take_profit(context), None if reducing else add(context)) if action is not None]
 
@@ -42,7 +43,7 @@ def add(context: PlanContext) -> Action | None:
     if rule is None or context.mode != "NORMAL":
         return None
     signal = context.view.features
-    expired = context.now - signal.signal_ts > rule.signal_ttl_ms
+    expired = not -APART_MS <= context.now - signal.signal_ts <= rule.signal_ttl_ms
     if not signal.signal_id or signal.signal_id in p.used_signals or expired:
         return None
     if signal.signal_ts <= max(

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from s6 import rules
 from s6.model.position import Position
+from s6.model.waiting import LONGEST_MS, left_ms
 from s6.plan.action import Action
 from s6.plan.context import PlanContext, best_of
 from s6.rules import StopDecision
@@ -60,6 +61,8 @@ def move(context: PlanContext, decision: StopDecision) -> tuple[Action | None, i
         return None, 0
     if p.paused and p.sl_price is not None:
         price, level = p.sl_price, p.sl_level  # it stays where it is; only its quantity may change
+    if p.sl_price is not None and left_ms(p.trail_not_before, context.now, LONGEST_MS):
+        price, level = p.sl_price, p.sl_level  # S4 took no better one
     if p.sl_refusals == 1 and p.sl_fallback is not None and p.live_stop is None:
         price = p.sl_fallback
     price = _on_tick(context, price)
@@ -104,12 +107,10 @@ def _why_move(context: PlanContext, decision: StopDecision, price: Decimal, guar
 
 
 def _move_waits(context: PlanContext, why: str) -> int:
-    """In how many ms the move may be made; 0: now. Moves of the price alone keep their distance in time."""
-    p, stop, now = context.p, context.stop, context.now
-    waits = [p.sl_not_before - now]
-    if why == "TRAIL":
-        waits.append(p.sl_ts + stop.min_interval_ms - now)
-    return max(0, *waits)
+    """Return in how many ms the move may be made (0: now). Moves of the price alone keep their distance in time."""
+    p, least, now = context.p, context.stop.min_interval_ms, context.now
+    wait = left_ms(p.sl_not_before, now, LONGEST_MS)
+    return max(wait, left_ms(p.sl_ts + least, now, least)) if why == "TRAIL" else wait
 
 
 def _too_small(context: PlanContext, price: Decimal) -> bool:
@@ -121,7 +122,7 @@ def _too_small(context: PlanContext, price: Decimal) -> bool:
 
 def strays(p: Position, now: int) -> list[Action]:
     """Stops of ours beside the one that counts: left by an earlier life, or come late."""
-    if now < p.sl_not_before:
+    if left_ms(p.sl_not_before, now, LONGEST_MS):
         return []
     stops = (o.client_order_id for o in p.orders if o.ours and o.kind == "SL")
     return [Action("CLEANUP", "STRAY_STOP", target=name) for name in stops if name != p.sl_order]

@@ -34,7 +34,13 @@ def terms_of(p: Position, bundle: ActiveBundle) -> Terms | None:
     spec = bundle.symbols.get(p.symbol)
     if spec is not None:
         return Terms(spec, True)
-    return Terms(_parsed(p.terms), False) if p.terms else None
+    last = last_terms(p)
+    return Terms(last, False) if last is not None else None
+
+
+def last_terms(p: Position) -> SymbolSpec | None:
+    """Return the terms that last governed the position; None where no bundle ever named its symbol."""
+    return _parsed(p.terms) if p.terms else None
 
 
 def in_force(p: Position, bundle: ActiveBundle) -> Position:

@@ -10,6 +10,7 @@ from s6.ports.services import (
     Metrics,
     NeighbourUnavailable,
     Orders,
+    UnexpectedAnswer,
     Wallets,
 )
 from s6.ports.state import (
@@ -53,5 +54,6 @@ __all__ = [
     "Positions",
     "Quotas",
     "StateUnavailable",
+    "UnexpectedAnswer",
     "Wallets",
 ]

@@ -34,6 +34,14 @@ class NeighbourUnavailable(Exception):
         self.retry_after_ms = retry_after_ms
 
 
+class UnexpectedAnswer(NeighbourUnavailable):
+    """A final 4xx where the contract knows none: the neighbour, or what stands before it, is out of order."""
+
+    def __init__(self, name: str, status: int, detail: str = "") -> None:
+        super().__init__(name, f"HTTP {status} {detail}".strip())
+        self.status = status
+
+
 class Orders(Protocol):
     """S4. Each method raises ``NeighbourUnavailable`` when there was no usable answer."""
 

@@ -149,7 +149,7 @@ class Core:
         self.results = Results(self.state, bundles, recorder, self.queue, self.clock, self.alerts)
         self.governor = Governor(self.state, bundles, Open(), recorder, self.queue, self.clock, self.alerts)
         self.executor = Executor(
-            self.state, self.exchange, bundles, self.results, recorder, self.governor.evaluate_soon, self.clock, rng
+            self.state, self.exchange, bundles, self.results, recorder, self.governor, self.clock, rng
         )
         self.commands = OperatorCommands(
             self.governor, self.state, bundles, recorder, self.queue, self.clock, self.alerts

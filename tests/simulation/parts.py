@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from s6.bootstrap import Services
+from s6.engine.evaluation import Evaluation
 from s6.engine.executor import Progress
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, parse_bundle
@@ -182,15 +183,11 @@ class SimHints:
         self._post(f"advance {transfer_id}", lambda: self._advance_transfer(transfer_id, 0), delay_ms)
 
     def _evaluate(self, position_id: str, attempt: int) -> None:
+        known = self.services
+        evaluation = Evaluation(known.governor, known.executor, known.reconciler)
         try:
-            self.services.hints.begin(position_id)
-            outcome = self.services.governor.evaluate(position_id)
-            if outcome.unverified:
-                self.services.reconciler.verify(position_id)
-                outcome = self.services.governor.evaluate(position_id)
-            kind = "BUSY" if outcome.unverified else outcome.kind
-            if outcome.unconfirmed:
-                self.services.reconciler.reconcile_position(position_id)
+            known.hints.begin(position_id)
+            kind = "BUSY" if evaluation.run(position_id, self.execute) else "DONE"
         except (StateUnavailable, NeighbourUnavailable) as error:
             self._kernel.note(f"    not evaluated: {error}")
             kind = "BUSY"

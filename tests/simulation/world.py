@@ -114,7 +114,7 @@ class World:
             "orders": orders,
             "results": results,
             "governor": governor,
-            "executor": Executor(state, orders, bundles, results, recorder, governor.evaluate_soon, kernel, self.rng),
+            "executor": Executor(state, orders, bundles, results, recorder, governor, kernel, self.rng),
             "commands": OperatorCommands(governor, state, bundles, recorder, hints, kernel, cast(Any, alerts)),
             "reconciler": reconciler,
             "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts),

@@ -23,6 +23,7 @@ from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import Market
 from s6.model.wire import OrderResult
+from s6.plan.terms import in_force
 from s6.ports import NeighbourUnavailable
 from s6.recovery.cold_start import ColdStart
 from s6.recovery.rebuilder import Rebuilder
@@ -137,12 +138,17 @@ class Desk:
         self.results = Results(state, always, recorder, self.hints, clock, self.alerts, self.rebuilder.recover)
         self.governor = Governor(state, always, always, recorder, self.hints, clock, self.alerts)
         self.reconciler = Reconciler(state, self.s4, self.results, recorder, clock, self.alerts)
-        soon = self.governor.evaluate_soon
-        self.executor = Executor(state, self.s4, always, self.results, recorder, soon, clock)
+        self.executor = Executor(state, self.s4, always, self.results, recorder, self.governor, clock)
         self.commands = OperatorCommands(self.governor, state, always, recorder, self.hints, clock, self.alerts)
         self.relay = OutboxRelay(state, store, self.alerts, clock)
         self.cold_start = ColdStart(state, store, self.relay, self.reconciler, self.hints, self.alerts)
         self.sweep = Sweep(state, always, always, self.hints, metrics, clock, 10_000)
+
+    def terms(self, market: Market = "FUT") -> str:
+        """The terms of BTCUSDT in the bundle in force, as a position keeps them."""
+        assert self.rules.bundle is not None
+        held = Position("x", "BTCUSDT", market, "LONG")
+        return in_force(held, self.rules.bundle).terms
 
     def put(self, position: Position, op: Operation | None = None, *, told: bool = True) -> Position:
         """A position as it stands, its orders in the books, with a snapshot: in the store as well if ``told``."""

@@ -34,6 +34,10 @@ class MemoryMetrics:
     def set(self, name: str, value: float, **labels: str) -> None:
         self.samples.append(("set", name, value, labels))
 
+    def observed(self, name: str) -> list[float]:
+        """The values that a histogram was given."""
+        return [value for verb, known, value, _ in self.samples if (verb, known) == ("observe", name)]
+
 
 @dataclass
 class MemoryBreaker:

@@ -9,7 +9,7 @@ from pydantic import Field
 from s6.model.types import Market, Phase, PositionStatus, Side
 from web.schemas.fields import Answer, Body, Number, Paged, PositionId, Symbol, Text, Ts
 
-Action = Literal["EVAL", "PLAN", "EXIT", "PAUSE", "RESUME"]
+Action = Literal["EVAL", "PLAN", "EXIT", "PAUSE", "RESUME", "WRITE_OFF"]
 
 
 class ManageRequest(Body):

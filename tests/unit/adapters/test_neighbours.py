@@ -16,7 +16,7 @@ from s6.model import jsonx
 from s6.model.answers import Balances, CancelAnswer, Placed, Refused, TransferAnswer
 from s6.model.position import Order, Position
 from s6.model.types import Market, OrderKind
-from s6.ports import NeighbourUnavailable
+from s6.ports import NeighbourUnavailable, UnexpectedAnswer
 from tests.support.doubles import MemoryBreaker, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply
 
@@ -101,12 +101,18 @@ def test_reduce_only(
         (Reply(422, b'{"reason":"WOULD_TRIGGER"}'), "WOULD_TRIGGER"),
         (Reply(422, b"{}"), "HTTP_422"),
         (Reply(409, b'{"reason":"x"}'), "ID_CONFLICT"),
-        (Reply(400, b'{"reason":"x"}'), "HTTP_400"),
     ],
 )
 def test_refused_orders(reply: Reply, refused: str, server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: reply
     assert S4Orders(neighbour).place(position(), order()) == Refused(refused)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+def test_another_4xx_for_an_order_is_no_refusal(status: int, server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: Reply(status, b'{"reason":"x"}')
+    with pytest.raises(UnexpectedAnswer, match=f"HTTP {status}"):
+        S4Orders(neighbour).place(position(), order())
 
 
 def test_an_answer_about_another_order_is_none(server: HttpServer, neighbour: Neighbour) -> None:

@@ -11,10 +11,13 @@ from s6.booking import SymbolTerms, book
 from s6.engine import transitions as to
 from s6.engine.operation import begin
 from s6.engine.transitions import after_result
+from s6.model.bundle import Retry
 from s6.model.operation import Operation
 from s6.model.position import Order
 from s6.plan import Action
 from tests.unit.given import NOW, position, result, stopped
+
+RETRY = Retry()
 
 
 def a_move(**members: object) -> Operation:
@@ -31,19 +34,19 @@ def an_order(kind: str) -> Order:
 
 def test_a_refused_price_is_not_tried_again_in_the_same_breath() -> None:
     p = stopped(39000, sl_order="", orders=())
-    first = to.refused(p, a_move(), "PRICE_FILTER", 500, NOW)
+    first = to.refused(p, a_move(), "PRICE_FILTER", RETRY, NOW)
     assert first.op is not None
     assert (first.op.new_price, first.op.client_order_id != "SL-2") == (D(39000), True)
     old_again = replace(a_move().order, client_order_id=first.op.client_order_id, stop_px=D(39000))  # type: ignore[type-var]
-    done = to.accepted(first.position, first.op, old_again, 500, NOW)  # type: ignore[arg-type]
+    done = to.accepted(first.position, first.op, old_again, RETRY, NOW)  # type: ignore[arg-type]
     assert (done.op, done.outcome, done.position.sl_price) == (None, "reverted", D(39000))
-    assert (done.position.sl_failures, done.position.sl_not_before) == (1, NOW + 500)
+    assert (done.position.trail_refusals, done.position.trail_not_before) == (1, NOW + 100)
 
 
 def test_a_move_that_is_made_forgets_former_failures() -> None:
     op = a_move()
     assert op.order is not None
-    done = to.accepted(stopped(39000, sl_failures=2), op, op.order, 500, NOW)
+    done = to.accepted(stopped(39000, sl_failures=2), op, op.order, RETRY, NOW)
     assert (done.outcome, done.position.sl_failures, done.position.sl_not_before) == ("success", 0, 0)
 
 
@@ -53,29 +56,31 @@ def test_a_move_that_is_made_forgets_former_failures() -> None:
 def test_a_market_order_that_ended_in_vain_is_not_repeated_in_the_same_breath(kind: str, held_off: str) -> None:
     told = result(kind=kind, side="SELL", client_order_id="o1", status="EXPIRED", filled_qty="0", avg_price=None,
                   reason="MAKER_TIMEOUT")  # fmt: skip
-    step = after_result(position(), None, an_order(kind), told, 500, NOW)
-    assert getattr(step.position, held_off) == NOW + 500
+    step = after_result(position(), None, an_order(kind), told, RETRY, NOW)
+    assert getattr(step.position, held_off) == NOW + 100
     assert [sample.name for sample in step.samples] == ["s6_maker_wait_timeout_total"]
 
 
 def test_what_filled_after_waiting_as_maker_in_vain_counts_too() -> None:
     filled = replace(an_order("TP"), status="FILLED", filled=D(1))
     told = result(kind="TP", side="SELL", client_order_id="o1", reason="MAKER_TIMEOUT")
-    step = after_result(position(), None, filled, told, 500, NOW)
+    step = after_result(position(), None, filled, told, RETRY, NOW)
     assert step.position.hold_until == 0
     assert [sample.name for sample in step.samples] == ["s6_maker_wait_timeout_total"]
 
 
 def test_a_refusal_by_422_and_one_by_the_stream_are_two() -> None:
     p = stopped(39000, sl_order="", orders=())
-    first = to.refused(p, a_move(), "PRICE_FILTER", 500, NOW)
+    first = to.refused(p, a_move(), "PRICE_FILTER", RETRY, NOW)
     assert first.op is not None
     again = Order("SL-3", "i3", "SL", "SELL", "STOP_MARKET", D(1), "PENDING", NOW, 1, True, stop_px=D(39000))
-    held = to.accepted(first.position, first.op, again, 500, NOW).position
+    held = to.accepted(first.position, first.op, again, RETRY, NOW).position
     assert (held.sl_refusals, held.sl_order) == (1, "SL-3")
     told = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-3", status="REJECTED",
                   filled_qty="0", avg_price=None, reason="PRICE_FILTER")  # fmt: skip
-    step = after_result(replace(held, sl_order="", orders=()), None, replace(again, status="REJECTED"), told, 500, NOW)
+    step = after_result(
+        replace(held, sl_order="", orders=()), None, replace(again, status="REJECTED"), told, RETRY, NOW
+    )
     assert step.position.exit_reason == "STOP_REFUSED"
     assert [(severity, code) for severity, code, _ in step.alerts] == [("FATAL", "STOP_MOVE_FAILED")]
 
@@ -98,7 +103,7 @@ def test_a_stop_of_a_life_that_is_over_changes_nothing_of_the_next() -> None:
     assert (taken.op, [e["type"] for e in taken.events]) == (None, ["STOP_MOVE"])
     assert (taken.position.sl_price, taken.position.sl_order) == (D(42000), "SL-1")
     assert [o.client_order_id for o in taken.position.orders if o.status == "NEW"] == ["SL-1", "SL-2"]
-    refused = to.refused(reborn, op, "PRICE_FILTER", 500, NOW)
+    refused = to.refused(reborn, op, "PRICE_FILTER", RETRY, NOW)
     assert (refused.op, refused.position.sl_order) == (None, "SL-1")
 
 
@@ -108,6 +113,6 @@ def test_a_refusal_is_over_once_a_stop_rests() -> None:
                  avg_price=None)  # fmt: skip
     heard = book(p, p.live_stop, new, mark=None, terms=SymbolTerms(), now=NOW)
     assert heard is not None
-    assert after_result(heard.position, None, heard.order, new, 500, NOW).position.sl_refusals == 0
+    assert after_result(heard.position, None, heard.order, new, RETRY, NOW).position.sl_refusals == 0
     assert book(replace(p, sl_refusals=0), p.live_stop, new, mark=None, terms=SymbolTerms(), now=NOW) is None
     assert begin(p, Action("STOP_MOVE", "LOCK", D(1), D(39000), D(39500), target="SL-1"), NOW)[1].refusals == 0

@@ -1,0 +1,171 @@
+"""What waits is looked at again: dropped when it is no longer to be done, overtaken by what is more urgent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from s6.engine.evaluation import Evaluation
+from s6.model.market import Features, Tick
+from s6.model.operation import Operation
+from s6.ports import NeighbourUnavailable
+from tests.support.desk import Desk
+from tests.unit.given import NOW, bundle, result, stopped
+
+ADDING: dict[str, Any] = {
+    "stop": {"fallback_pct": "0.02"},
+    "add_on": {"roe_gate": "0.3", "cap": 3, "gamma": "0.5", "eta": "0.8", "signal_ttl_s": 3600},
+    "tp_ladder": [{"roe": "0.8", "fraction": "0.33"}],
+}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(bundle(fut=ADDING))
+
+
+def market(desk: Desk, mark: int, *, signal: str = "LONG") -> None:
+    desk.state.put_tick("BTCUSDT", Tick(desk.clock.now, D(mark), D(mark), D(mark)))
+    desk.state.put_features("BTCUSDT", Features(desk.clock.now, regime="NORMAL", signal=signal, signal_id="s1",
+                                                signal_ts=desk.clock.now))  # fmt: skip
+
+
+def evaluate(desk: Desk) -> bool:
+    """Evaluate as a worker does: what is begun is taken as far as it goes."""
+    known = Evaluation(desk.governor, desk.executor, desk.reconciler)
+    return known.run("p1", lambda name, op: desk.executor.advance(name, op.op_id))
+
+
+def waiting(desk: Desk, mark: int) -> Operation:
+    """An operation whose first try met a 503 of S4."""
+    desk.put(stopped(39_200))
+    market(desk, mark)
+    desk.s4.down = True
+    evaluate(desk)
+    desk.s4.down = False
+    op = desk.op()
+    assert op is not None and op.attempts == 1 and op.not_before > desk.clock.now
+    return op
+
+
+def test_an_operators_exit_overtakes_an_add_that_waits_at_once(desk: Desk) -> None:
+    add = waiting(desk, 41_300)
+    assert add.kind == "ADD"
+    desk.commands.execute("p1", "BTCUSDT", "FUT", "EXIT", "ann", "enough")
+    evaluate(desk)
+    assert desk.s4.asked == [add.client_order_id]  # S4 may have taken it
+    assert [order.kind for order in desk.s4.orders] == ["EXIT"]
+    assert desk.state.adds_reserved() == []
+    [dropped] = [d for d in history(desk) if d.get("outcome") == "ABANDONED"]
+    assert (dropped["phase"], dropped["cause"]) == ("AFTER", "ADD abandoned")
+
+
+def history(desk: Desk) -> list[dict[str, Any]]:
+    desk.relay.run()
+    return list(desk.store.history["p1"].values())
+
+
+def test_an_exit_does_not_wait_for_an_s4_that_says_nothing(desk: Desk) -> None:
+    add = waiting(desk, 41_300)
+    desk.write(replace(desk.now(), exit_reason="OPERATOR"), add)
+
+    def silent(name: str) -> None:
+        raise NeighbourUnavailable("s4", "no answer")
+
+    desk.s4.before = silent
+    evaluate(desk)
+    assert [order.kind for order in desk.s4.orders] == ["EXIT"]
+    assert add.client_order_id in [o.client_order_id for o in desk.now().orders]  # asked about later
+
+
+@pytest.mark.parametrize("change", ["PAUSE", "MODE", "GATE", "SIGNAL"])
+def test_an_add_that_is_no_longer_to_be_made_is_dropped(desk: Desk, change: str) -> None:
+    add = waiting(desk, 41_300)
+    if change == "PAUSE":
+        desk.write(replace(desk.now(), paused=True), add)
+    elif change == "MODE":
+        desk.rules.word = desk.rules.at_this_moment = "RISK_REDUCTION_ONLY"
+    else:
+        market(desk, 41_300 if change == "SIGNAL" else 40_500, signal="SHORT" if change == "SIGNAL" else "LONG")
+    evaluate(desk)
+    desk.clock.now += 10_000
+    if desk.op() is not None:
+        desk.executor.advance("p1", add.op_id)
+    assert (desk.s4.orders, desk.op()) == ([], None)
+
+
+def test_a_profit_that_the_market_took_back_is_dropped(desk: Desk) -> None:
+    take = waiting(desk, 43_300)
+    assert take.kind == "TP_PARTIAL"
+    market(desk, 40_100)
+    desk.clock.now += 3_600_000
+    market(desk, 40_100)
+    desk.executor.advance("p1", take.op_id)
+    assert (desk.s4.asked, desk.s4.orders, desk.op()) == ([take.client_order_id], [], None)
+
+
+def test_what_is_still_to_be_done_is_sent_with_the_same_ids(desk: Desk) -> None:
+    add = waiting(desk, 41_300)
+    desk.clock.now += 10_000
+    market(desk, 41_400)
+    desk.executor.advance("p1", add.op_id)
+    assert [order.client_order_id for order in desk.s4.orders] == [add.client_order_id]
+
+
+def test_a_stop_that_is_gone_overtakes_a_profit_that_waits(desk: Desk) -> None:
+    waiting(desk, 43_300)
+    desk.results.apply(result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1", status="EXPIRED",
+                              filled_qty="0", avg_price=None), {})  # fmt: skip
+    evaluate(desk)
+    assert [order.kind for order in desk.s4.orders] == ["SL"]
+
+
+def test_a_stop_that_waits_gives_way_to_an_exit_only(desk: Desk) -> None:
+    desk.put(stopped(39_200, sl_order="", orders=()))
+    market(desk, 40_000)
+    desk.s4.down = True
+    evaluate(desk)
+    stop = desk.op()
+    assert stop is not None and (stop.kind, stop.attempts) == ("STOP_MOVE", 1)
+    desk.s4.down = False
+    market(desk, 43_300)
+    evaluate(desk)
+    assert desk.op() == stop
+    market(desk, 39_000)  # beyond the stop that never came
+    evaluate(desk)
+    assert [order.kind for order in desk.s4.orders] == ["EXIT"]
+
+
+def test_a_rest_that_s4_wants_for_long_is_cut_short_and_said(desk: Desk) -> None:
+    desk.put(stopped(39_200, sl_order="", orders=()))
+    market(desk, 40_000)
+    desk.s4.down, desk.s4.retry_after_ms = True, 86_400_000
+    evaluate(desk)
+    op = desk.op()
+    assert op is not None and op.not_before == NOW + 60_000
+    assert [(a[0], a[1]) for a in desk.alerts.raised] == [("ERROR", "S4_RETRY_AFTER")]
+
+
+def test_what_protects_and_fails_for_a_minute_is_fatal_once(desk: Desk) -> None:
+    desk.put(stopped(39_200, sl_order="", orders=()))
+    market(desk, 40_000)
+    desk.s4.down = True
+    evaluate(desk)
+    for _ in range(60):
+        op = desk.op()
+        assert op is not None
+        desk.clock.now = max(desk.clock.now + 1, op.not_before)
+        desk.executor.advance("p1", op.op_id)
+    codes = [(a[0], a[1]) for a in desk.alerts.raised]
+    assert codes == [("FATAL", "RETRIES_EXHAUSTED")]
+
+
+def test_a_wait_bears_a_clock_that_is_set_back(desk: Desk) -> None:
+    add = waiting(desk, 41_300)
+    desk.clock.now -= 3_600_000
+    market(desk, 41_300)
+    desk.executor.advance("p1", add.op_id)
+    assert [order.client_order_id for order in desk.s4.orders] == [add.client_order_id]
