@@ -164,8 +164,12 @@ def test_what_protects_and_fails_for_a_minute_is_fatal_once(desk: Desk) -> None:
 
 
 def test_a_wait_bears_a_clock_that_is_set_back(desk: Desk) -> None:
-    add = waiting(desk, 41_300)
-    desk.clock.now -= 3_600_000
-    market(desk, 41_300)
-    desk.executor.advance("p1", add.op_id)
-    assert [order.client_order_id for order in desk.s4.orders] == [add.client_order_id]
+    desk.put(stopped(39_200, sl_order="", orders=()))
+    market(desk, 40_000)
+    desk.s4.down = True
+    evaluate(desk)
+    desk.s4.down, desk.clock.now = False, desk.clock.now - 3_600_000
+    op = desk.op()
+    assert op is not None and op.attempts == 1
+    desk.executor.advance("p1", op.op_id)
+    assert [order.client_order_id for order in desk.s4.orders] == [op.client_order_id]
