@@ -62,7 +62,7 @@ def fill_of(known: Order, result: OrderResult, *, step: Decimal | None, fallback
                 average = quotient(known.avg_price * known.filled + cost, filled)
         fee = _grown(result.fee, known.fee, always=bool(qty))
         fee_qty = max(_grown(result.fee_qty, known.fee_qty, always=bool(qty)), ZERO)
-        if fee_qty >= qty + known.filled:
+        if fee_qty and fee_qty >= filled:
             odd += (f"fee_qty {result.fee_qty}",)
             fee_qty = ZERO
         return Fill(qty, qty - fee_qty, price, cost, fee, fee_qty, filled, average, odd)

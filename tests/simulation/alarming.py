@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,37 +13,30 @@ FAILURES: Final = 3
 
 
 def alarming(before: Written, after: Written) -> Iterator[tuple[str, str]]:
-    """Severity and code of each alert that must be told. Not all that may be: see what S6 says besides."""
+    """Yield severity and code of each alert that must be raised. S6 may raise others besides."""
     yield from _of_the_operation(before.op, after.op)
-    if _number(before.state, "sl_failures") < _number(after.state, "sl_failures") >= FAILURES:
+    was, now = before.state, after.state
+    if _number(was, "sl_failures") < _number(now, "sl_failures") >= FAILURES:
         yield "ERROR", "STOP_MOVE_FAILED"
-    if before.state["exit_reason"] != "STOP_REFUSED" == after.state["exit_reason"]:
-        yield "FATAL", "STOP_MOVE_FAILED"
-    if after.state["status"] == "OPEN":
-        for name in after.orders:
-            yield from _of_an_order(before.orders.get(name, "{}"), after.orders[name])
+    for reason in ("STOP_REFUSED", "STOP_LOST"):
+        if was["exit_reason"] != reason == now["exit_reason"]:
+            yield "FATAL", "STOP_MOVE_FAILED"
+    for name in ("exit_refusals", "hold_refusals", "trail_refusals"):
+        if _number(was, name) < _number(now, name) == RETRIES:
+            yield "ERROR", "ORDER_REFUSED"
+    if _number(was, "sl_losses") < _number(now, "sl_losses") < RETRIES:
+        yield "WARN", "STOP_LOST"
+    if was.get("missing_told") != "true" == now["missing_told"]:
+        yield "ERROR", "POSITION_MISSING"
 
 
 def _of_the_operation(before: dict[str, str], after: dict[str, str]) -> Iterator[tuple[str, str]]:
     if not after or before.get("op_id") != after["op_id"]:
         return
-    if _number(before, "attempts") < _number(after, "attempts") == RETRIES:
-        yield "ERROR", "RETRIES_EXHAUSTED"
+    if before.get("fatal") != "true" == after["fatal"]:
+        yield "FATAL", "RETRIES_EXHAUSTED"
     if _number(before, "refusals") < _number(after, "refusals"):
         yield "WARN", "STOP_REFUSED"
-
-
-def _of_an_order(before: str, after: str) -> Iterator[tuple[str, str]]:
-    """A market order of S6's own that was refused."""
-    if before == after:
-        return
-    was, order = json.loads(before), json.loads(after)
-    if order["status"] != "REJECTED" or was.get("status") == "REJECTED" or order["ours"] != "true":
-        return
-    if order["kind"] in ("EXIT", "GUARD"):
-        yield "ERROR", "EXIT_REFUSED"
-    elif order["kind"] != "SL":
-        yield "WARN", "ORDER_REFUSED"
 
 
 def _number(fields: dict[str, str], name: str) -> int:

@@ -123,6 +123,18 @@ def test_a_fee_in_kind_shrinks_the_holding_and_not_its_cost() -> None:
     assert abs(late.position.entry_price_avg - D(4300) / D("0.0998")) < D("1e-20")
 
 
+def test_a_fee_in_kind_cannot_be_all_that_was_filled() -> None:
+    b = booked(None, market="SPOT", fee_qty="1", leverage=None)
+    assert (b.position.qty, codes(b)) == (D(1), [("WARN", "FIGURES_ODD")])
+
+
+def test_nothing_is_odd_about_a_result_without_a_fill() -> None:
+    p = stopped(39000)
+    b = booked(p, p.orders[0], kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-1", status="CANCELED",
+               filled_qty="0", avg_price=None)  # fmt: skip
+    assert codes(b) == []
+
+
 def test_a_fee_of_a_life_that_is_over_touches_no_other() -> None:
     first = booked(None)
     close: dict[str, Any] = {"kind": "EXIT", "side": "SELL", "client_order_id": "x", "avg_price": "39900"}
