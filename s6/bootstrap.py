@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.clock import SystemClock
 from s6.adapters.http import Neighbour
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
 from s6.adapters.s1 import S1Wallets
@@ -56,6 +57,7 @@ class Services:
 
     settings: Settings
     clock: SystemClock
+    reader: Reader
     redis: RedisClient
     state: RedisState
     store: Store
@@ -129,11 +131,12 @@ def build(settings: Settings, hints: AllHints) -> Services:
     breaker = SharedBreaker(redis, clock, partial(report_neighbour, alerts))
     neighbour = {name: Neighbour(name, url, breaker, metrics) for name, url in settings.neighbours.items()}
     bundles = Bundles(redis, S10Config(neighbour["s10"]), alerts, clock)
-    gate = ModeGate(redis, breaker, bundles, alerts)
+    reader = Reader(clock, bundles)
+    gate = ModeGate(redis, breaker, bundles, alerts, reader)
     state = RedisState(redis, clock)
     looks = Looks(hints, state, clock)
     recorder = Recorder(state, alerts, metrics)
-    orders = S4Orders(neighbour["s4"])
+    orders = S4Orders(neighbour["s4"], reader, alerts)
     recover = Rebuilder(state, store, clock).recover
     results = Results(state, bundles, recorder, looks, clock, alerts, recover, orders)
     governor = Governor(state, bundles, gate, recorder, looks, clock, alerts)
@@ -142,6 +145,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
     return Services(
         settings=settings,
         clock=clock,
+        reader=reader,
         redis=redis,
         state=state,
         store=store,

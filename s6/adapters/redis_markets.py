@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
 from s6 import keys
 from s6.adapters import redis_records as records
@@ -14,6 +15,8 @@ from s6.model.codec import to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.types import plain
 from s6.ports import Clock
+
+AHEAD_MS: Final = 60_000
 
 
 class RedisMarkets(RedisPart):
@@ -47,11 +50,17 @@ class RedisMarkets(RedisPart):
 
     def put_tick(self, symbol: str, tick: Tick) -> None:
         with asking():
-            self._put_newer(keys=[keys.market(symbol)], args=[tick.ts, *records.flat(to_fields(tick))])
+            self._put_newer(keys=[keys.market(symbol)], args=[tick.ts, self._latest(), *records.flat(to_fields(tick))])
 
     def put_features(self, symbol: str, features: Features) -> None:
         with asking():
-            self._put_newer(keys=[keys.features(symbol)], args=[features.ts, *records.flat(to_fields(features))])
+            self._put_newer(
+                keys=[keys.features(symbol)], args=[features.ts, self._latest(), *records.flat(to_fields(features))]
+            )
+
+    def _latest(self) -> int:
+        """Return the latest time (ms) that what is kept may bear; a later one came before the clock was set back."""
+        return self._clock.now_ms() + AHEAD_MS
 
     def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
         key = keys.crossing(position_id)

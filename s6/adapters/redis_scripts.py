@@ -29,11 +29,12 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
-# Newest wins, equal or older changes nothing. KEYS: hash · ARGV: ts, then field, value ...
+# The newest wins; what is kept under a later time than is possible gives way.
+# KEYS: hash · ARGV: ts, latest possible ts, then field, value ...
 PUT_NEWER: Final = """
 local have = redis.call('HGET', KEYS[1], 'ts')
-if have and tonumber(have) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+if have and tonumber(have) > tonumber(ARGV[1]) and tonumber(have) <= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 return 1
 """
 

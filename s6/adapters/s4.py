@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final
 from urllib.parse import quote
 
-from s6.adapters.http import Neighbour
+from s6.adapters.http import Answer, Neighbour
+from s6.adapters.reading import Reader
 from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
-from s6.ports import NeighbourUnavailable, UnexpectedAnswer
+from s6.ports import Alerts, NeighbourUnavailable, UnexpectedAnswer
 
 _REDUCE_ONLY: Final = frozenset({"SL", "TP", "REDUCE", "EXIT", "GUARD"})
 
@@ -18,8 +18,8 @@ _REDUCE_ONLY: Final = frozenset({"SL", "TP", "REDUCE", "EXIT", "GUARD"})
 class S4Orders:
     """``s6.ports.Orders``. Stops, closes, cancels and queries are asked even of an S4 that counts as down; adds not."""
 
-    def __init__(self, neighbour: Neighbour) -> None:
-        self._s4 = neighbour
+    def __init__(self, neighbour: Neighbour, reader: Reader, alerts: Alerts) -> None:
+        self._s4, self._reader, self._alerts = neighbour, reader, alerts
 
     def place(self, position: Position, order: Order) -> Placed | Refused:
         answer = self._s4.call("POST", "/orders", order_body(position, order), protective=order.kind != "ADD")
@@ -55,12 +55,21 @@ class S4Orders:
             return None
         if not answer.ok:
             raise NeighbourUnavailable(self._s4.name, f"HTTP {answer.status} for GET /orders")
+        return self._understood(client_order_id, answer)
+
+    def _understood(self, client_order_id: str, answer: Answer) -> OrderResult:
+        """Return what can be understood of an order; an ERROR names the order of which something cannot."""
+        asked = f"GET /orders/{client_order_id}"
         try:
-            result = OrderResult.read(cast(Mapping[str, str], answer.doc))  # JSON numbers are exact here, not floats
+            result = self._reader.read(OrderResult, {"client_order_id": client_order_id, **answer.doc})
+            if result.client_order_id != client_order_id:
+                raise MalformedMessage(f"client_order_id: {result.client_order_id} answers for another order")
         except MalformedMessage as error:
+            self._alerts.raise_alert("ERROR", "ORDER_UNREADABLE", f"{asked}: {error}", scope=client_order_id)
             raise NeighbourUnavailable(self._s4.name, f"malformed order: {error}") from error
-        if result.client_order_id != client_order_id:
-            raise NeighbourUnavailable(self._s4.name, f"answered for {result.client_order_id}")
+        if result.guessed:
+            text = f"{asked}: {'; '.join(result.guessed)}"
+            self._alerts.raise_alert("ERROR", "RESULT_UNCLEAR", text, position_id=result.position_id)
         return result
 
 

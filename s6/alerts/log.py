@@ -21,12 +21,17 @@ from s6.alerts.notify import notify_pending
 from s6.model import jsonx
 from s6.model.commit import Alert
 from s6.model.types import Severity
+from s6.model.wire import carries_fill, printable
 from s6.ports import Clock, Metrics, StateUnavailable
 from s6.store import Page, Store, StoreError
 
 log = logging.getLogger(__name__)
 
 QUIET_MS: Final = 300_000
+QUIET_OF: Final[Mapping[str, int]] = dict.fromkeys(("DEADLETTER", "HEALTH_KEY_MALFORMED", "READER_FAULT"), 60_000)
+"""Codes that floods raise: one alert a minute, with the number of the others in ``repeats``."""
+LETTER_SEEN_MS: Final = 600_000
+"""For how long a message is known to be in the dead letters; several processes read it within moments."""
 KEEP_MS: Final = 30 * 24 * 3_600_000
 COUNTED_MS: Final = 24 * 3_600_000
 STREAM_KEPT: Final = 100_000
@@ -83,7 +88,7 @@ class AlertLog:
         """
         now = self._clock.now_ms()
         topic = f"{severity}:{code}:{position_id}:{scope}"
-        raised = _Raised(f"al-{now}-{secrets.token_hex(6)}", now, severity, code, position_id, detail[:4000], topic)
+        raised = _Raised(f"al-{now}-{secrets.token_hex(6)}", now, severity, code, position_id, _shown(detail), topic)
         with self._lock:
             self._waiting.append(raised)
         self._flush()
@@ -95,7 +100,7 @@ class AlertLog:
         """
         a = alert
         topic = f"{a.severity}:{a.code}:{a.position_id}:"
-        raised = _Raised(a.alert_id, a.ts, a.severity, a.code, a.position_id, a.detail[:4000], topic)
+        raised = _Raised(a.alert_id, a.ts, a.severity, a.code, a.position_id, _shown(a.detail), topic)
         try:
             self._write(raised, COUNTED_MS)
         except RedisError as error:
@@ -112,24 +117,27 @@ class AlertLog:
         self.raise_alert("WARN", f"{code}_OVER", detail, scope=scope)
 
     def dead_letter(self, source: str, entry_id: str, error: str, payload: Mapping[str, str] | str) -> None:
-        """Put a malformed message into the dead letters and raise a WARN; once, even if several processes read it.
+        """Put a malformed message into the dead letters; once, even if several processes read it.
 
+        Raises a WARN, or an ERROR for a result that carries a fill, at most once a minute for each source.
         Raises ``StateUnavailable`` if the message may not be there.
         """
-        shown = payload if isinstance(payload, str) else jsonx.dumps(payload)
-        which = entry_id or hashlib.sha256(shown.encode()).hexdigest()[:16]
-        letter = ["source", source, "entry_id", entry_id, "error", error, "payload", shown]
+        fill = source.startswith(keys.RESULTS) and isinstance(payload, Mapping) and carries_fill(payload)
+        shown = payload if isinstance(payload, str) else {printable(n): printable(v) for n, v in payload.items()}
+        written = printable(shown) if isinstance(shown, str) else jsonx.dumps(shown)
+        which = entry_id or hashlib.sha256(written.encode()).hexdigest()[:16]
+        letter = ["source", source, "entry_id", entry_id, "error", printable(error), "payload", written]
         try:
             new = self._put_aside(
                 keys=[keys.DEAD_LETTERS, f"{keys.DEAD_LETTER_SEEN}{source}:{which}"],
-                args=[KEEP_MS, STREAM_KEPT, *letter],
+                args=[LETTER_SEEN_MS, STREAM_KEPT, *letter],
             )
         except RedisError as fault:
             raise StateUnavailable(f"Redis: {fault}") from fault
         if not int(new):
             return
         self._metrics.inc("s6_deadletter_total", source=source)
-        self.raise_alert("WARN", "DEADLETTER", f"{source} {entry_id}: {error}", scope=f"{source}:{which}")
+        self.raise_alert("ERROR" if fill else "WARN", "DEADLETTER", f"{source} {entry_id}: {error}", scope=source)
 
     def _flush(self) -> None:
         while time.monotonic() >= self._retry_at:
@@ -160,11 +168,12 @@ class AlertLog:
             args=[
                 keys.ALERT_DOC,
                 *raised,
-                self._quiet_ms,
+                min(self._quiet_ms, QUIET_OF.get(raised.code, self._quiet_ms)),
                 KEEP_MS,
                 STREAM_KEPT,
                 "1" if self._notify_urls else "0",
                 counted_ms,
+                self._quiet_ms,
             ],
         )
         if int(answer[1]):
@@ -279,6 +288,10 @@ class AlertLog:
         if standing is not None:
             docs = [doc for doc in docs if (doc["severity"] == "FATAL" and doc["ack"] is None) == standing]
         return docs[:limit]
+
+
+def _shown(detail: str) -> str:
+    return printable(detail[:4000])
 
 
 def _document(fields: Mapping[str, str]) -> dict[str, object] | None:

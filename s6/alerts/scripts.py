@@ -19,7 +19,7 @@ return 1
 # for ARGV[13] ms, shows that it was counted as a repeat (0: no note, as the id won't come again).
 # KEYS: stream, quiet, told, fatal, out, notify, the new document, counted
 # ARGV: document prefix, alert_id, ts, severity, code, position_id, detail, topic, quiet ms, keep ms, max, people ('1'),
-#   counted ms
+#   counted ms, quiet ms for people
 # Returns the alert's id, and 1 if it is new or 0 if it repeats one that was raised already.
 RAISE: Final = """
 local prefix, id, ts, severity, code, position, detail, topic = unpack(ARGV, 1, 8)
@@ -43,7 +43,7 @@ else
   redis.call('PEXPIRE', KEYS[7], keep_ms)
 end
 redis.call('ZINCRBY', KEYS[5], 1, id)
-if ARGV[12] == '1' and redis.call('SET', KEYS[3], id, 'NX', 'PX', quiet_ms) then
+if ARGV[12] == '1' and redis.call('SET', KEYS[3], id, 'NX', 'PX', ARGV[14]) then
   redis.call('RPUSH', KEYS[6], id)
   redis.call('LTRIM', KEYS[6], -1000, -1)
 end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -11,10 +10,12 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from s6 import keys
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextPubSub, text
 from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
+from s6.model.wire import BundleEvent, MalformedMessage
 from s6.ports import NeighbourUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ class BundleWatcher:
     Redis.
     """
 
-    def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float) -> None:
+    def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float, reader: Reader) -> None:
         self._redis, self._bundles, self._alerts, self._poll_s = text(redis), bundles, alerts, poll_s
+        self._reader = reader
         self._due = 0.0
         self._pubsub: TextPubSub | None = None
         self._failures = 0
@@ -108,15 +110,11 @@ class BundleWatcher:
     def _version(self, data: str) -> str:
         """Return the version that an event names, or "" for a malformed event, which also leads to asking S10."""
         try:
-            event = json.loads(data)
-            version = event["version"] if isinstance(event, dict) else None
-            if isinstance(version, str) and version:
-                return version
-            error = "version: must be a string"
-        except (ValueError, KeyError, RecursionError) as fault:
-            error = f"{type(fault).__name__}: {fault}"
+            return self._reader.read_json(BundleEvent, data).version
+        except MalformedMessage as error:
+            why = str(error)
         try:
-            self._alerts.dead_letter(keys.BUNDLE_EVENTS, "", error, data)
+            self._alerts.dead_letter(keys.BUNDLE_EVENTS, "", why, data)
         except StateUnavailable as fault:
-            log.error("malformed event on %s (%s) not put aside (%s): %.500s", keys.BUNDLE_EVENTS, error, fault, data)
+            log.error("malformed event on %s (%s) not put aside (%s): %.500s", keys.BUNDLE_EVENTS, why, fault, data)
         return ""

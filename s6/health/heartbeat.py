@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
@@ -22,6 +23,7 @@ Role = Literal["worker", "listener", "beat", "web"]
 
 TTL_MS: Final = 10_000
 EVERY_S: Final = 2.0
+_TOKEN: Final = secrets.token_hex(4)
 
 
 class Beat(NamedTuple):
@@ -31,6 +33,7 @@ class Beat(NamedTuple):
     ts: int
     pid: int
     host: str
+    member: str
 
 
 def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
@@ -38,7 +41,7 @@ def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
     host, pid = socket.gethostname(), os.getpid()
     pipe = text(redis).pipeline(transaction=False)
     pipe.set(_key(role), json.dumps({"ts": now, "pid": pid, "host": host}), px=TTL_MS)
-    pipe.sadd(keys.PROCESSES, _member(role))
+    pipe.sadd(keys.PROCESSES, own_member(role))
     pipe.execute()
 
 
@@ -55,7 +58,7 @@ def live_processes(redis: RedisClient) -> list[Beat]:
             client.srem(keys.PROCESSES, member)  # if it is alive after all, its next heartbeat adds it again
         else:
             beat = json.loads(value)
-            found.append(Beat(member.partition(":")[0], int(beat["ts"]), int(beat["pid"]), str(beat["host"])))
+            found.append(Beat(member.partition(":")[0], int(beat["ts"]), int(beat["pid"]), str(beat["host"]), member))
     return found
 
 
@@ -70,7 +73,7 @@ class Heartbeat:
         try:
             client = text(self._redis)
             client.delete(_key(self._role))
-            client.srem(keys.PROCESSES, _member(self._role))
+            client.srem(keys.PROCESSES, own_member(self._role))
         except RedisError as error:
             log.debug("heartbeat left to expire: %s", error)
 
@@ -86,9 +89,10 @@ class Heartbeat:
         return EVERY_S
 
 
-def _member(role: Role) -> str:
-    return f"{role}:{socket.gethostname()}-{os.getpid()}"
+def own_member(role: Role) -> str:
+    """Return this process's name among all processes; hosts may share names and numbers of processes."""
+    return f"{role}:{socket.gethostname()}-{os.getpid()}-{_TOKEN}"
 
 
 def _key(role: Role) -> str:
-    return keys.process(_member(role))
+    return keys.process(own_member(role))

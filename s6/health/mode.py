@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from dataclasses import dataclass
 from typing import Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from s6 import keys
 from s6.adapters.breaker import SharedBreaker
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextRedis, text
 from s6.alerts.log import AlertLog
@@ -20,10 +20,10 @@ from s6.bundles.active import Bundles
 from s6.model.bundle import Health
 from s6.model.market import MarketView
 from s6.model.types import SERVICES, Market, Mode
+from s6.model.wire import HealthKey, MalformedMessage
 
 log = logging.getLogger(__name__)
 
-STATUSES: Final = ("OK", "DEGRADED", "DOWN")
 CACHE_S: Final = 0.05
 
 
@@ -48,11 +48,14 @@ class ModeGate:
     Its view of Redis is at most 50 ms old, or fresh on request. If it cannot read Redis, S6 takes no new risk.
     """
 
-    def __init__(self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertLog) -> None:
+    def __init__(
+        self, redis: RedisClient, breaker: SharedBreaker, bundles: Bundles, alerts: AlertLog, reader: Reader
+    ) -> None:
         self._redis, self._breaker, self._bundles, self._alerts = text(redis), breaker, bundles, alerts
+        self._reader = reader
         self._lock = threading.Lock()
         self._read_at, self._reported = float("-inf"), Reported({}, 0)
-        self._complained: set[tuple[str, str]] = set()
+        self._complained: dict[str, str] = {}
 
     def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> Mode:
         """Return the mode for one symbol at ``now`` (ms). ``fresh`` reads Redis again."""
@@ -64,7 +67,7 @@ class ModeGate:
         """Return whether a symbol's market data is too old for new risk. ``tick_ts`` is None before the first tick."""
         bundle = self._bundles.latest or self._bundles.current()
         health = bundle.health if bundle else Health()
-        return tick_ts is None or now - tick_ts > health.market_stale_ms
+        return tick_ts is None or not -health.clock_skew_ms <= now - tick_ts <= health.market_stale_ms
 
     def known_symbols(self) -> list[str]:
         """Return the symbols of the bundle in force."""
@@ -96,27 +99,30 @@ class ModeGate:
         for service in SERVICES:
             pipe.get(keys.service_health(service))
         pipe.scard(keys.ALERTS_FATAL)
-        *values, fatals = pipe.execute()
+        *values, fatals = pipe.execute(raise_on_error=False)
+        for answer in (*values, fatals):
+            if isinstance(answer, RedisError) and (answer is fatals or not isinstance(answer, ResponseError)):
+                raise answer
         statuses = {service: self._status(service, value) for service, value in zip(SERVICES, values, strict=True)}
         reported = Reported({service: status for service, status in statuses.items() if status}, int(fatals))
         with self._lock:
             self._read_at, self._reported = time.monotonic(), reported
         return reported
 
-    def _status(self, service: str, value: str | None) -> str:
-        """Return the status in a health key, or "" if there is none. A malformed key raises one WARN."""
-        if value is None:
-            return ""
+    def _status(self, service: str, value: object) -> str:
+        """Return the status in a health key, or "" if there is none. A malformed key is no news and raises a WARN."""
         try:
-            said = json.loads(value)
-            status = said["status"]
-            if status in STATUSES:
-                return str(status)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            pass
-        if (service, value) not in self._complained:
-            self._complained.add((service, value))
-            detail = f"{keys.service_health(service)} is malformed and passed over: {value[:200]}"
+            if value is None:
+                return ""
+            if not isinstance(value, str):
+                raise MalformedMessage(f"must be a string ({value})")
+            return self._reader.read_json(HealthKey, value).status
+        except MalformedMessage as error:
+            shown = f"{value:.200}" if isinstance(value, str) else ""
+            why = f"{error}: {shown}"
+        if self._complained.get(service) != why:
+            self._complained[service] = why
+            detail = f"{keys.service_health(service)} is malformed and passed over: {why}"
             self._alerts.raise_alert("WARN", "HEALTH_KEY_MALFORMED", detail, scope=service)
         return ""
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -24,6 +25,7 @@ from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.logs import configure_logging
+from s6.ports import Alerts
 from s6.settings import Settings, settings_or_exit
 from s6.threads import LoopThread, wait_for_trouble
 
@@ -74,29 +76,36 @@ def _loops(services: Services) -> list[LoopThread]:
     blocking = connect(settings.redis, blocking=True)
     consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     index = TriggerIndex()
-    watcher = BundleWatcher(blocking, bundles, alerts, settings.config_poll_s)
-    results = ResultsConsumer(blocking, consumer, services.results, bundles, alerts)
-    market = MarketReader(blocking, state, index, services.hints, bundles, alerts, services.clock)
-    features = FeatureReader(blocking, state, services.sweep, bundles, alerts)
+    reader = services.reader
+    watcher = BundleWatcher(blocking, bundles, alerts, settings.config_poll_s, reader)
+    results = ResultsConsumer(blocking, consumer, services.results, bundles, alerts, reader)
+    market = MarketReader(blocking, state, index, services.hints, bundles, alerts, services.clock, reader)
+    features = FeatureReader(blocking, state, services.sweep, bundles, alerts, reader)
     keeper = IndexKeeper(blocking, state, bundles, index, services.hints)
     at_rest = RestWatch(state, services.hints, services.clock, index)
     poller = _poller(services)
+    thread = partial(LoopThread, fault=partial(_alert_fault, alerts))
     loops = [
-        LoopThread("bundle-watcher", watcher.round, watcher.close),
-        LoopThread("results", results.round),
-        LoopThread("mkt", market.round),
-        LoopThread("feat:events", features.round),
-        LoopThread("index", keeper.round, keeper.close),
-        LoopThread("at-rest", at_rest.round),
-        LoopThread("poller", poller.round, poller.close),
+        thread("bundle-watcher", watcher.round, watcher.close),
+        thread("results", results.round),
+        thread("mkt", market.round),
+        thread("feat:events", features.round),
+        thread("index", keeper.round, keeper.close),
+        thread("at-rest", at_rest.round),
+        thread("poller", poller.round, poller.close),
     ]
     heart = Heartbeat(services.redis, "listener", services.clock, lambda: all(loop.is_at_work() for loop in loops))
     reconciliation = Reconciliation(services)
     return [
-        LoopThread("heartbeat", heart.round, heart.close),
-        LoopThread("reconciliation", reconciliation.round, longest_s=RECONCILING_S),
+        thread("heartbeat", heart.round, heart.close),
+        thread("reconciliation", reconciliation.round, longest_s=RECONCILING_S),
         *loops,
     ]
+
+
+def _alert_fault(alerts: Alerts, name: str, error: Exception) -> None:
+    what = f"a round of {name} failed: {type(error).__name__}: {error}"
+    alerts.raise_alert("ERROR", "READER_FAULT", what, scope=name)
 
 
 def _poller(services: Services) -> Poller:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from s6 import keys
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.engine.sweep import Sweep
 from s6.listener.index import TriggerIndex
-from s6.listener.streams import Entry, Streams, TailReader
+from s6.listener.streams import Entry, Streams, TailReader, leave_out_odd
 from s6.model.market import Features, Tick
 from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
 from s6.ports import Alerts, BundleSource, Clock, Hints, Markets, StateUnavailable
 
 log = logging.getLogger(__name__)
 AGAIN_S: Final = 0.2
+PASSING: Final = (RedisError, StateUnavailable, OSError)
+"""What ends a round and passes; the entries are read again."""
 
 
 class _Reader(ABC):
@@ -33,12 +37,14 @@ class _Reader(ABC):
         redis: RedisClient,
         bundles: BundleSource,
         alerts: Alerts,
+        reader: Reader,
     ) -> None:
         self._prefix = prefix
         self._tail = TailReader(redis, backlog)
         self._streams = Streams(redis, prefix)
         self._bundles = bundles
         self._alerts = alerts
+        self._reader = reader
 
     def round(self) -> float:
         """Read once and take what is new, waiting a little for some. Returns the pause before the next round, in s."""
@@ -47,9 +53,10 @@ class _Reader(ABC):
             names = self._streams.names(bundle.symbols if bundle else ())
             entries = self._tail.read(names)
             for stream in dict.fromkeys(e.stream for e in entries):
-                self.take(stream.removeprefix(self._prefix), [e for e in entries if e.stream == stream])
-        except (RedisError, StateUnavailable, OSError) as error:
+                self._take(stream, [e for e in entries if e.stream == stream])
+        except PASSING as error:
             log.warning("%s* waits for Redis: %s", self._prefix, error)
+            leave_out_odd(self._streams, self._alerts, error)
             self._tail.forget()
             return AGAIN_S
         return 0.0
@@ -58,8 +65,30 @@ class _Reader(ABC):
     def take(self, symbol: str, entries: list[Entry]) -> None:
         """Handle a symbol's new entries, in their order. Raises ``StateUnavailable``."""
 
-    def put_aside(self, entry: Entry, error: MalformedMessage) -> None:
-        self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
+    def _take(self, stream: str, entries: list[Entry]) -> None:
+        """Handle one stream; what goes wrong with it doesn't stop the others."""
+        try:
+            self.take(stream.removeprefix(self._prefix), entries)
+        except PASSING:
+            raise
+        except Exception as error:
+            log.exception("%s could not be handled", stream)
+            self._alerts.raise_alert("ERROR", "READER_FAULT", f"{stream}: {_named(error)}", scope=stream)
+
+    def each(self, entries: list[Entry], handle: Callable[[Entry], None]) -> None:
+        """Handle entry after entry; what cannot be handled goes to the dead letters. Raises ``StateUnavailable``."""
+        for entry in entries:
+            try:
+                handle(entry)
+            except MalformedMessage as error:
+                self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
+            except PASSING:
+                raise
+            except Exception as error:
+                log.exception("%s %s could not be handled", entry.stream, entry.entry_id)
+                self._alerts.dead_letter(entry.stream, entry.entry_id, _named(error), entry.fields)
+                where = f"{entry.stream} {entry.entry_id}"
+                self._alerts.raise_alert("ERROR", "READER_FAULT", f"{where}: {_named(error)}", scope=entry.stream)
 
 
 class MarketReader(_Reader):
@@ -72,8 +101,9 @@ class MarketReader(_Reader):
         bundles: BundleSource,
         alerts: Alerts,
         clock: Clock,
+        reader: Reader,
     ) -> None:
-        super().__init__(keys.TICKS, 1, redis, bundles, alerts)
+        super().__init__(keys.TICKS, 1, redis, bundles, alerts, reader)
         self._state = state
         self._index = index
         self._hints = hints
@@ -86,17 +116,17 @@ class MarketReader(_Reader):
         known = self._newest.get(symbol) or self._state.market(symbol).tick  # a former process may have read it
         newest = known
         crossed: dict[str, list[Decimal]] = {}
-        for entry in entries:
-            try:
-                tick = TickMessage.read(entry.fields).tick()
-            except MalformedMessage as error:
-                self.put_aside(entry, error)
-                continue
-            if newest is not None and tick.ts < newest.ts:
-                continue
+
+        def handle(entry: Entry) -> None:
+            nonlocal newest
+            tick = self._reader.read(TickMessage, entry.fields).tick()
+            if newest is not None and tick.ts < newest.ts <= self._reader.latest_ts():
+                return
             for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark, read_at)):
                 crossed.setdefault(name, []).append(tick.mark)
             newest = tick
+
+        self.each(entries, handle)
         if newest is None or newest is known:
             return
         self._state.put_tick(symbol, newest)
@@ -120,8 +150,9 @@ class FeatureReader(_Reader):
         sweep: Sweep,
         bundles: BundleSource,
         alerts: Alerts,
+        reader: Reader,
     ) -> None:
-        super().__init__(keys.FEATURES, self.BACKLOG, redis, bundles, alerts)
+        super().__init__(keys.FEATURES, self.BACKLOG, redis, bundles, alerts, reader)
         self._state = state
         self._sweep = sweep
         self._known: dict[str, Features] = {}
@@ -130,11 +161,16 @@ class FeatureReader(_Reader):
         """Fold in new features. A new signal, ATR or regime may change every position of the symbol."""
         known = self._known.get(symbol) or self._state.market(symbol).features
         features = known
-        for entry in entries:
-            try:
-                features = FeatureMessage.read(entry.fields).fold(features)
-            except MalformedMessage as error:
-                self.put_aside(entry, error)
+
+        def handle(entry: Entry) -> None:
+            nonlocal features
+            message = self._reader.read(FeatureMessage, entry.fields)
+            latest = self._reader.latest_ts()
+            if max(features.ts, features.signal_ts) > latest:
+                features = replace(features, ts=0, signal_ts=0)
+            features = message.fold(features)
+
+        self.each(entries, handle)
         if features == known:
             return
         self._state.put_features(symbol, features)
@@ -148,3 +184,7 @@ class FeatureReader(_Reader):
         if bundle is not None and not bundle.knows_regime(symbol, regime):
             text = f"regime {regime!r} of {symbol} is not in bundle {bundle.version}: the default one applies"
             self._alerts.raise_alert("WARN", "REGIME_UNKNOWN", text, scope=symbol)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -5,7 +5,6 @@ server than then: a replica that took over, or a server that was restarted, may 
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -13,7 +12,7 @@ from redis.exceptions import RedisError
 from s6 import keys
 from s6.adapters.redis_client import servers
 from s6.bootstrap import Services
-from s6.health.heartbeat import live_processes
+from s6.health.heartbeat import live_processes, own_member
 from s6.locks import held
 from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
@@ -59,7 +58,8 @@ class Reconciliation:
 
     def _withdraw(self) -> None:
         since = self._services.clock.now_ms() - HEARD_MS
-        others = (h for h in live_processes(self._redis) if h.role == "listener" and h.pid != os.getpid())
+        own = own_member("listener")
+        others = (h for h in live_processes(self._redis) if h.role == "listener" and h.member != own)
         if not any(heart.ts >= since for heart in others):
             self._redis.delete(keys.RECONCILED)
 

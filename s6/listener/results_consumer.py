@@ -10,12 +10,13 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from s6 import keys
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.engine.results import Contended, Results
 from s6.listener.group import GroupReader
 from s6.listener.sequencer import Sequencer
-from s6.listener.streams import Entry, Streams
-from s6.model.wire import MalformedMessage, OrderResult
+from s6.listener.streams import Entry, Streams, leave_out_odd
+from s6.model.wire import MalformedMessage, OrderResult, SideConflict
 from s6.ports import Alerts, BundleSource, NeighbourUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,14 @@ class ResultsConsumer:
         results: Results,
         bundles: BundleSource,
         alerts: Alerts,
+        messages: Reader,
     ) -> None:
         self._reader = GroupReader(redis, consumer)
         self._streams = Streams(redis, keys.RESULTS)
         self._results = results
         self._bundles = bundles
         self._alerts = alerts
+        self._messages = messages
         self._order = Sequencer(self._reader, self._handle)
         self._claimed_at = 0.0
         self._tidied_at = 0.0
@@ -54,6 +57,7 @@ class ResultsConsumer:
             self._work()
         except (RedisError, StateUnavailable, OSError) as error:
             log.warning("results wait for Redis: %s", error)
+            leave_out_odd(self._streams, self._alerts, error)
             self._behind = True
             self._reader.forget()
             self._order.drop()
@@ -83,12 +87,16 @@ class ResultsConsumer:
     def _handle(self, entry: Entry, deliveries: int) -> bool:
         """Apply, then acknowledge. Returns false after a passing failure: the entry stays pending, to be claimed."""
         try:
-            result = OrderResult.read(entry.fields)
+            result = self._messages.read(OrderResult, entry.fields)
             if entry.stream != keys.RESULTS + result.symbol:
                 raise MalformedMessage(f"symbol: {result.symbol} does not belong on {entry.stream}")
             self._results.apply(result, entry.fields)
         except MalformedMessage as error:
             self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
+            if isinstance(error, SideConflict):
+                self._alerts.raise_alert(
+                    "ERROR", "SIDE_CONFLICT", str(error), position_id=entry.fields.get("position_id", "")
+                )
         except Contended:
             log.warning("%s %s left for later: its position kept changing", entry.stream, entry.entry_id)
             return False
@@ -104,7 +112,7 @@ class ResultsConsumer:
             text = f"{type(error).__name__}: {error} (after {deliveries} deliveries)"
             self._alerts.dead_letter(entry.stream, entry.entry_id, text, entry.fields)
             where = f"{entry.stream} {entry.entry_id}"
-            self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{where}: {text}", scope=where)
+            self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{where}: {text}", scope=entry.stream)
         self._reader.done(entry)
         return True
 

@@ -6,21 +6,27 @@ asks for each stream, and a short rest follows when none had anything.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from redis.cluster import RedisCluster
+from redis.exceptions import RedisError, ResponseError
 
 from s6.adapters.redis_client import RedisClient
 from s6.keys import SYMBOLS
+from s6.model.wire import NOT_UTF8
+from s6.ports import Alerts
 
+log = logging.getLogger(__name__)
 BLOCK_MS: Final = 250
 REST_S: Final = 0.02
 COUNT: Final = 200
 SCAN_S: Final = 0.25
 RECENT_MS: Final = 2_000
 RECENT: Final = 1_000
+ODD_S: Final = 10.0
 
 
 class Entry(NamedTuple):
@@ -52,6 +58,9 @@ class Streams:
         self._prefix = prefix
         self._found: set[str] = set()
         self._scanned_at = 0.0
+        self._named: list[str] = []
+        self._odd: set[str] = set()
+        self._odd_until = 0.0
 
     def names(self, symbols: Iterable[str]) -> list[str]:
         """Return all known names; look for new ones every quarter of a second. Raises ``RedisError``."""
@@ -62,7 +71,34 @@ class Streams:
             self._scanned_at = time.monotonic() + 10 * (time.monotonic() - began)
         known = {f"{self._prefix}{symbol}" for symbol in symbols}
         known.update(f"{self._prefix}{symbol}" for symbol in self._redis.smembers(SYMBOLS))
-        return sorted(self._found | known)
+        if self._odd and time.monotonic() > self._odd_until:
+            self._odd = set()
+        self._named = sorted(name for name in (self._found | known) - self._odd if not NOT_UTF8.search(name))
+        return self._named
+
+    def leave_out(self) -> list[str]:
+        """Find names that hold something else than a stream, and leave them out for 10 s. Raises ``RedisError``."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in self._named:
+            pipe.type(name)
+        kinds = zip(self._named, pipe.execute() if self._named else (), strict=True)
+        odd = {name for name, kind in kinds if kind not in ("stream", "none")}
+        self._odd |= odd
+        self._odd_until = time.monotonic() + ODD_S
+        return sorted(odd)
+
+
+def leave_out_odd(streams: Streams, alerts: Alerts, error: Exception) -> None:
+    """Leave out what holds something else than a stream, if that is why Redis refused a command, and raise alerts."""
+    if not isinstance(error, ResponseError) or "WRONGTYPE" not in str(error):
+        return
+    try:
+        odd = streams.leave_out()
+    except RedisError as fault:
+        log.warning("streams not looked at: %s", fault)
+        return
+    for name in odd:
+        alerts.raise_alert("ERROR", "READER_FAULT", f"{name} is no stream and is not read", scope=name)
 
 
 class TailReader:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -50,10 +50,10 @@ Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,24}$")]
 PositionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 OptionalNotNegative = Annotated[NotNegative | None, BeforeValidator(_blank_is_absent)]
 
-M = TypeVar("M", bound=BaseModel)
 
+class Message(BaseModel):
+    """What all messages share: the way in. Unknown fields are ignored."""
 
-class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=False)
 
     @classmethod
@@ -85,7 +85,7 @@ def _escaped(code: int) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-class OrderResult(_Message):
+class OrderResult(Message):
     """One entry of ``ord:result:SYMBOL``, or S4's answer about one order, which has the same fields.
 
     ``odd`` names the figures that could not be what they say and count as absent; ``guessed`` names the words
@@ -131,7 +131,13 @@ class OrderResult(_Message):
         return self
 
 
-class TickMessage(_Message):
+def carries_fill(fields: Mapping[str, object]) -> bool:
+    """Return whether a result that cannot be read speaks of something filled, however oddly."""
+    filled, status = str(fields.get("filled_qty", "")), str(fields.get("status", "")).upper()
+    return "FILLED" in status or (not filled.lstrip().startswith("-") and bool(re.search("[1-9∞]|inf", filled, re.I)))
+
+
+class TickMessage(Message):
     """One entry of ``mkt:SYMBOL``. A side of the book that is 0 or absent is empty."""
 
     ts: Ts
@@ -143,7 +149,7 @@ class TickMessage(_Message):
         return Tick(ts=self.ts, mark=self.mark, bid=self.bid or Decimal(0), ask=self.ask or Decimal(0))
 
 
-class FeatureMessage(_Message):
+class FeatureMessage(Message):
     """One entry of ``feat:events:SYMBOL``."""
 
     ts: Ts
@@ -169,3 +175,17 @@ class FeatureMessage(_Message):
         if self.ts < known.ts:
             return known
         return replace(known, ts=self.ts, atr=self.atr, regime=self.regime)
+
+
+class BundleEvent(Message):
+    """One message on ``cfg:events``: S10 has published a version."""
+
+    ts: Ts = 0
+    version: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class HealthKey(Message):
+    """What S11 says of a service in ``prod:health:SERVICE``."""
+
+    ts: Ts = 0
+    status: Literal["OK", "DEGRADED", "DOWN"]

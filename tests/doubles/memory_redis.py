@@ -331,9 +331,9 @@ class MemoryRedis:
 
     def _put_newer(self, keys: list[str], args: list[str]) -> int:
         have = self.do_hget(keys[0], "ts")
-        if have and int(have) > int(args[0]):
+        if have and int(args[0]) < int(have) <= int(args[1]):
             return 0
-        self._hash(keys[0]).update(_pairs(args[1:]))
+        self._hash(keys[0]).update(_pairs(args[2:]))
         return 1
 
     def _swap(self, keys: list[str], args: list[str]) -> int:

@@ -10,6 +10,8 @@ from typing import Any, cast
 import pytest
 
 from s6 import keys
+from s6.adapters.clock import SystemClock
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient, connect
 from s6.engine.results import Contended, Results
 from s6.listener import results_consumer as module
@@ -25,6 +27,8 @@ STREAM = keys.RESULTS + SYMBOL
 
 
 class NoBundle:
+    latest = None
+
     def current(self) -> None:
         return None
 
@@ -56,7 +60,7 @@ class Group:
 
     def consumer(self, name: str) -> ResultsConsumer:
         results, bundles = cast(Results, self.books), cast(Any, NoBundle())
-        return ResultsConsumer(self.redis, name, results, bundles, self.alerts)
+        return ResultsConsumer(self.redis, name, results, bundles, self.alerts, Reader(SystemClock(), bundles))
 
     def reader(self, name: str) -> GroupReader:
         """A listener that has read and does no more."""

@@ -69,6 +69,10 @@ class SimBundles:
     def current(self) -> ActiveBundle | None:
         return self.bundle
 
+    @property
+    def latest(self) -> ActiveBundle | None:
+        return self.bundle
+
 
 class SimAlerts:
     """Alerts as they were told; a FATAL one stands until it is acknowledged."""

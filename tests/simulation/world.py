@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from redis.exceptions import RedisError
 
 from s6 import keys
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
 from s6.adapters.s1 import S1Wallets
@@ -92,7 +93,8 @@ class World:
         gate = SimGate(faults, alerts, bundles)
         state = RedisState(cast(RedisClient, self.redis), kernel)
         hints = Looks(self.hints, state, kernel)
-        orders = S4Orders(cast(Any, s4))
+        reader = Reader(kernel, bundles)
+        orders = S4Orders(cast(Any, s4), reader, alerts)
         recorder = Recorder(state, alerts, metrics)
         recover = Rebuilder(state, cast(Any, self.store), kernel).recover
         results = Results(state, bundles, recorder, hints, kernel, alerts, recover, orders)
@@ -102,6 +104,7 @@ class World:
         parts: dict[str, Any] = {
             "settings": SimpleNamespace(manage_tick_s=10),
             "clock": kernel,
+            "reader": reader,
             "redis": self.redis,
             "state": state,
             "store": self.store,
@@ -344,12 +347,13 @@ class Listener:
         services, nobody = world.services, cast(Any, None)
         state, hints, bundles, alerts = services.state, services.hints, world.bundles, world.alerts
         self.up_at = up_at
+        reader = services.reader
         self.busy = 0
         self.unhandled: deque[tuple[Entry, int]] = deque()
         self.index = TriggerIndex()
         self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints)
-        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel)
-        self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts)
-        self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts)
+        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel, reader)
+        self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts, reader)
+        self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts, reader)
         self.rest = RestWatch(state, hints, world.kernel, self.index)
         self.reconciliation = Reconciliation(services)

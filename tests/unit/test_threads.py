@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from s6 import threads
 from s6.threads import LoopThread, wait_for_trouble
 from tests.support.procs import ROOT
 from tests.support.waiting import wait_for
@@ -58,19 +59,39 @@ def test_a_loop_is_not_at_work_before_its_first_round_ends_nor_long_after_its_la
     loop.join(5)
 
 
-def test_what_a_round_raises_ends_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    raised: list[str] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(str(args.exc_value)))
-    closed = threading.Event()
+def test_a_loop_survives_what_a_round_raises_and_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "FAULT_PAUSE_S", 0.01)
+    faults: list[tuple[str, str]] = []
+    broken, closed = threading.Event(), threading.Event()
+    broken.set()
 
     def round() -> float:
-        raise ValueError("broken")
+        if broken.is_set():
+            raise ValueError("broken")
+        return 0.01
 
-    loop = LoopThread("broken", round, closed.set)
+    loop = LoopThread("fragile", round, closed.set, fault=lambda name, error: faults.append((name, str(error))))
+    loop.start()
+    wait_for(lambda: len(faults) > 2, 5)
+    assert set(faults) == {("fragile", "broken")}
+    assert (loop.is_alive(), loop.is_at_work()) == (True, False)
+    broken.clear()
+    wait_for(loop.is_at_work, 5)
+    loop.stop()
+    loop.join(5)
+    assert closed.is_set()
+
+
+def test_a_loop_that_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    def round() -> float:
+        raise SystemExit
+
+    loop = LoopThread("ended", round)
     loop.start()
     loop.join(5)
-    assert wait_for_trouble([loop], threading.Event(), 0.01) == ["broken"]
-    assert (raised, closed.is_set()) == (["broken"], True)
+    assert wait_for_trouble([loop], threading.Event(), 0.01) == ["ended"]
 
 
 @pytest.fixture

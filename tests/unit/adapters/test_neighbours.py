@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from s6.adapters.http import Neighbour
+from s6.adapters.reading import Reader
 from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import Fetched, S10Config
@@ -17,7 +18,7 @@ from s6.model.answers import Balances, CancelAnswer, Placed, Refused, TransferAn
 from s6.model.position import Order, Position
 from s6.model.types import Market, OrderKind
 from s6.ports import NeighbourUnavailable, UnexpectedAnswer
-from tests.support.doubles import MemoryBreaker, MemoryMetrics
+from tests.support.doubles import ManualClock, MemoryAlerts, MemoryBreaker, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply
 
 
@@ -35,6 +36,14 @@ def breaker() -> MemoryBreaker:
 @pytest.fixture
 def neighbour(server: HttpServer, breaker: MemoryBreaker) -> Neighbour:
     return Neighbour("sX", server.url, breaker, MemoryMetrics())
+
+
+class NoBundle:
+    latest = None
+
+
+def s4_orders(neighbour: Neighbour, alerts: MemoryAlerts | None = None) -> S4Orders:
+    return S4Orders(neighbour, Reader(ManualClock(), NoBundle()), alerts or MemoryAlerts())
 
 
 def position(market: Market = "FUT") -> Position:
@@ -59,7 +68,7 @@ def order(kind: OrderKind = "SL", stop_px: str | None = "43000.10") -> Order:
 
 def test_an_order_has_exactly_the_contract_s_members(server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: Reply(body=b'{"client_order_id":"c-1","order_id":"7","status":"NEW"}')
-    s4 = S4Orders(neighbour)
+    s4 = s4_orders(neighbour)
     assert s4.place(position(), order()) == Placed("NEW")
     assert s4.place(position(), order()) == Placed("NEW")
     first, second = server.asked
@@ -89,7 +98,7 @@ def test_an_order_has_exactly_the_contract_s_members(server: HttpServer, neighbo
 def test_reduce_only(
     market: Market, kind: OrderKind, reduce_only: bool, server: HttpServer, neighbour: Neighbour
 ) -> None:
-    S4Orders(neighbour).place(position(market), order(kind, None))
+    s4_orders(neighbour).place(position(market), order(kind, None))
     sent = jsonx.loads(server.asked[0].body)
     assert sent["reduceOnly"] is reduce_only
     assert "stopPx" not in sent
@@ -105,20 +114,20 @@ def test_reduce_only(
 )
 def test_refused_orders(reply: Reply, refused: str, server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: reply
-    assert S4Orders(neighbour).place(position(), order()) == Refused(refused)
+    assert s4_orders(neighbour).place(position(), order()) == Refused(refused)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
 def test_another_4xx_for_an_order_is_no_refusal(status: int, server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: Reply(status, b'{"reason":"x"}')
     with pytest.raises(UnexpectedAnswer, match=f"HTTP {status}"):
-        S4Orders(neighbour).place(position(), order())
+        s4_orders(neighbour).place(position(), order())
 
 
 def test_an_answer_about_another_order_is_none(server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: Reply(body=b'{"client_order_id":"c-2","order_id":"7","status":"NEW"}')
     with pytest.raises(NeighbourUnavailable):
-        S4Orders(neighbour).place(position(), order())
+        s4_orders(neighbour).place(position(), order())
 
 
 def test_adds_are_not_sent_to_an_s4_that_is_down(
@@ -126,9 +135,9 @@ def test_adds_are_not_sent_to_an_s4_that_is_down(
 ) -> None:
     breaker.down = True
     with pytest.raises(NeighbourUnavailable):
-        S4Orders(neighbour).place(position(), order("ADD", None))
+        s4_orders(neighbour).place(position(), order("ADD", None))
     assert server.asked == []
-    S4Orders(neighbour).place(position(), order("EXIT", None))
+    s4_orders(neighbour).place(position(), order("EXIT", None))
     assert len(server.asked) == 1
 
 
@@ -144,7 +153,7 @@ def test_adds_are_not_sent_to_an_s4_that_is_down(
 )
 def test_cancel(reply: Reply, status: str, server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: reply
-    assert S4Orders(neighbour).cancel(position(), "c-1", "i-9") == CancelAnswer(status)
+    assert s4_orders(neighbour).cancel(position(), "c-1", "i-9") == CancelAnswer(status)
     assert server.asked[0].path == "/cancel"
     assert jsonx.loads(server.asked[0].body) == {
         "intent_id": "i-9",
@@ -155,7 +164,7 @@ def test_cancel(reply: Reply, status: str, server: HttpServer, neighbour: Neighb
 
 
 def test_query(server: HttpServer, neighbour: Neighbour) -> None:
-    s4 = S4Orders(neighbour)
+    s4 = s4_orders(neighbour)
     known = (
         b'{"ts":1,"symbol":"BTCUSDT","market":"FUT","position_id":"p-1","client_order_id":"c-1","intent_id":"i",'
         b'"kind":"SL","side":"SELL","type":"STOP_MARKET","status":"FILLED","qty":0.5,"filled_qty":0.5,'
@@ -235,3 +244,65 @@ def test_approvals(server: HttpServer, neighbour: Neighbour) -> None:
     }
     server.respond = lambda asked: Reply(422, b'{"reason": "NO_SUCH_DESK"}')
     assert approvals.ask("t", "SPOT", "FUT", "USDT", Decimal(5), "low") == "HTTP 422 NO_SUCH_DESK"
+
+
+FILLED = {
+    "ts": 1, "symbol": "BTCUSDT", "market": "FUT", "position_id": "p-1", "client_order_id": "c-1", "kind": "TP",
+    "side": "SELL", "type": "MARKET", "status": "CANCELED", "qty": Decimal("0.5"), "filled_qty": Decimal("0.2"),
+    "avg_price": Decimal(43000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("odd", "understood", "codes"),
+    [
+        ({"status": "EXPIRED_IN_MATCH", "type": "TAKE_PROFIT_MARKET", "avg_price": None},
+         ("EXPIRED", "LIMIT", Decimal("0.2"), None), ["RESULT_UNCLEAR"]),
+        ({"client_order_id": None}, ("CANCELED", "MARKET", Decimal("0.2"), Decimal(43000)), []),
+        ({"kind": "ENTRY", "leverage": Decimal("1e30"), "liq_price": Decimal("-12.5")},
+         ("CANCELED", "MARKET", Decimal("0.2"), Decimal(43000)), []),
+    ],
+)  # fmt: skip
+def test_what_can_be_understood_of_an_order_is_used(
+    odd: dict[str, object], understood: tuple[object, ...], codes: list[str], server: HttpServer, neighbour: Neighbour
+) -> None:
+    alerts = MemoryAlerts()
+    fields = {name: value for name, value in {**FILLED, **odd}.items() if name != "client_order_id" or value}
+    server.respond = lambda asked: Reply(body=jsonx.dumps(fields).encode())
+    found = s4_orders(neighbour, alerts).query("c-1")
+    assert found is not None
+    assert found.client_order_id == "c-1"
+    assert (found.status, found.type, found.filled_qty, found.avg_price) == understood
+    assert [(severity, code) for severity, code, _, _ in alerts.raised] == [("ERROR", code) for code in codes]
+    assert all("c-1" in detail for _, _, detail, _ in alerts.raised)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"filled_qty": "much"},
+        {"kind": []},
+        {"side": {}},
+        {"ts": 1_700_000_000_000 + 5_001},
+        {"client_order_id": "c-2"},
+        {"reason": "\ud800"},
+        {"qty": Decimal("1e19"), "filled_qty": Decimal("1e19")},
+    ],
+)
+def test_an_order_that_cannot_be_read_is_named(
+    odd: dict[str, object], server: HttpServer, neighbour: Neighbour
+) -> None:
+    alerts = MemoryAlerts()
+    server.respond = lambda asked: Reply(body=jsonx.dumps({**FILLED, **odd}).encode())
+    with pytest.raises(NeighbourUnavailable, match="malformed order"):
+        s4_orders(neighbour, alerts).query("c-1")
+    [(severity, code, detail, _)] = alerts.raised
+    assert (severity, code) == ("ERROR", "ORDER_UNREADABLE")
+    assert "c-1" in detail
+
+
+@pytest.mark.parametrize("free", ["1e19", "1e-19", "1e9999999999999999999", '"NaN"', "true", '"' + "1" * 65 + '"'])
+def test_balances_beyond_all_sizes_are_no_answer(free: str, server: HttpServer, neighbour: Neighbour) -> None:
+    server.respond = lambda asked: Reply(body=f'{{"SPOT":{{"free":{free}}},"FUT":{{"free":1}}}}'.encode())
+    with pytest.raises(NeighbourUnavailable, match="malformed balances"):
+        S1Wallets(neighbour).balances("USDT")

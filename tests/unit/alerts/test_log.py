@@ -244,8 +244,54 @@ def test_dead_letters(book: AlertLog, redis: TextRedis, metrics: MemoryMetrics) 
         "error": "mark: missing",
         "payload": jsonx.dumps({"ts": "1"}),
     }
-    assert [(e["severity"], e["code"]) for e in told(redis)] == [("WARN", "DEADLETTER")] * 2
-    assert ("inc", "s6_deadletter_total", 1, {"source": "mkt:BTCUSDT"}) in metrics.samples
+    [alert] = told(redis)
+    assert (alert["severity"], alert["code"]) == ("WARN", "DEADLETTER")
+    assert (book.get(alert["alert_id"]) or {})["repeats"] == 1
+    assert 0 < redis.pttl("{s6:alerts}:quiet:WARN:DEADLETTER::mkt:BTCUSDT") <= 60_000  # type: ignore[attr-defined]
+    assert 0 < redis.pttl("{s6:deadletter}:seen:mkt:BTCUSDT:1-0") <= 600_000  # type: ignore[attr-defined]
+    assert metrics.samples.count(("inc", "s6_deadletter_total", 1, {"source": "mkt:BTCUSDT"})) == 2
+
+
+def test_a_flood_of_dead_letters_is_one_alert_and_each_source_has_its_own(book: AlertLog, redis: TextRedis) -> None:
+    for number in range(2_000):
+        book.dead_letter("mkt:BTCUSDT", f"{number}-0", "mark: must be a number", {"mark": "NaN"})
+    book.dead_letter("mkt:ETHUSDT", "1-0", "mark: must be a number", {"mark": "NaN"})
+    assert len(redis.xrevrange("s6:deadletter", count=5_000)) == 2_001
+    first, second = told(redis)
+    assert [a["detail"].partition(" ")[0] for a in (first, second)] == ["mkt:BTCUSDT", "mkt:ETHUSDT"]
+    assert [(book.get(a["alert_id"]) or {})["repeats"] for a in (first, second)] == [1_999, 0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity"),
+    [
+        ({"status": "NEW", "filled_qty": "0"}, "WARN"),
+        ({"status": "NEW"}, "WARN"),
+        ({"status": "CANCELED", "filled_qty": "0.000"}, "WARN"),
+        ({"status": "REJECTED", "filled_qty": "-1"}, "WARN"),
+        ({"status": "CANCELED", "filled_qty": "0.4"}, "ERROR"),
+        ({"status": "X", "filled_qty": "1e19"}, "ERROR"),
+        ({"status": "X", "filled_qty": "0,5 BTC"}, "ERROR"),
+        ({"status": "PARTIALLY_FILLED"}, "ERROR"),
+        ({"status": "FILLED", "filled_qty": "\udcff"}, "ERROR"),
+    ],
+)
+def test_a_result_with_a_fill_among_the_dead_letters_is_an_error(
+    book: AlertLog, redis: TextRedis, fields: dict[str, str], severity: str
+) -> None:
+    book.dead_letter("ord:result:BTCUSDT", "1-0", "odd", fields)
+    book.dead_letter("mkt:BTCUSDT", "1-0", "odd", fields)
+    assert [a["severity"] for a in told(redis)] == [severity, "WARN"]
+
+
+def test_bytes_that_are_no_text_are_kept_with_escapes(book: AlertLog, redis: TextRedis) -> None:
+    book.dead_letter("mkt:BTCUSDT", "1-0", "k\udcfe: must be UTF-8 text", {"k\udcfe": "a\udcff", "h": "\ud800"})
+    book.dead_letter("cfg:events", "", "odd", "{\udcff}")
+    book.raise_alert("WARN", "X", "\udcff and \ud800")
+    second, first = (fields for _, fields in redis.xrevrange("s6:deadletter", count=2))
+    assert jsonx.loads(first["payload"]) == {"k\\xfe": "a\\xff", "h": "\\ud800"}
+    assert (first["error"], second["payload"]) == ("k\\xfe: must be UTF-8 text", "{\\xff}")
+    assert told(redis)[-1]["detail"] == "\\xff and \\ud800"
 
 
 def test_redis_away_delays_alerts_and_raises_nothing(own_redis: EmbeddedRedis, clock: ManualClock) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis.exceptions import RedisError
 
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertLog
@@ -25,7 +26,7 @@ Watch = Callable[..., LoopThread]
 
 def watching(client: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float) -> LoopThread:
     """Start a watcher."""
-    watcher = BundleWatcher(client, bundles, alerts, poll_s)
+    watcher = BundleWatcher(client, bundles, alerts, poll_s, Reader(ManualClock(), bundles))
     loop = LoopThread("bundle-watcher", watcher.round, watcher.close)
     loop.start()
     return loop

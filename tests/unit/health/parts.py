@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from s6 import keys
 from s6.adapters.breaker import SharedBreaker
+from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertLog
@@ -40,7 +41,15 @@ class Dependencies:
         breaker = SharedBreaker(redis, clock, lambda name, down, why: report_neighbour(alerts, name, down, why))
         bundles = Bundles(redis, MemoryConfig(), alerts, clock)
         bundles.refresh()
-        return cls(redis, clock, metrics, alerts, breaker, bundles, ModeGate(redis, breaker, bundles, alerts))
+        return cls(
+            redis,
+            clock,
+            metrics,
+            alerts,
+            breaker,
+            bundles,
+            ModeGate(redis, breaker, bundles, alerts, Reader(clock, bundles)),
+        )
 
     def mode(self, age_ms: int | None = 0) -> str:
         """The gate's word on a market whose tick is that old, without its short memory."""

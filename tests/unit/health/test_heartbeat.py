@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from s6.adapters.redis_client import RedisClient
+from s6.health import heartbeat
 from s6.health.heartbeat import Heartbeat, live_processes, send_heartbeat
 from s6.threads import LoopThread
 from tests.support.doubles import ManualClock
@@ -16,7 +19,7 @@ def test_a_heart_is_heard_and_falls_silent(redis_client: RedisClient) -> None:
     loop.start()
     [beat] = wait_for(lambda: live_processes(redis_client))
     assert (beat.role, beat.ts) == ("worker", clock.now)
-    assert 0 < redis_client.pttl(f"s6:alive:worker:{beat.host}-{beat.pid}") <= 10_000
+    assert 0 < redis_client.pttl(f"s6:alive:{beat.member}") <= 10_000
     loop.stop()
     loop.join(5)
     assert live_processes(redis_client) == []
@@ -35,6 +38,19 @@ def test_a_process_that_hangs_falls_silent(redis_client: RedisClient) -> None:
     heart.round()
     [first] = live_processes(redis_client)
     at_work = False
-    redis_client.delete(f"s6:alive:listener:{first.host}-{first.pid}")
+    redis_client.delete(f"s6:alive:{first.member}")
     heart.round()
     assert live_processes(redis_client) == []
+
+
+def test_one_of_two_with_the_same_host_and_pid_ends(redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers often share both: each process deletes its own heartbeat only."""
+    first, second = (Heartbeat(redis_client, "listener", ManualClock()) for _ in range(2))
+    first.round()
+    monkeypatch.setattr(heartbeat, "_TOKEN", "another-process")
+    second.round()
+    one, other = live_processes(redis_client)
+    assert (one.host, one.pid) == (other.host, other.pid)
+    second.close()
+    [left] = live_processes(redis_client)
+    assert not left.member.endswith("another-process")

@@ -74,3 +74,26 @@ def test_no_new_risk_without_redis(own_redis: EmbeddedRedis) -> None:
         assert parts.mode() == "NORMAL"
         own_redis.stop()
         assert parts.mode() == REDUCED
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"{\xff}", b"down", b"[1]", b'{"status": "FINE"}', b'{"status": 1e99999}',
+                                   b"[" * 100_000, b'{"status": "DOWN", "ts": 1700000005001}'])  # fmt: skip
+def test_a_health_key_that_cannot_be_read_is_no_news(value: bytes, parts: Dependencies) -> None:
+    for _ in range(3):
+        parts.redis.set("prod:health:s2", value)
+        assert parts.mode() == "NORMAL"
+    assert parts.codes() == ["HEALTH_KEY_MALFORMED"]
+
+
+def test_a_health_key_of_another_type_is_no_news(parts: Dependencies) -> None:
+    parts.redis.hset("prod:health:s2", "status", "DOWN")
+    parts.says("ws", "DOWN")
+    assert parts.gate.reasons(fresh=True) == ["ws is reported DOWN"]
+    parts.says("ws", "OK")
+    assert parts.mode() == "NORMAL"
+    assert parts.codes() == ["HEALTH_KEY_MALFORMED"]
+
+
+def test_a_tick_that_the_clock_left_ahead_is_stale(parts: Dependencies) -> None:
+    assert parts.mode(-5_000) == "NORMAL"
+    assert parts.mode(-5_001) == REDUCED
