@@ -5,8 +5,10 @@ Tasks are hints: any of them may be lost, doubled or late. So these settings aff
 
 from __future__ import annotations
 
+from celery.schedules import schedule
 from kombu.entity import Queue
 
+from s6.adapters.clock import steady_now
 from s6.settings import settings_or_exit
 
 settings = settings_or_exit()
@@ -40,9 +42,10 @@ task_acks_late = True  # a worker takes no more tasks than it has threads
 task_publish_retry = False  # a hint that cannot be sent is dropped; the sweep sends another
 task_default_priority = 6  # tasks that protect a position have 0 and go first (tasks.hints)
 task_default_queue = "manage"
-task_queues = [Queue(name) for name in ("execution", "manage", "treasury", "snapshots", "upkeep")]
+task_queues = [Queue(name) for name in ("execution", "manage", "sweep", "treasury", "snapshots", "upkeep")]
 task_routes = {
     "tasks.execution.*": {"queue": "execution"},
+    "tasks.evaluation.sweep": {"queue": "sweep"},
     "tasks.evaluation.*": {"queue": "manage"},
     "tasks.treasury.*": {"queue": "treasury"},
     "tasks.snapshots.*": {"queue": "snapshots"},
@@ -62,20 +65,20 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 
 beat_scheduler = "tasks.beat:BeatScheduler"
 beat_max_loop_interval = 1
+
+
+def _every(seconds: float) -> schedule:
+    """A period by a clock that is never set back."""
+    return schedule(seconds, nowfun=steady_now)
+
+
+# Nothing sent here expires: clocks of two hosts differ. What waits in a queue is bounded by tasks.beat instead.
 beat_schedule = {
-    "sweep": {
-        "task": "tasks.evaluation.sweep",
-        "schedule": settings.manage_tick_s,
-        "options": {"expires": max(settings.manage_tick_s, 1)},
-    },
-    "treasury": {
-        "task": "tasks.treasury.check",
-        "schedule": settings.treasury_tick_s,
-        "options": {"expires": max(settings.treasury_tick_s, 1)},
-    },
-    "transfers": {"task": "tasks.treasury.sweep", "schedule": 5.0, "options": {"expires": 5}},
-    "snapshots": {"task": "tasks.snapshots.relay", "schedule": 0.5, "options": {"expires": 2}},
-    "alerts": {"task": "tasks.alerts.publish", "schedule": 1.0, "options": {"expires": 5}},
+    "sweep": {"task": "tasks.evaluation.sweep", "schedule": _every(settings.manage_tick_s)},
+    "treasury": {"task": "tasks.treasury.check", "schedule": _every(settings.treasury_tick_s)},
+    "transfers": {"task": "tasks.treasury.sweep", "schedule": _every(5.0)},
+    "snapshots": {"task": "tasks.snapshots.relay", "schedule": _every(0.5)},
+    "alerts": {"task": "tasks.alerts.publish", "schedule": _every(1.0)},
 }
 enable_utc = True
 timezone = "UTC"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from celery import Signature, chain
 from kombu.exceptions import ChannelError, KombuError
@@ -55,9 +55,7 @@ class CeleryHints:
         """Return how many tasks wait in the queue of evaluations, None when the broker cannot be asked."""
         try:
             with app.pool.acquire(block=True, timeout=5) as connection, connection.channel() as channel:
-                return int(channel.queue_declare(app.conf.task_default_queue, passive=True).message_count)
-        except ChannelError:  # the queue is not there: a list in Redis is no more when it is empty
-            return 0
+                return waiting_in(channel, app.conf.task_default_queue)
         except (KombuError, RedisError, OSError) as error:
             log.warning("the queue of evaluations was not looked at: %s", error)
             return None
@@ -75,6 +73,14 @@ class CeleryHints:
 
     def advance_transfer(self, transfer_id: str, *, delay_ms: int = 0) -> None:
         _send(lambda: _signature(ADVANCE_TRANSFER, transfer_id).apply_async(countdown=_countdown(delay_ms)))
+
+
+def waiting_in(channel: Any, queue: str) -> int:
+    """Return how many tasks wait in a queue. Raises what the broker raises."""
+    try:
+        return int(channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:  # the queue is not there: a list in Redis is no more when it is empty
+        return 0
 
 
 def carry_on(position_id: str, op: Operation, progress: Progress) -> None:

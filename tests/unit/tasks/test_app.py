@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from s6.adapters.clock import steady_now
 from tasks.app import app
 from tasks.hints import NAMES
 
@@ -16,7 +17,7 @@ QUEUES = {
     "tasks.treasury.advance": "treasury",
 }
 SCHEDULED = {
-    "tasks.evaluation.sweep": "manage",
+    "tasks.evaluation.sweep": "sweep",
     "tasks.treasury.check": "treasury",
     "tasks.treasury.sweep": "treasury",
     "tasks.snapshots.relay": "snapshots",
@@ -49,3 +50,10 @@ def test_it_has_no_options_of_its_own(name: str) -> None:
     task = app.tasks[name]
     assert (task.priority, task.serializer) == (app.conf.task_default_priority, app.conf.task_serializer)
     assert vars(type(task)).keys().isdisjoint({"queue", "expires", "routing_key", "exchange"})
+
+
+def test_nothing_that_beat_sends_expires_and_its_periods_are_steady() -> None:
+    """A worker whose clock is ahead of beat's would revoke what expires; a clock set back would hold up the sweep."""
+    for entry in app.conf.beat_schedule.values():
+        assert "expires" not in entry.get("options", {})
+        assert entry["schedule"].nowfun is steady_now
