@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
+from s6.model.waiting import APART_MS
 from s6.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -39,13 +40,14 @@ CACHE_S: Final = 0.05
 #: How often a healthy neighbour's entry is rewritten by calls, for its latency to be seen.
 REFRESH_S: Final = 2.0
 
-# KEYS: neighbour · ARGV: verb, now, latency, detail, calls, probes, hold, forget
+# KEYS: neighbour · ARGV: verb, now, latency, detail, calls, probes, hold, forget, how far clocks may be apart
 # Returns the status, whether it has changed, and the failures in a row.
 _STEP: Final = """
 local h = redis.call('HMGET', KEYS[1], 'status', 'failures', 'failed_ts', 'probes_failed')
 local was = h[1] or 'OK'
 local failures, failed_ts, probes = tonumber(h[2] or 0), tonumber(h[3] or 0), tonumber(h[4] or 0)
 local verb, now, most, most_probes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if failed_ts > now + tonumber(ARGV[9]) then failed_ts = 0 end
 if verb == 'call_ok' then
   failures = 0
 elseif verb == 'call_failed' then
@@ -133,7 +135,7 @@ class SharedBreaker:
         try:
             status, changed, failures = self._step(
                 keys=[keys.neighbour(name)],
-                args=[verb, now, latency_ms, detail[:500], CALLS, PROBES, HOLD_MS, FORGET_MS],
+                args=[verb, now, latency_ms, detail[:500], CALLS, PROBES, HOLD_MS, FORGET_MS, APART_MS],
             )
         except RedisError as error:
             log.warning("%s of %s not noted: %s", verb, name, error)

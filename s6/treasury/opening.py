@@ -18,6 +18,7 @@ from s6 import rules
 from s6.model.answers import Balances
 from s6.model.bundle import Treasury as TreasuryRules
 from s6.model.types import ZERO, plain
+from s6.model.waiting import left_ms
 from s6.ports import LockBusy
 from s6.store import StoreUnavailable
 from s6.treasury.dependencies import Dependencies
@@ -140,8 +141,9 @@ class Opening:
 
     def _refuse_too_soon(self, newest: Record | None, cooldown_ms: int) -> None:
         if newest is not None:
-            since = self.dependencies.clock.now_ms() - integer(newest, "updated_ts")
-            if since < cooldown_ms:
+            left = left_ms(integer(newest, "updated_ts") + cooldown_ms, self.dependencies.clock.now_ms(), cooldown_ms)
+            if left:
+                since = cooldown_ms - left
                 raise CoolingDown(f"the last transfer ended {since} ms ago, cooldown_s is {cooldown_ms / 1000:g}")
 
     def _insert(

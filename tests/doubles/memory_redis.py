@@ -255,9 +255,9 @@ class MemoryRedis:
         return rows if withscores else [name for name, _ in rows]
 
     def do_zrangebyscore(
-        self, key: str, low: str | float, high: float, start: int | None = None, num: int | None = None
+        self, key: str, low: str | float, high: str | float, start: int | None = None, num: int | None = None
     ) -> list[str]:
-        found = [name for name, score in self._sorted(key) if float(low) <= score <= high]
+        found = [name for name, score in self._sorted(key) if float(low) <= score <= float(high)]
         return found if start is None or num is None else found[start : start + num]
 
     def do_zrangebylex(self, key: str, low: str, high: str, start: int, num: int) -> list[str]:

@@ -157,3 +157,12 @@ def test_on_a_cluster(cluster_url: str, clock: ManualClock) -> None:
             assert fresh(breaker, name)
             breaker.succeeded(name, 1)
             assert not fresh(breaker, name)
+
+
+def test_a_clock_set_back_an_hour_keeps_no_neighbour_down(breaker: SharedBreaker, clock: ManualClock) -> None:
+    for _ in range(3):
+        breaker.failed("s4", "HTTP 503")
+    assert fresh(breaker)
+    clock.now -= 3_600_000
+    breaker.probed("s4", 5)
+    assert not fresh(breaker)

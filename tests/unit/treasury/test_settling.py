@@ -174,13 +174,15 @@ def test_s1_down_keeps_it_approved_and_sends_the_same_again() -> None:
     assert world.s1.moved == MOVED
 
 
-def test_s1s_retry_after_is_waited_out() -> None:
+@pytest.mark.parametrize(("wanted_ms", "waited_ms"), [(45_000, 45_000), (86_400_000, 60_000)])
+def test_s1s_retry_after_is_waited_out_for_a_minute_at_most(wanted_ms: int, waited_ms: int) -> None:
     world = World(mode="AUTO")
     world.trigger()
-    world.s1.down = NeighbourUnavailable("s1", "429", retry_after_ms=90_000)
-    assert world.treasury().advance("t-1").delay_ms == 90_000
+    world.s1.down = NeighbourUnavailable("s1", "429", retry_after_ms=wanted_ms)
+    assert world.treasury().advance("t-1").delay_ms == waited_ms
+    assert world.book.alerts == ([("ERROR", "TRANSFER_UNSETTLED")] if wanted_ms > 60_000 else [])
     world.s1.down = None
-    world.clock.now += 89_999
+    world.clock.now += waited_ms - 1
     world.treasury().sweep()
     assert world.s1.requests == []
     world.clock.now += 1
@@ -234,4 +236,14 @@ def test_a_step_waits_while_somebody_decides_for_the_pair() -> None:
     assert world.s1.requests == []
     assert token is not None
     world.locks.unlock("lock:treasury:SPOT:FUT", token)
+    assert world.treasury().advance("t-1").kind == "EXECUTED"
+
+
+def test_a_clock_set_back_an_hour_holds_up_no_transfer() -> None:
+    world = World(mode="AUTO", cooldown_s=300)
+    world.trigger()
+    world.s1.down = NeighbourUnavailable("s1", "timeout")
+    assert world.treasury().advance("t-1").kind == "LATER"
+    world.s1.down = None
+    world.clock.now -= HOUR_MS
     assert world.treasury().advance("t-1").kind == "EXECUTED"
