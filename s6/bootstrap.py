@@ -141,6 +141,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
     results = Results(state, bundles, recorder, looks, clock, alerts, recover, orders)
     governor = Governor(state, bundles, gate, recorder, looks, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
+    keep_ms = int(settings.closed_keep_s * 1000)
     relay = OutboxRelay(state, store, alerts, clock)
     return Services(
         settings=settings,
@@ -161,8 +162,8 @@ def build(settings: Settings, hints: AllHints) -> Services:
         executor=Executor(state, orders, bundles, results, recorder, governor, clock),
         commands=OperatorCommands(governor, state, bundles, recorder, looks, clock, alerts),
         reconciler=reconciler,
-        cold_start=ColdStart(state, store, relay, reconciler, looks, alerts),
-        sweep=Sweep(state, bundles, gate, looks, metrics, clock, int(settings.manage_tick_s * 1000)),
+        cold_start=ColdStart(state, store, relay, reconciler, looks, alerts, keep_ms),
+        sweep=Sweep(state, bundles, gate, looks, metrics, clock, int(settings.manage_tick_s * 1000), keep_ms),
         relay=relay,
         treasury=Treasury(
             store=store,

@@ -21,6 +21,8 @@ def service_health(service: str) -> str:
 
 POSITIONS: Final = "s6:positions"
 SYMBOLS: Final = "s6:symbols"
+CLOSED: Final = "s6:closed"
+GONE: Final = "s6:gone"
 OPS: Final = "s6:ops"
 LOOKS: Final = "s6:looks"
 LOOKS_LATER: Final = "s6:looks:later"
@@ -164,6 +166,12 @@ def budget(market_: str) -> str:
 def quota_applied(counter: str) -> str:
     """Which moves a counter has had; the tag puts it in the counter's own slot."""
     return f"s6:quota:{{{counter}}}"
+
+
+def kept_keys(position_id: str) -> list[str]:
+    """Everything that is kept of a position but for its locks; the state and both outboxes first."""
+    names = (state, events_outbox, snaps_outbox, stop, ladder, adds, operation, orders, crossing)
+    return [name(position_id) for name in names]
 
 
 def commit_keys(position_id: str) -> list[str]:

@@ -71,6 +71,7 @@ class Settings:
     treasury_tick_s: float
     approval_ttl_s: float
     config_poll_s: float
+    closed_keep_s: float
     port: int
     flower_port: int
     worker_threads: int
@@ -98,6 +99,7 @@ def load_settings(env: Mapping[str, str], *, need: Iterable[str] = ()) -> Settin
         treasury_tick_s=read("S6_TREASURY_TICK_S", _period, _PERIOD_ALLOWED, "300"),
         approval_ttl_s=read("S6_APPROVAL_TTL_S", _period, _PERIOD_ALLOWED, "3600"),
         config_poll_s=read("S6_CONFIG_POLL_S", _period, _PERIOD_ALLOWED, "30"),
+        closed_keep_s=read("S6_CLOSED_KEEP_S", _period, _PERIOD_ALLOWED, "86400"),
         port=read("PORT", _whole(1, 65535), "a port, 1 to 65535", "8000"),
         flower_port=read("FLOWER_PORT", _whole(1, 65535), "a port, 1 to 65535", "5555"),
         worker_threads=read("S6_WORKER_THREADS", _whole(1, 1000), "a whole number, 1 to 1000", "16"),

@@ -88,8 +88,8 @@ class RedisPositions(RedisPart):
         position_id = before.position_id
         if before.rev == 0 or change.over is not None or (before.is_open and change.events):
             pipe.zadd(keys.POSITIONS, {position_id: 0})
-            pipe.sadd(keys.SYMBOLS, before.symbol)
             pipe.sadd(keys.open_positions(before.symbol), position_id)
+            pipe.sadd(keys.SYMBOLS, before.symbol)
         if change.op is not None:
             pipe.zincrby(keys.OPS, 1, position_id)
         cls._mark_outbox(pipe, change)

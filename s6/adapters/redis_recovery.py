@@ -44,7 +44,10 @@ class RedisLosses(RedisPart):
         with asking():
             if not self._redis.exists(keys.RECONCILED):
                 return True
-            return bool(self._redis.zrangebylex(keys.POSITIONS, f"[{position_id}", f"[{position_id}", start=0, num=1))
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zscore(keys.POSITIONS, position_id)
+            pipe.zscore(keys.GONE, position_id)
+            return any(score is not None for score in pipe.execute())
 
     def doubt(self) -> None:
         with asking():

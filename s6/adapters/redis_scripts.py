@@ -80,6 +80,16 @@ if score and tonumber(score) <= tonumber(ARGV[2]) then return redis.call('ZREM',
 return 0
 """
 
+# Take a closed position off for good, in one command, if nothing of it waits for others.
+# KEYS: state, events, snaps, then all else that is kept of it · ARGV: rev
+FORGET: Final = """
+local known = redis.call('HMGET', KEYS[1], 'status', 'rev')
+if known[1] ~= 'CLOSED' or known[2] ~= ARGV[1] then return 0 end
+if redis.call('LLEN', KEYS[2]) + redis.call('LLEN', KEYS[3]) > 0 then return 0 end
+redis.call('DEL', unpack(KEYS))
+return 1
+"""
+
 # A counter moved exactly once per id.
 # KEYS: counter, applied (zset, same slot) · ARGV: id, expected, new, now, keep_from
 # Returns 1 applied, 0 was applied before, -1 the counter has changed.

@@ -40,6 +40,7 @@ from s6.store import StoreError
 
 log = logging.getLogger(__name__)
 PARK_MS: Final = 60_000
+LONGEST_WAIT_MS: Final = 3_600_000
 TRIES: Final = 64
 ASKED_FOR_MS: Final = 10_000
 Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
@@ -246,11 +247,14 @@ class Results:
         Returns how many.
         """
         given_up = 0
-        for position_id, fields in self._state.parked_overdue(self._clock.now_ms()):
+        now = self._clock.now_ms()
+        too_long = self._state.parked_overdue(now - LONGEST_WAIT_MS)
+        for position_id, fields in self._state.parked_overdue(now):
             if self._state.load(position_id) is not None:
                 self.unpark(position_id)
                 continue
-            if self._recover is not None and self._state.may_be_lost(position_id):
+            may_come = self._recover is not None and self._state.may_be_lost(position_id)
+            if may_come and (position_id, fields) not in too_long:
                 continue
             text = f"position_id: {position_id} is not known after 60 s"
             self._alerts.dead_letter(_stream(fields), "", text, fields)

@@ -31,6 +31,8 @@ from s6.ports import (
 
 SHARD: Final = 500
 BEST_MS: Final = 60_000
+CLOSED_KEEP_MS: Final = 86_400_000
+FORGOTTEN: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Sweep:
         metrics: Metrics,
         clock: Clock,
         period_ms: int,
+        closed_keep_ms: int = CLOSED_KEEP_MS,
     ) -> None:
         self._state = state
         self._bundles = bundles
@@ -65,6 +68,7 @@ class Sweep:
         self._metrics = metrics
         self._clock = clock
         self._period_ms = period_ms
+        self._closed_keep_ms = closed_keep_ms
 
     def run_once(self) -> None:
         """Sweep once a period, however many processes ask. Raises ``StateUnavailable``."""
@@ -88,6 +92,7 @@ class Sweep:
         self._hints.evaluate_many(swept.hinted)
         for name in self._state.adds_reserved():
             self._release_stale_add(name)
+        self._forget_closed()
         self._metrics.set("s6_sweep_positions", swept.positions)
         self._metrics.set("s6_open_positions", swept.open)
         self._metrics.set("s6_stagnated_positions", swept.stagnated)
@@ -125,6 +130,11 @@ class Sweep:
         mode = self._gate.mode(position.market, view, now)
         plan: Plan = build_plan(position, view, bundle, mode, now)
         return bool(plan.actions) or _worth_writing(position, plan.position, now)
+
+    def _forget_closed(self) -> None:
+        """Take positions that closed long ago out of Redis. What still waits for the store goes with a later sweep."""
+        for position_id in self._state.closed_before(self._clock.now_ms() - self._closed_keep_ms, FORGOTTEN):
+            self._state.forget(position_id)
 
     def _release_stale_add(self, position_id: str) -> None:
         loaded = self._state.load(position_id)

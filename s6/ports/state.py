@@ -78,7 +78,7 @@ class PositionIndex(Protocol):
         """Return the ids of open positions, and of closed ones that still have work to do, in no order."""
 
     def symbols(self) -> list[str]:
-        """Return the symbols that have ever had a position."""
+        """Return the symbols that have positions."""
 
     def ids_of(self, symbol: str) -> list[str]:
         """Return what ``open_ids`` has of one symbol."""
@@ -87,7 +87,19 @@ class PositionIndex(Protocol):
         """Return ids of every position ever, by name, beginning behind ``after``."""
 
     def settled(self, position: Position) -> None:
-        """Take a closed position that needs nothing more out of the open index."""
+        """Take a closed position that needs nothing more out of the open index, and note when it closed."""
+
+    def closed_before(self, ts: int, limit: int) -> list[str]:
+        """Return settled positions that closed (or were rebuilt) before ``ts`` (ms), the oldest first."""
+
+    def forget(self, position_id: str) -> bool:
+        """Take a closed position out of Redis for good; the store has it. Returns whether it is gone.
+
+        It stays while it is open anew, is being written, or something of it waits for the store or for others.
+        """
+
+    def note_gone(self, positions: Mapping[str, int]) -> None:
+        """Note that the store alone knows these positions, since when (ms). The newest 100,000 are remembered."""
 
     def ops_in_flight(self) -> list[tuple[str, float]]:
         """Return ids of positions that may have an operation, with a mark that changes whenever another begins."""
@@ -180,7 +192,10 @@ class Losses(Protocol):
     """What Redis has lost, and what was put back."""
 
     def may_be_lost(self, position_id: str) -> bool:
-        """Return whether a missing position may have been there: an index names it, or Redis was emptied lately."""
+        """Return whether a missing position may have been there.
+
+        So it is when an index names it, when it has left Redis for good, and while Redis is not reconciled.
+        """
 
     def doubt(self) -> None:
         """Have everything reconciled anew."""

@@ -5,17 +5,20 @@ against S4, before S6 calls itself ready (CONTRACT §9.8).
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
 
 from s6 import keys
 from s6.engine.outbox_relay import OutboxRelay
+from s6.engine.sweep import CLOSED_KEEP_MS
+from s6.model.commit import Loaded
 from s6.model.types import Market
 from s6.ports import Alerts, Hints, PositionIndex, StateUnavailable
-from s6.recovery.rebuilder import Rebuilder, RebuilderState, is_behind
+from s6.recovery.rebuilder import Rebuilder, RebuilderState, is_behind, is_over
 from s6.recovery.reconciler import Reconciler
-from s6.store import Store
+from s6.store import Document, Store
 
 log = logging.getLogger(__name__)
 PAGE: Final = 500
@@ -47,6 +50,7 @@ class ColdStart:
         reconciler: Reconciler,
         hints: Hints,
         alerts: Alerts,
+        closed_keep_ms: int = CLOSED_KEEP_MS,
     ) -> None:
         self._state = state
         self._store = store
@@ -54,6 +58,8 @@ class ColdStart:
         self._reconciler = reconciler
         self._hints = hints
         self._alerts = alerts
+        self._clock = reconciler.clock
+        self._closed_keep_ms = closed_keep_ms
         self._rebuilder = Rebuilder(state, store, reconciler.clock)
 
     def run(self) -> Report:
@@ -77,11 +83,13 @@ class ColdStart:
         """Rebuild what Redis lacks or has in an older state than the store. Workers verify it meanwhile."""
         latest = self._store.latest()
         while shard := {str(doc["position_id"]): doc for doc in islice(latest, PAGE)}:
-            known = self._state.load_many(list(shard))
+            known = dict(zip(shard, self._state.load_many(list(shard)), strict=True))
+            gone = self._gone(shard, known)
+            self._state.note_gone(gone)
             lost = [
                 position_id
-                for (position_id, doc), loaded in zip(shard.items(), known, strict=True)
-                if loaded is None or is_behind(loaded.position, doc)
+                for position_id, loaded in known.items()
+                if position_id not in gone and (loaded is None or is_behind(loaded.position, shard[position_id]))
             ]
             rebuilt = [position_id for position_id in lost if self._rebuilder.rebuild(position_id)]
             report.rebuilt += len(rebuilt)
@@ -91,6 +99,17 @@ class ColdStart:
                 f"{report.rebuilt} positions were lost in Redis, or newer in the store, and have been rebuilt from it"
             )
             self._alerts.raise_alert("WARN", "REBUILT", text)
+
+    def _gone(self, shard: Mapping[str, Document], known: Mapping[str, Loaded | None]) -> dict[str, int]:
+        """What has been over for so long that it has left Redis. What is over and still there is noted as closed."""
+        gone = {}
+        for position_id, doc in shard.items():
+            loaded = known[position_id]
+            if is_over(doc) and loaded is None and self._clock.now_ms() - int(str(doc["ts"])) > self._closed_keep_ms:
+                gone[position_id] = int(str(doc["ts"]))
+            elif is_over(doc) and loaded is not None and not loaded.position.is_open and not loaded.position.orders:
+                self._state.settled(loaded.position)
+        return gone
 
     def _restore_quotas(self) -> None:
         """Restore lost quota counters from the rebuilt positions' outboxes. Once these are empty, no rebuilt position

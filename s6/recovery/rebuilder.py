@@ -167,6 +167,13 @@ class Rebuilder:
                 return
 
 
+def is_over(latest: Mapping[str, Any]) -> bool:
+    """Return whether a position's newest snapshot shows it closed and at rest: nothing of it may still come."""
+    state = latest["state"]
+    busy = state.get("orders") or latest.get("op") or state.get("unverified_from", "0") != "0"
+    return latest["status"] == "CLOSED" and not busy
+
+
 def is_behind(live: Position, latest: Mapping[str, Any]) -> bool:
     """Return whether Redis is behind the store. ``latest`` must have been read before ``live``."""
     return int(latest["seq"]) > live.seq and int(latest["life"]) >= live.life

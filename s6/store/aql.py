@@ -18,6 +18,10 @@ FILTERS = {
     "symbol": "{d}.symbol == @symbol",
     "severity": "{d}.severity == @severity",
     "status": "{d}.status IN @status",
+    "closed": (
+        "{d}.status == 'CLOSED' FILTER LENGTH(FOR later IN positions_snapshots"
+        " FILTER later.position_id == {d}.position_id FILTER later.seq > {d}.seq LIMIT 1 RETURN true) == 0"
+    ),
     "standing": "{d}.severity == 'FATAL' FILTER {d}.ack == null",
     "not_standing": "({d}.severity == 'FATAL' ? {d}.ack != null : true)",
 }
@@ -61,7 +65,7 @@ class Listing:
 def listings() -> Iterator[Listing]:
     """Yield every list that the store reads."""
     narrowed = {
-        SNAPSHOTS: _some_of("position_id", "symbol"),
+        SNAPSHOTS: [*_some_of("position_id", "symbol"), ("closed",), ("symbol", "closed")],
         ALERTS: [*_some_of("severity", "standing"), *_some_of("severity", "not_standing")],
         TRANSFERS: _some_of("status"),
     }

@@ -46,7 +46,13 @@ from s6.store.port import (
 )
 
 INDEXES: Mapping[str, Sequence[tuple[tuple[str, ...], bool]]] = {
-    SNAPSHOTS: [(("position_id", "seq"), True), (("symbol",), False), (("ts",), False), (("symbol", "ts"), False)],
+    SNAPSHOTS: [
+        (("position_id", "seq"), True),
+        (("symbol",), False),
+        (("ts",), False),
+        (("symbol", "ts"), False),
+        (("status", "ts"), False),
+    ],
     TRANSFERS: [(("transfer_id",), True), (("ts",), False)],
     ALERTS: [(("alert_id",), True), (("ts",), False), (("severity", "ts"), False)],
 }
@@ -125,6 +131,10 @@ class ArangoStore:
             if len(found) < _CHUNK:
                 return
             after = text_of(found[-1], "position_id")
+
+    def closed(self, *, symbol: str | None = None, limit: int = 100, cursor: str | None = None) -> Page:
+        narrowed: dict[str, object] = {} if symbol is None else {"symbol": symbol}
+        return self._page(aql.Listing(SNAPSHOTS, (*narrowed, "closed"), True), narrowed, limit, cursor)
 
     def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
         keyed: dict[str, Document] = {}

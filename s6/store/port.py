@@ -100,6 +100,12 @@ class Store(Protocol):
     def latest(self) -> Iterator[Document]:
         """Yield each position's latest snapshot (highest ``seq``) in ``position_id`` order, reading page by page."""
 
+    def closed(self, *, symbol: str | None = None, limit: int = 100, cursor: str | None = None) -> Page:
+        """Return the latest snapshot of each position that is closed, newest first.
+
+        Raises ``StoreRefused`` (bad cursor).
+        """
+
     def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
         """Insert or replace alerts by ``alert_id``. Required members: ``alert_id``, ``ts`` (ms), ``severity``.
 

@@ -39,6 +39,12 @@ _END = (1 << 63) - 1
 _LATEST_CHUNK = 500
 _PRUNE_CHUNK = 2000
 
+_CLOSED = (
+    "status = 'CLOSED' AND NOT EXISTS (SELECT 1 FROM positions_snapshots AS later"
+    " WHERE later.position_id = positions_snapshots.position_id AND later.seq > positions_snapshots.seq) AND "
+)
+"""The condition that a snapshot is the latest of a closed position."""
+
 _Row = tuple[SnapshotId, str]
 
 
@@ -114,6 +120,10 @@ class SqliteStore:
             if len(rows) < _LATEST_CHUNK:
                 return
             after = rows[-1][0]
+
+    def closed(self, *, symbol: str | None = None, limit: int = 100, cursor: str | None = None) -> Page:
+        where, args = (_CLOSED + "symbol = ? AND ", [symbol]) if symbol is not None else (_CLOSED, [])
+        return self._by_time(SNAPSHOTS, "id", where, args, limit, cursor)
 
     def write_alerts(self, docs: Sequence[Mapping[str, object]]) -> None:
         rows = [

@@ -27,6 +27,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS snapshots_position_id_seq ON positions_snapsho
 CREATE INDEX IF NOT EXISTS snapshots_symbol ON positions_snapshots (symbol);
 CREATE INDEX IF NOT EXISTS snapshots_ts ON positions_snapshots (ts);
 CREATE INDEX IF NOT EXISTS snapshots_symbol_ts ON positions_snapshots (symbol, ts);
+CREATE INDEX IF NOT EXISTS snapshots_closed ON positions_snapshots (ts, id) WHERE status = 'CLOSED';
 CREATE TABLE IF NOT EXISTS treasury_transfers (
     transfer_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, status TEXT NOT NULL, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS transfers_ts ON treasury_transfers (ts, transfer_id);

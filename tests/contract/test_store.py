@@ -153,6 +153,29 @@ def test_latest_is_every_positions_last_one_in_order(store: Store) -> None:
     assert ids(latest, "seq") == [2 if number % 3 else 1 for number in range(1203)]
 
 
+def test_closed_positions_read_by_their_last_snapshot_newest_first(store: Store) -> None:
+    for number in range(1, 8):
+        symbol = "ETHUSDT" if number == 3 else "BTCUSDT"
+        states = ["OPEN", "CLOSED", "CLOSED"] if number != 5 else ["OPEN", "CLOSED", "OPEN"]  # p5 lives anew
+        store.write_snapshots(
+            [
+                snapshot(f"p{number}", seq, ts=T0 + 100 * number + seq, symbol=symbol, status=status)
+                for seq, status in enumerate(states, 1)
+            ]
+        )
+    for limit in (1, 2, 6, 100):
+        found: list[Document] = []
+        cursor: str | None = None
+        while True:
+            page = store.closed(limit=limit, cursor=cursor)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert [(doc["position_id"], doc["seq"]) for doc in found] == [(f"p{n}", 3) for n in (7, 6, 4, 3, 2, 1)]
+    assert ids(store.closed(symbol="ETHUSDT").items, "position_id") == ["p3"]
+
+
 def test_alerts_are_replaced_and_an_acknowledgement_stays(store: Store) -> None:
     fatal = alert("a:1", ts=T0 + 1, severity="FATAL")
     store.write_alerts([fatal, alert("b", ts=T0 + 2), alert("c", ts=T0 + 2, severity="ERROR")])

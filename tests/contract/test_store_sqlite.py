@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from s6.store import Document, Store, StoreError, StoreUnavailable, open_store, sqlite_connection
-from s6.store.sqlite import SqliteStore
+from s6.store.sqlite import _CLOSED, SqliteStore
 from tests.contract.histories import all_snapshots, snapshot, transfer
 
 
@@ -208,3 +208,13 @@ def test_lists_read_by_their_indexes(store: Store, path: Path) -> None:
             sql = f"EXPLAIN QUERY PLAN SELECT doc FROM positions_snapshots WHERE {where} LIMIT 100"
             plan = [str(row[3]) for row in db.execute(sql)]
             assert len(plan) == 1 and f"USING INDEX {index} (" in plan[0], "no sorting, no scan"
+
+
+def test_closed_positions_are_read_along_an_index_of_their_own(store: Store, path: Path) -> None:
+    store.init()
+    with closing(apsw.Connection(str(path))) as db:
+        sql = f"EXPLAIN QUERY PLAN SELECT doc FROM positions_snapshots WHERE {_CLOSED} TRUE ORDER BY ts DESC, id DESC"
+        plan = [str(row[3]) for row in db.execute(f"{sql} LIMIT 100")]
+    assert plan[0] == "SCAN positions_snapshots USING INDEX snapshots_closed"
+    assert not any("TEMP B-TREE" in step for step in plan)
+    assert any("SEARCH later USING" in step and "snapshots_position_id_seq" in step for step in plan)

@@ -37,6 +37,9 @@ def run(database: Database, text: str, bound: Bound) -> list[object]:
 
 def _listing(listing: aql.Listing, database: Database, bound: Bound) -> list[object]:
     docs = [doc for doc in database.collection(listing.collection).docs.values() if _passes(listing, doc, bound)]
+    if "closed" in listing.filters:
+        latest = _latest_of(database)
+        docs = [doc for doc in docs if latest[str(doc["position_id"])] is doc and doc["status"] == "CLOSED"]
     newest = listing.newest_first
     if listing.by_seq:
         docs = [doc for doc in docs if _beyond((doc["seq"],), (bound["seq"],), newest)]
@@ -51,7 +54,9 @@ def _listing(listing: aql.Listing, database: Database, bound: Bound) -> list[obj
 def _passes(listing: aql.Listing, doc: Json, bound: Bound) -> bool:
     standing = doc.get("severity") == "FATAL" and doc.get("ack") is None
     for name in listing.filters:
-        if name == "standing" or name == "not_standing":
+        if name == "closed":
+            passes = True
+        elif name == "standing" or name == "not_standing":
             passes = standing is (name == "standing")
         elif name == "status":
             passes = doc.get(name) in _items(bound[name])

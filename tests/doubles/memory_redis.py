@@ -25,8 +25,8 @@ Hook = Callable[[str, str, bool], After]
 """Called before a command with its name, its key and whether it writes; what it gives is called after the command."""
 
 READS: Final = frozenset(
-    {"get", "hget", "hgetall", "hvals", "hkeys", "smembers", "sscan_iter", "zrange", "zrangebyscore", "zrangebylex",
-     "zscore", "info", "lrange", "llen", "exists", "pttl"}
+    {"get", "hget", "hmget", "hgetall", "scard", "hvals", "hkeys", "smembers", "sscan_iter", "zrange", "zrangebyscore",
+     "zrangebylex", "zscore", "info", "lrange", "llen", "exists", "pttl"}
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class MemoryRedis:
             lua.DROP_TO: self._drop_to,
             lua.DONE_UNLESS_MORE: self._done_unless_more,
             lua.QUOTA: self._quota,
+            lua.FORGET: self._forget,
         }
         self._by_sha = {sha1(text.encode()).hexdigest(): play for text, play in self._scripts.items()}
         self._loaded: set[str] = set()
@@ -171,6 +172,10 @@ class MemoryRedis:
     def do_hgetall(self, key: str) -> dict[str, str]:
         return dict(self._live(key) or {})
 
+    def do_hmget(self, key: str, names: Sequence[str]) -> list[str | None]:
+        found = self._live(key) or {}
+        return [found.get(name) for name in names]
+
     def do_hvals(self, key: str) -> list[str]:
         return list((self._live(key) or {}).values())
 
@@ -207,6 +212,9 @@ class MemoryRedis:
 
     def do_srem(self, key: str, *names: str) -> int:
         return self._remove(key, names)
+
+    def do_scard(self, key: str) -> int:
+        return len(self._live(key) or {})
 
     def do_smembers(self, key: str) -> list[str]:
         return list(self._live(key) or {})
@@ -246,6 +254,10 @@ class MemoryRedis:
 
     def do_zrem(self, key: str, *names: str) -> int:
         return self._remove(key, names)
+
+    def do_zremrangebyrank(self, key: str, low: int, high: int) -> int:
+        assert low == 0 and high < 0
+        return self._remove(key, [name for name, _ in self._sorted(key)[: max(0, len(self._scored(key)) + high + 1)]])
 
     def do_zscore(self, key: str, name: str) -> float | None:
         return self._scored(key).get(name)
@@ -382,6 +394,14 @@ class MemoryRedis:
 
     def scan_iter(self, match: str, count: int = 0) -> Iterator[str]:
         return iter(self.scan(match))
+
+    def _forget(self, keys: list[str], args: list[str]) -> int:
+        status, rev = self.do_hmget(keys[0], ["status", "rev"])
+        if status != "CLOSED" or rev != args[0] or self.do_llen(keys[1]) + self.do_llen(keys[2]):
+            return 0
+        for key in keys:
+            self.do_delete(key)
+        return 1
 
     def scan(self, match: str) -> list[str]:
         """Names of keys, for judges: nothing goes wrong here."""

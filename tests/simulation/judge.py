@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from s6 import keys
 from s6.model.codec import from_fields
@@ -270,7 +270,13 @@ class Judge:
                 raise Violation(f"{name}: {what} {ours}, at the exchange {theirs}")
 
     def _position(self, name: str) -> Position | None:
+        """As Redis has it, or the store once it has left Redis."""
         fields = self._world.redis.do_hgetall(keys.state(name))
+        if not fields and self._world.redis.do_zscore(keys.GONE, name) is not None:
+            history = self._world.store.history[name]
+            fields = cast(dict[str, str], history[max(history)]["state"])
+            if fields["status"] != "CLOSED":
+                raise Violation(f"{name} has left Redis although it is open")
         return from_fields(Position, fields) if fields else None
 
     def _no_work_left(self) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from s6 import keys
 from s6.rules.exact import exactly
 from tests.simulation.exchange import STEP, XPosition
 from tests.simulation.judge import Judge, Violation
@@ -160,7 +161,10 @@ class Scenario:
     def _enter_anew(self, position: XPosition) -> None:
         """The next life, as soon as S6 shows the last one closed."""
         world = self.world
-        known = world.redis.do_hget(f"pos:state:{{{position.position_id}}}", "status")
+        name = position.position_id
+        known = world.redis.do_hget(keys.state(name), "status")
+        if known is None and world.redis.do_zscore(keys.GONE, name) is not None:
+            known = "CLOSED"
         waits = position.position_id in world.waiting.values()
         idle = not world.exchange.live_orders(position.position_id)
         over = world.kernel.now > self._calm_from + 4_000

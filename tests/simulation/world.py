@@ -53,6 +53,7 @@ from tests.simulation.profile import Profile
 from tests.simulation.wallets import SimApprovers, SimWallets
 
 SYMBOL: Final = "BTCUSDT"
+CLOSED_KEEP_MS: Final = 3_000
 Task = Callable[[], object]
 
 
@@ -120,8 +121,8 @@ class World:
             "executor": Executor(state, orders, bundles, results, recorder, governor, kernel, self.rng),
             "commands": OperatorCommands(governor, state, bundles, recorder, hints, kernel, cast(Any, alerts)),
             "reconciler": reconciler,
-            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts),
-            "sweep": Sweep(state, bundles, gate, hints, metrics, kernel, 10_000),
+            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts, CLOSED_KEEP_MS),
+            "sweep": Sweep(state, bundles, gate, hints, metrics, kernel, 10_000, CLOSED_KEEP_MS),
             "relay": relay,
             "treasury": Treasury(
                 store=self.store,

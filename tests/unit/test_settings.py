@@ -38,6 +38,7 @@ def test_defaults() -> None:
     assert (settings.broker.url, settings.broker.options) == ("redis://127.0.0.1:6379/1", {})
     assert settings.store_url == "sqlite:///var/s6.db"
     assert (settings.manage_tick_s, settings.treasury_tick_s, settings.config_poll_s) == (10, 300, 30)
+    assert settings.closed_keep_s == 86_400
     assert (settings.port, settings.flower_port, settings.worker_threads) == (8000, 5555, 16)
     assert settings.api_tokens == ()
     assert settings.notify_urls == ()
@@ -210,7 +211,7 @@ def test_bad_api_tokens_are_refused_without_showing_a_token(value: str, shown: s
     assert "sec" not in line
 
 
-@pytest.mark.parametrize("name", ["S6_MANAGE_TICK_S", "S6_TREASURY_TICK_S", "S6_CONFIG_POLL_S"])
+@pytest.mark.parametrize("name", ["S6_MANAGE_TICK_S", "S6_TREASURY_TICK_S", "S6_CONFIG_POLL_S", "S6_CLOSED_KEEP_S"])
 @pytest.mark.parametrize("value", ["0", "-1", "0.0", "ten", "nan", "inf", "1e3", "1_0", "99999999999", "٣"])
 def test_periods_are_positive_numbers(name: str, value: str) -> None:
     assert fault(**{name: value}).startswith(

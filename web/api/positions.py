@@ -10,6 +10,8 @@ from s6.model import jsonx
 from s6.model.commit import Doc, Loaded
 from s6.model.position import Position
 from s6.model.types import POSITION_ID
+from s6.store import StoreUnavailable
+from web import archive
 from web.api import table
 from web.endpoint import Call, Reply
 from web.problems import Problem, invalid, not_found
@@ -52,25 +54,45 @@ def manage_position(call: Call, body: ManageRequest) -> Reply:
 
 @table.add("GET", "/positions", tag="positions", scope="read", answers={200: Page[PositionState]}, problems=(503,))
 def list_positions(call: Call, query: PositionsQuery) -> Reply:
-    """Positions by id, closed ones included.
+    """Return positions by id, and after them the closed ones that have left Redis, newest first.
 
     Filters narrow the list. A page may be short, even empty, while `next_cursor` says that there is more.
     """
+    services = call.services
     items: list[object] = []
-    after, read = _position_cursor(query.cursor), 0
+    cursor: str | None = _position_cursor(query.cursor)
+    if not str(cursor).startswith(archive.MARK):
+        found, cursor = _live(call, query, str(cursor))
+        items += map(state_of, found)
+    if cursor is not None and cursor.startswith(archive.MARK) and len(items) < query.limit:
+        try:
+            part = archive.archived(services, query.symbol, query.limit - len(items), cursor)
+        except StoreUnavailable:
+            if not items:
+                raise
+        else:
+            items += [state_of(position) for position in part.positions if _wanted(position, query)]
+            cursor = part.next_cursor
+    return Reply({"items": items, "next_cursor": cursor})
+
+
+def _live(call: Call, query: PositionsQuery, after: str) -> tuple[list[Position], str | None]:
+    """Positions in Redis behind ``after``, and where to go on: behind another, in the store, or nowhere."""
+    found: list[Position] = []
+    read = 0
     while True:
         ids = call.services.state.all_ids(after=after, limit=_CHUNK)
         for position_id, loaded in zip(ids, call.services.state.load_many(ids), strict=True):
-            if len(items) == query.limit:
-                return Reply({"items": items, "next_cursor": after})
+            if len(found) == query.limit:
+                return found, after
             after = position_id
             if loaded is not None and _wanted(loaded.position, query):
-                items.append(state_of(loaded.position))
+                found.append(loaded.position)
         read += len(ids)
         if len(ids) < _CHUNK:
-            return Reply({"items": items, "next_cursor": None})
+            return found, None if query.status == "OPEN" else archive.MARK
         if read >= _READ_AT_MOST:
-            return Reply({"items": items, "next_cursor": after})
+            return found, after
 
 
 @table.add(
@@ -110,7 +132,7 @@ def unknown(position_id: str) -> Problem:
 
 def find(call: Call, position_id: str) -> Loaded | None:
     """Return the position and its operation, or None if there is no such position or the id is malformed."""
-    return call.services.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
+    return archive.find(call.services, position_id)
 
 
 def detail(loaded: Loaded) -> dict[str, object]:
@@ -195,7 +217,7 @@ def _wanted(position: Position, query: PositionsQuery) -> bool:
 def _position_cursor(cursor: str | None) -> str:
     if cursor is None:
         return ""
-    if not POSITION_ID.fullmatch(cursor):
+    if not (POSITION_ID.fullmatch(cursor) or cursor.startswith(archive.MARK)):
         raise bad_cursor()
     return cursor
 

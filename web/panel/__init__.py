@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from s6.model.types import POSITION_ID, SYMBOL
 from s6.settings import Scope
 from s6.store import StoreError
+from web import archive
 from web.auth import Caller
 from web.panel import history, session, words
 from web.panel.overview import Watch
@@ -178,7 +179,7 @@ def _overview(template: str, caller: Caller) -> str:
 
 def _position(template: str, caller: Caller, position_id: str) -> str:
     known_services = services()
-    loaded = known_services.state.load(position_id) if POSITION_ID.fullmatch(position_id) else None
+    loaded = archive.find(known_services, position_id)
     if loaded is None:
         raise not_found(f"there is no position {position_id[:80]}")
     try:

@@ -157,6 +157,15 @@ class FakeStore:
         found = [d for d in self.docs if d["position_id"] == position_id and int(str(d["seq"])) > after]
         return Page(found[:limit], str(found[limit - 1]["seq"]) if len(found) > limit else None)
 
+    def closed(self, *, symbol: str | None = None, limit: int, cursor: str | None = None) -> Page:
+        self._ask(cursor)
+        latest = {d["position_id"]: d for d in self.docs}
+        found = [d for d in latest.values() if d["status"] == "CLOSED" and symbol in (None, d["symbol"])]
+        found.sort(key=lambda d: int(str(d["ts"])), reverse=True)
+        start = int(cursor or 0)
+        more = len(found) > start + limit
+        return Page(found[start : start + limit], str(start + limit) if more else None)
+
     def transfers(self, *, limit: int, cursor: str | None = None, status: str | None = None) -> Page:
         self._ask(cursor)
         return Page([r for r in self.records if status in (None, r["status"])][:limit], None)

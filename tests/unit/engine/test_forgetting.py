@@ -1,0 +1,136 @@
+"""Closed positions leave Redis once they have been over for long, and their next life goes on where they were."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from s6 import keys
+from s6.adapters import redis_index
+from s6.model.position import Position
+from tests.simulation.memory_store import MemoryStore
+from tests.support.desk import Desk
+from tests.unit.given import bundle, result
+
+KEEP_MS = 86_400_000
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(bundle())
+
+
+def lived(desk: Desk, name: str = "p1", *, told: bool = True) -> Position:
+    """A position that was opened, closed by hand and settled."""
+    now = desk.clock.now
+    for order, kind, side in ((f"e-{now}", "ENTRY", "BUY"), (f"x-{now}", "EXIT", "SELL")):
+        desk.results.apply(result(ts=now, position_id=name, client_order_id=order, kind=kind, side=side), {})
+    desk.governor.evaluate(name)
+    if told:
+        desk.relay.run()
+    return desk.now(name)
+
+
+def left(desk: Desk, name: str = "p1") -> list[str]:
+    """Keys and indexes that still speak of the position."""
+    held = [key for key in desk.redis.data if name in key]
+    return held + [key for key, value in desk.redis.data.items() if key.startswith("s6:") and name in value]
+
+
+def history(store: MemoryStore, name: str = "p1") -> list[int]:
+    return sorted(store.history[name])
+
+
+def test_a_closed_position_leaves_redis_when_its_time_is_over(desk: Desk) -> None:
+    lived(desk)
+    desk.clock.now += KEEP_MS - 1
+    desk.sweep.run()
+    assert desk.now().status == "CLOSED"
+    desk.clock.now += 2
+    desk.sweep.run()
+    assert left(desk) == [keys.GONE]
+    assert desk.state.symbols() == []
+
+
+def test_it_stays_until_the_store_has_all_of_it(desk: Desk) -> None:
+    lived(desk, told=False)
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    assert desk.now().status == "CLOSED" and desk.state.all_ids(after="", limit=9) == ["p1"]
+    desk.relay.run()
+    desk.sweep.run()
+    assert desk.state.load("p1") is None
+
+
+def test_what_lives_anew_is_not_forgotten_with_its_former_life(desk: Desk) -> None:
+    lived(desk)
+    desk.clock.now += 2 * KEEP_MS
+    desk.results.apply(result(ts=desk.clock.now, client_order_id="e2"), {})
+    desk.relay.run()
+    desk.sweep.run()
+    assert desk.now().is_open and desk.now().life == 2
+    assert desk.state.ids_of("BTCUSDT") == ["p1"] and desk.state.symbols() == ["BTCUSDT"]
+    assert desk.state.closed_before(desk.clock.now, 9) == []
+
+
+def test_the_next_life_of_what_has_left_goes_on_from_the_store(desk: Desk) -> None:
+    desk.redis.do_set(keys.RECONCILED, "1")
+    former = lived(desk)
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    assert desk.state.load("p1") is None and desk.state.may_be_lost("p1")
+    desk.results.apply(result(ts=desk.clock.now, client_order_id="e2"), {})
+    now = desk.now()
+    assert (now.life, now.seq, now.is_open) == (2, former.seq + 1, True)
+    assert now.op_count > former.op_count and now.unverified_from == 0
+    desk.relay.run()
+    assert history(desk.store) == list(range(1, now.seq + 1))
+    assert desk.state.ids_of("BTCUSDT") == ["p1"]
+
+
+def test_a_late_word_about_what_has_left_is_booked_and_leaves_again(desk: Desk) -> None:
+    desk.redis.do_set(keys.RECONCILED, "1")
+    former = lived(desk)
+    close = next(o for o in desk.state.own_orders("p1") if o.kind == "EXIT")
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    late = result(ts=desk.clock.now, client_order_id=close.client_order_id, kind="EXIT", side="SELL", fee="20")
+    assert desk.results.apply(late, {}) == "APPLIED"
+    assert [raised[1] for raised in desk.alerts.raised] == ["LATE_FEE"]
+    assert desk.now().seq == former.seq + 1
+    desk.governor.evaluate("p1")
+    desk.relay.run()
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    assert desk.state.load("p1") is None
+
+
+def test_of_those_that_have_left_the_newest_are_remembered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_index, "GONE_KEPT", 3)
+    for number in range(5):
+        desk.state.note_gone({f"p{number}": number})
+    assert sorted(cast(dict[str, float], desk.redis.data[keys.GONE])) == ["p2", "p3", "p4"]
+
+
+def test_a_cold_start_brings_back_what_closed_lately_and_remembers_the_rest(desk: Desk) -> None:
+    lived(desk, "p1")
+    desk.clock.now += 2 * KEEP_MS
+    lived(desk, "p2")
+    desk.redis.flushall()
+    desk.cold_start.run()
+    assert desk.state.load("p1") is None and desk.state.may_be_lost("p1")
+    assert desk.now("p2").status == "CLOSED"
+    desk.redis.do_set(keys.RECONCILED, "1")
+    desk.results.apply(result(ts=desk.clock.now, client_order_id="e2"), {})
+    assert desk.now("p1").life == 2
+
+
+def test_what_closed_before_it_was_noted_is_noted_by_a_cold_start(desk: Desk) -> None:
+    lived(desk)
+    desk.redis.do_delete(keys.CLOSED)
+    desk.cold_start.run()
+    desk.clock.now += 2 * KEEP_MS
+    desk.relay.run()
+    desk.sweep.run()
+    assert left(desk) == [keys.GONE]
