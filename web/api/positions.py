@@ -58,21 +58,23 @@ def list_positions(call: Call, query: PositionsQuery) -> Reply:
 
     Filters narrow the list. A page may be short, even empty, while `next_cursor` says that there is more.
     """
-    services = call.services
     items: list[object] = []
     cursor: str | None = _position_cursor(query.cursor)
     if not str(cursor).startswith(archive.MARK):
         found, cursor = _live(call, query, str(cursor))
         items += map(state_of, found)
-    if cursor is not None and cursor.startswith(archive.MARK) and len(items) < query.limit:
+    if cursor is not None and cursor.startswith(archive.MARK):
+        room = query.limit - len(items)
         try:
-            part = archive.archived(services, query.symbol, query.limit - len(items), cursor)
+            part = archive.archived(call.services, query.symbol, max(room, 1), cursor)
         except StoreUnavailable:
             if not items:
                 raise
         else:
-            items += [state_of(position) for position in part.positions if _wanted(position, query)]
-            cursor = part.next_cursor
+            if room:
+                items += [state_of(position) for position in part.positions if _wanted(position, query)]
+            if room or not part.positions:
+                cursor = part.next_cursor
     return Reply({"items": items, "next_cursor": cursor})
 
 
