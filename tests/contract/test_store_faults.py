@@ -177,6 +177,7 @@ def test_init_may_be_repeated_wherever_it_broke_off(arango_double: ArangoDouble,
         (["symbol"], False),
         (["ts"], False),
         (["symbol", "ts"], False),
+        (["status", "ts"], False),
     ]
     assert (["transfer_id"], True) in indexes["treasury_transfers"] and (["ts"], False) in indexes["treasury_transfers"]
     assert {index["type"] for each in database.collections.values() for index in each.indexes[1:]} == {"persistent"}
