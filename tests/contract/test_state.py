@@ -293,9 +293,13 @@ def test_positions_that_are_put_back_are_noted(kit: Kit) -> None:
 def test_another_server_is_told_from_the_one_before(kit: Kit) -> None:
     first = servers(cast(RedisClient, kit.redis))
     assert first and servers(cast(RedisClient, kit.redis)) == first
-    if isinstance(kit.redis, MemoryRedis):
-        kit.redis.flushall()
-        assert servers(cast(RedisClient, kit.redis)) != first
+
+
+def test_a_memory_that_was_emptied_is_another_server() -> None:
+    memory = MemoryRedis(Clock())
+    first = servers(cast(RedisClient, memory))
+    memory.flushall()
+    assert servers(cast(RedisClient, memory)) != first
 
 
 class Restless:

@@ -29,18 +29,19 @@ def test_a_relay_that_looks_just_before_the_write_crosses_nothing_off(desk: Desk
     """It finds the mark and nothing behind it, and concludes so after the write: the mark must have changed by then."""
     if known:
         desk.write(stopped(39_000, position_id="p0"))
-    seen: list[float] = []
+    seen: list[tuple[float, object]] = []
 
     def looks(name: str, key: str, writes: bool) -> None:
         if name == ("evalsha" if known else "script _commit"):
             desk.redis.hook = no_hook
             [(_, mark)] = desk.state.outbox_ids(9)
-            assert desk.state.outbox_read(["p1"], 9)[0].snapshots == []
-            seen.append(mark)
+            seen.append((mark, desk.state.outbox_read(["p1"], 9)[0].snapshots))
 
     desk.redis.hook = looks
     assert desk.state.commit(with_snapshot(stopped(39_000))) is not None
-    desk.state.outbox_clear([Cleared("p1", 0, "", seen[0])])
+    [(mark, found)] = seen
+    assert found == []
+    desk.state.outbox_clear([Cleared("p1", 0, "", mark)])
     assert [name for name, _ in desk.state.outbox_ids(9)] == ["p1"]
     assert desk.relay.run() == 1
 

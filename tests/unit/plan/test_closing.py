@@ -10,7 +10,7 @@ import pytest
 
 from s6.model.market import Extremes
 from s6.model.position import Order, Position
-from s6.plan import build_plan, closing
+from s6.plan import Action, build_plan, closing
 from s6.plan.context import PlanContext
 from tests.unit.given import NOW, bundle, position, stopped, view
 from tests.unit.plan.contexts import context, decided, spot
@@ -44,8 +44,7 @@ def test_spot_cannot_be_liquidated() -> None:
 def test_after_two_refused_stops_it_goes_and_is_fatal(refusals: int, reason: str | None) -> None:
     asked = context(position(sl_price=D(39000), sl_refusals=refusals))
     action = closing.leave(asked, decided(asked))
-    assert (action.reason if action else None) == reason
-    assert action is None or action.fatal
+    assert (action and (action.reason, action.fatal)) == (reason and (reason, True))
 
 
 @pytest.mark.parametrize(("late_ms", "reason"), [(1_999, None), (2_000, "STOP_BREACHED")])
@@ -139,8 +138,8 @@ NEAR: dict[str, Any] = {"liq_price": D(38500)}  # a buffer of 3.75 % at 40000: b
 )
 def test_near_liquidation_a_part_of_it_goes(change: dict[str, Any], qty: str | None) -> None:
     action = closing.downgrade(context(position(**{**NEAR, **change}), fut={"risk": {"lb_exit": "0.02"}}))
-    assert (action.qty if action else None) == (D(qty) if qty else None)
-    assert action is None or (action.type, action.reason) == ("RISK_DOWNGRADE", "LIQUIDATION_BUFFER")
+    wanted = Action("RISK_DOWNGRADE", "LIQUIDATION_BUFFER", qty=D(qty)) if qty else None
+    assert action == wanted
 
 
 def test_while_an_order_works_nothing_is_reduced() -> None:

@@ -14,7 +14,7 @@ from s6.store.documents import dumps, loads
 
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | decimals | st.text(),
+    st.none() | st.booleans() | st.integers() | decimals.filter(lambda number: str(number) != "-0") | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
@@ -25,7 +25,7 @@ def test_what_goes_in_comes_out(value: object) -> None:
     text = dumps(value)
     json.loads(text)
     assert loads(text) == value
-    assert dumps(loads(text)) == text or "-0" in text
+    assert dumps(loads(text)) == text
 
 
 @given(decimals)

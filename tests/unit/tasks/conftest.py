@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk
-from tests.unit.given import bundle
-
-# Celery's settings are read from the environment when the tasks are first imported, and never again.
-with pytest.MonkeyPatch.context() as environment:
-    for neighbour in ("S1", "S4", "S10", "S12"):
-        environment.setenv(f"S6_{neighbour}_URL", "http://127.0.0.1:9")
-    importlib.import_module("tasks.evaluation")
-
+import tests.support.celery_settings  # noqa: F401 - first of all: what follows reads them
 from s6.engine.looks import Looks
 from tasks import base
+from tests.support.desk import Desk
+from tests.unit.given import bundle
 from tests.unit.tasks.broker import Broker, in_memory
 
 

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+import tests.support.celery_settings  # noqa: F401 - first of all: the app's hints are tasks
 from s6.model import jsonx
 from tests.unit.web.fakes import FakeServices
 from web import create_app

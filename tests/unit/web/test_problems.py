@@ -73,8 +73,8 @@ def test_errors_of_governing(
     assert_problem(response, problem, status, code)
     assert ("Retry-After" in response.headers) == (status in (409, 503))
     assert not any(word in response.get_data(as_text=True) for word in ("secret", "Traceback", "10.0.0.7"))
-    if status == 422:
-        assert problem["errors"] == [{"field": "symbol", "message": "the position's is ETHUSDT"}]
+    errors = [{"field": "symbol", "message": "the position's is ETHUSDT"}] if status == 422 else None
+    assert problem.get("errors") == errors
 
 
 def test_a_neighbours_wait_is_passed_on(services: FakeServices, operator: FlaskClient) -> None:
@@ -106,8 +106,8 @@ def test_what_the_treasury_refuses(
     problem = told(response)
     assert_problem(response, problem, status, code)
     assert response.headers.get("Retry-After") == retry
-    if status == 422:
-        assert problem["errors"][0]["field"] == "amount"
+    fields = ["amount"] if status == 422 else []
+    assert [fault["field"] for fault in problem.get("errors", [])] == fields
 
 
 @pytest.mark.parametrize("path", ["/positions", "/positions/p-1", "/positions/p-1/timeline"])
