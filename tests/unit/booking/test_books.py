@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
-from s6.booking import Booking, SymbolTerms, book
-from s6.model.position import Order, Position
+from s6.booking import book
 from s6.model.wire import MalformedMessage
+from tests.unit.booking.booked import TERMS, booked, n
 from tests.unit.given import NOW, position, result, stopped
-
-TERMS = SymbolTerms(D("0.001"), D("0.004"))
-
-
-def n(*values: D | int | str) -> tuple[D, ...]:
-    """As decimals, to be compared."""
-    return tuple(map(D, values))
-
-
-def booked(p: Position | None, known: Order | None = None, **fields: object) -> Booking:
-    found = book(p, known, result(**fields), mark=None, terms=TERMS, now=NOW)
-    assert found is not None
-    return found
 
 
 def test_the_first_entry_fill_is_a_birth() -> None:
@@ -60,34 +48,6 @@ def test_what_is_known_changes_nothing_and_status_only_goes_forward() -> None:
     assert book(canceled.position, canceled.order, again, mark=None, terms=TERMS, now=NOW) is None
 
 
-def test_s4s_own_figures_win() -> None:
-    b = booked(None, isolated_margin_usdt="4100", liq_price="36100", leverage="9.7")
-    assert n(b.position.isolated_margin_usdt, b.position.liq_price) == n(4100, 36100)
-    added = booked(b.position, kind="ADD", client_order_id="a1", qty="0.5", filled_qty="0.5", avg_price="43000",
-                   isolated_margin_usdt="6300", liq_price="36900")  # fmt: skip
-    p = added.position
-    assert n(p.isolated_margin_usdt, p.added_qty, p.add_on_count, p.q0, p.reserved_margin) == n(6300, "0.5", 1, 1, 6300)
-    assert [(q.key, q.delta) for q in added.quotas] == [("risk:budget:FUT", D(2200))]
-
-
-def test_leverage_from_the_margin_else_one_with_a_warning() -> None:
-    implied = booked(None, leverage=None, isolated_margin_usdt="2000")
-    assert implied.position.leverage == 20
-    assumed = booked(None, leverage=None)
-    assert assumed.position.leverage == 1
-    assert assumed.warnings[0][1] == "LEVERAGE_MISSING"
-
-
-def test_a_partial_close_shrinks_the_margin_and_keeps_the_entry() -> None:
-    tp = Order("t", "i", "TP", "SELL", "MARKET", D("0.25"), "NEW", NOW, 1, True, rungs=(0,))
-    b = booked(position(), tp, kind="TP", side="SELL", client_order_id="t", qty="0.25", filled_qty="0.25",
-               avg_price="42000", fee="4")  # fmt: skip
-    p = b.position
-    assert n(p.qty, p.isolated_margin_usdt, p.entry_price_avg, p.realized_pnl_usdt) == n("0.75", 3000, 40000, 496)
-    assert p.tp_done == (0,)
-    assert [e["type"] for e in b.events] == ["TP_PARTIAL"]
-
-
 def test_flat_is_told_after_the_fill_that_made_it_and_quotas_go_back() -> None:
     b = booked(position(qty=D("0.1004"), reserved_margin=D(400)), kind="TP", side="SELL", client_order_id="t",
                qty="0.1", filled_qty="0.1", avg_price="42000")  # fmt: skip
@@ -111,16 +71,10 @@ def test_an_add_that_fills_after_the_close_is_to_be_closed() -> None:
     assert (p.status, p.exit_reason) == ("OPEN", "ADD_AFTER_CLOSE")
 
 
-def test_more_closed_than_held_is_told_of_and_never_negative() -> None:
-    b = booked(position(qty=D("0.5")), kind="EXIT", side="SELL", client_order_id="x")
-    assert n(b.position.qty, b.increment) == n(0, "0.5")
-    assert b.warnings[0][1] == "OVERSELL"
-
-
 @pytest.mark.parametrize(
     "fields", [{"kind": "TP", "side": "BUY"}, {"market": "SPOT"}, {"symbol": "ETHUSDT"}, {"side": "SELL"}]
 )
-def test_what_contradicts_the_position_is_malformed(fields: dict[str, str]) -> None:
+def test_what_contradicts_the_position_is_malformed(fields: dict[str, Any]) -> None:
     with pytest.raises(MalformedMessage):
         booked(position(), None, client_order_id="z", **fields)
 
@@ -130,22 +84,17 @@ def test_a_result_before_its_position_has_to_wait() -> None:
         book(None, None, result(kind="TP", side="SELL"), mark=None, terms=TERMS, now=NOW)
 
 
-def test_spot_by_weighted_average_cost() -> None:
-    first = booked(None, market="SPOT", qty="2", filled_qty="2", avg_price="100", leverage=None)
-    second = booked(first.position, client_order_id="e2", market="SPOT", qty="1", filled_qty="1", avg_price="130")
-    p = second.position
-    assert n(p.qty, p.entry_price_avg, p.isolated_margin_usdt, p.liq_price, p.leverage) == n(3, 110, 330, 0, 1)
-    sold = booked(
-        p, kind="GUARD", side="SELL", market="SPOT", client_order_id="g", qty="1", filled_qty="1", avg_price="95"
-    )
-    assert n(sold.position.realized_pnl_usdt, sold.position.isolated_margin_usdt) == n(-15, 220)
-
-
 def test_a_former_lifes_stop_may_end_in_a_life_of_the_other_side() -> None:
     old = stopped(39000).live_stop
     assert old is not None
     short = position(side="SHORT", life=2, orders=(old,))
-    told = {"kind": "SL", "side": "SELL", "type": "STOP_MARKET", "client_order_id": "SL-1", "leverage": None}
+    told: dict[str, Any] = {
+        "kind": "SL",
+        "side": "SELL",
+        "type": "STOP_MARKET",
+        "client_order_id": "SL-1",
+        "leverage": None,
+    }
     gone = booked(short, old, **told, status="CANCELED", filled_qty="0", avg_price=None)
     assert gone.position.orders == ()
     assert gone.position.qty == 1
@@ -167,7 +116,12 @@ def test_signals_used_up_are_remembered_over_others_and_over_lives() -> None:
 def test_a_closed_position_has_no_stop_any_more(by: str) -> None:
     """Its order may rest at S4 still, and is cleaned up; but it protects nothing."""
     held = stopped(39000)
-    told = {"kind": by, "side": "SELL", "client_order_id": "SL-1" if by == "SL" else "x", "leverage": None}
+    told: dict[str, Any] = {
+        "kind": by,
+        "side": "SELL",
+        "client_order_id": "SL-1" if by == "SL" else "x",
+        "leverage": None,
+    }
     p = booked(held, held.live_stop if by == "SL" else None, **told).position
     assert (p.status, p.sl_order, p.sl_qty, p.sl_price) == ("CLOSED", "", D(0), D(39000))
     assert [o.client_order_id for o in p.orders] == ([] if by == "SL" else ["SL-1"])

@@ -8,18 +8,10 @@ from typing import Any
 
 import pytest
 
-from s6.booking import Booking, SymbolTerms, book
-from s6.model.position import Order, Position
+from s6.booking import Booking, SymbolTerms
 from s6.model.wire import MalformedMessage, SideConflict
-from tests.unit.given import NOW, position, result, stopped
-
-TERMS = SymbolTerms(D("0.001"), D("0.004"))
-
-
-def booked(p: Position | None, known: Order | None = None, *, terms: SymbolTerms = TERMS, **fields: Any) -> Booking:
-    found = book(p, known, result(**fields), mark=None, terms=terms, now=NOW)
-    assert found is not None
-    return found
+from tests.unit.booking.booked import booked
+from tests.unit.given import position, stopped
 
 
 def codes(booking: Booking) -> list[tuple[str, str]]:
@@ -97,30 +89,9 @@ def test_a_fill_without_a_price_is_booked_at_the_stops_own() -> None:
         booked(None, avg_price=None)
 
 
-def test_figures_of_an_older_fill_never_replace_newer_ones() -> None:
-    newer = booked(None, ts=NOW + 20, client_order_id="b", isolated_margin_usdt="8000", liq_price="35000")
-    older = booked(newer.position, ts=NOW, client_order_id="a", isolated_margin_usdt="4000", liq_price="36000")
-    p = older.position
-    assert (p.qty, p.isolated_margin_usdt, p.liq_price, p.reserved_margin) == (D(2), D(8000), D(35000), D(8000))
-    newest = booked(p, ts=NOW + 30, client_order_id="c", isolated_margin_usdt="12000", liq_price="34000")
-    assert (newest.position.isolated_margin_usdt, newest.position.liq_price) == (D(12000), D(34000))
-
-
 def test_an_entry_against_an_open_position_is_a_conflict() -> None:
     with pytest.raises(SideConflict):
         booked(position(), client_order_id="e2", side="SELL", qty="2", filled_qty="2")
-
-
-def test_a_fee_in_kind_shrinks_the_holding_and_not_its_cost() -> None:
-    b = booked(None, market="SPOT", qty="0.1", filled_qty="0.1", avg_price="43000", fee_qty="0.0001", leverage=None)
-    p = b.position
-    assert (p.qty, p.isolated_margin_usdt) == (D("0.0999"), D(4300))
-    assert abs(p.entry_price_avg - D(4300) / D("0.0999")) < D("1e-20")
-    late = booked(
-        p, b.order, market="SPOT", qty="0.1", filled_qty="0.1", avg_price="43000", fee_qty="0.0002", leverage=None
-    )
-    assert late.position.qty == D("0.0998")
-    assert abs(late.position.entry_price_avg - D(4300) / D("0.0998")) < D("1e-20")
 
 
 def test_a_fee_in_kind_cannot_be_all_that_was_filled() -> None:
@@ -161,22 +132,3 @@ def test_a_word_the_contract_does_not_know_is_taken_for_what_it_resembles_and_sa
                status="EXPIRED_IN_MATCH", filled_qty="0", avg_price=None)  # fmt: skip
     assert (b.order.status, b.order.type, b.position.sl_order) == ("EXPIRED", "STOP_MARKET", "")
     assert ("ERROR", "RESULT_UNCLEAR") in codes(b)
-
-
-def test_a_reduction_in_parts_counts_once() -> None:
-    part: dict[str, Any] = {
-        "kind": "REDUCE",
-        "side": "SELL",
-        "client_order_id": "r",
-        "qty": "0.5",
-        "avg_price": "39000",
-    }
-    first = booked(position(), **part, status="PARTIALLY_FILLED", filled_qty="0.2")
-    second = booked(first.position, first.order, **part, filled_qty="0.5")
-    assert (second.position.reduces, second.position.qty) == (1, D("0.5"))
-
-
-def test_a_step_above_what_was_held_makes_no_dust() -> None:
-    b = booked(position(qty=D("0.5")), terms=SymbolTerms(D(1)), kind="EXIT", side="SELL", client_order_id="x",
-               qty="0.1", filled_qty="0.1", avg_price="41000")  # fmt: skip
-    assert (b.position.status, b.position.qty) == ("OPEN", D("0.4"))

@@ -1,0 +1,73 @@
+"""Whether all of a position stands behind a stop, and since when it doesn't."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from s6.model.position import Position
+from s6.plan.protection import Watched, covered, is_protected, watched
+from s6.plan.terms import in_force
+from tests.unit.given import NOW, bundle, position, stopped
+from tests.unit.plan.contexts import spot
+
+
+def governed(held: Position) -> Position:
+    """The same with the terms that a bundle once gave it."""
+    return in_force(held, bundle())
+
+
+@pytest.mark.parametrize(
+    ("held", "protected"),
+    [
+        (stopped(39_000), True),
+        (position(), False),
+        (position(status="CLOSED", qty=D(0)), True),
+        (replace(stopped(39_000), qty=D("1.0009")), True),
+        (replace(stopped(39_000), qty=D("1.001")), False),
+        (replace(stopped(39_000), qty=D("0.5")), True),
+        (spot(position()), False),
+        (replace(spot(position()), sl_price=D(38_000)), True),
+        (position(self_guarded=True, sl_price=D(39_000)), True),
+        (position(sl_price=D(39_000)), False),
+    ],
+)
+def test_a_stop_protects_what_it_would_still_close(held: Position, protected: bool) -> None:
+    assert is_protected(governed(held)) is protected
+
+
+def test_a_position_that_no_bundle_ever_named_needs_none() -> None:
+    assert is_protected(position())
+
+
+@pytest.mark.parametrize(("change", "qty"), [({}, "1"), ({"filled": D("0.4")}, "0.6"), ({"status": "PENDING"}, "0")])
+def test_a_stop_covers_what_is_left_of_it_once_s4_has_it(change: dict[str, Any], qty: str) -> None:
+    held = stopped(39_000)
+    assert covered(replace(held, orders=(replace(held.orders[0], **change),))) == D(qty)
+    assert covered(position()) == 0
+
+
+def test_the_time_without_a_stop_is_counted_from_its_beginning_to_its_end() -> None:
+    bare = governed(position())
+    begun = watched(bare, NOW)
+    assert begun == Watched(replace(bare, unprotected_since=NOW))
+    assert watched(begun.position, NOW + 9) == begun
+    held = replace(governed(stopped(39_000)), unprotected_since=NOW)
+    ended = watched(held, NOW + 1_500)
+    assert (ended.seconds, ended.first, ended.position.unprotected_since) == (1.5, True, 0)
+    assert watched(ended.position, NOW + 9_000) == Watched(ended.position)
+
+
+def test_only_the_first_stop_of_an_open_life_is_the_first() -> None:
+    held = replace(governed(stopped(39_000)), unprotected_since=NOW)
+    assert not watched(replace(held, sl_fallback=D(38_000)), NOW + 5).first
+    closed = watched(replace(held, status="CLOSED", qty=D(0)), NOW + 5)
+    assert (closed.first, closed.seconds) == (False, 0.005)
+
+
+def test_a_clock_that_was_set_back_counts_nothing() -> None:
+    held = replace(governed(stopped(39_000)), unprotected_since=NOW)
+    assert watched(held, NOW - 5_000).seconds == 0
