@@ -1,29 +1,40 @@
 # `make` alone lists the targets. Each does its own set-up; a fresh clone needs only Python 3.11 or newer.
+# Recipes read a caller's values from the environment, so that a name may contain spaces and quotes.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench chaos simulate mutants constraints clean
+.PHONY: help install run test lint format bench chaos simulate mutants smoke constraints clean FORCE
 
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
+export PYTHON CANDLES SPEED
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## build .venv with all that S6, its tests and its embedded parts need
 
+# An environment holds its folder's absolute path, and `.ready` says which. An environment that was moved or copied, or
+# whose interpreter is gone, is made anew.
+MADE_FOR := $(shell $(BIN)/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null || true)
+ifneq ($(MADE_FOR),$(shell pwd -P))
+$(READY): FORCE
+endif
+
 $(READY): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'S6 needs Python 3.11 or newer; name one: make PYTHON=python3.12' >&2; exit 1; }
-	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { echo 'no virtual environment: is the package python3-venv installed?' >&2; exit 1; }
-	@echo 'installing into .venv …'
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'S6 needs Python 3.11 or newer; name one: make PYTHON=python3.12' >&2; exit 1; }
+	@{ $(BIN)/python -c '' && [ "$$(cat $(READY))" = "$$(pwd -P)" ]; } 2>/dev/null || "$$PYTHON" -m venv --clear $(VENV) || { echo 'no virtual environment: is the package python3-venv installed?' >&2; exit 1; }
+	@echo 'installing into $(VENV) …'
 	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j $(JOBS) $(VENV)/lib s6 tasks web celeryconfig.py
+	@pwd -P > $@
 
 run: $(READY) ## start the whole system on embedded parts [CANDLES=file.csv] [SPEED=60]
-	@exec $(BIN)/s6 up $(if $(CANDLES),--candles '$(CANDLES)') $(if $(SPEED),--speed '$(SPEED)')
+	@exec $(BIN)/s6 up $${CANDLES:+--candles "$$CANDLES"} $${SPEED:+--speed "$$SPEED"}
 
 test: $(READY) ## run the tests, two at a time [ARGS=…] [JOBS=2]
 	@$(PYTEST) -n $(JOBS) $(ARGS)
@@ -49,9 +60,15 @@ simulate: $(READY) ## run the deterministic simulation [SEEDS=20000]
 mutants: $(READY) ## plant bugs and see how many the tests notice [SAMPLE=60] [SEED=1] [ARGS=--limit=20]
 	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),60) --seed $(or $(SEED),1) --jobs $(JOBS) $(ARGS)
 
+smoke: ## run the unit tests and one life end to end on another Python [PYTHON=python3.13]
+	@venv=.venv-smoke-$$("$$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	$(MAKE) --no-print-directory VENV="$$venv" install; \
+	"$$venv/bin/python" -m pytest -n $(JOBS) $(ARGS) tests/unit; \
+	"$$venv/bin/python" -m pytest $(ARGS) -m smoke tests/e2e
+
 constraints: ## resolve the requirements again and pin them in constraints.txt
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
-	$(PYTHON) -m venv "$$scratch/venv"; \
+	"$$PYTHON" -m venv "$$scratch/venv"; \
 	cp -r setup.cfg pyproject.toml "$$scratch/"; \
 	"$$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$$scratch[dev]"; \
 	{ echo '# Versions that are known to work together; written by `make constraints`.'; \
@@ -59,5 +76,5 @@ constraints: ## resolve the requirements again and pin them in constraints.txt
 	cp "$$scratch/constraints.txt" constraints.txt
 
 clean: ## remove what the targets made, the embedded parts' data in var/ included
-	@rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-smoke-* var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

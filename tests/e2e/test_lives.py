@@ -24,7 +24,7 @@ def first_stop_ms(s6: Running, position_id: str) -> int:
     return int(str(rests["ts"])) - int(str(filled["ts"]))
 
 
-@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+@pytest.mark.parametrize("side", [pytest.param("LONG", marks=pytest.mark.smoke), "SHORT"])
 def test_from_entry_to_exit(s6: Running, side: str) -> None:
     symbol = s6.symbol(fut=LADDER)
     s6.paper.feature(symbol, atr=200, regime="NORMAL")

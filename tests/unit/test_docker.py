@@ -158,6 +158,15 @@ def test_the_image_has_all_that_the_procfile_starts() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_the_image_holds_bytecode_for_all_it_runs() -> None:
+    """Where nothing may be written later, each start would compile everything anew."""
+    build, runtime = DOCKERFILE.split(" AS build\n")[1].split("\nFROM ")[0], DOCKERFILE.rpartition("\nFROM ")[2]
+    [compiled] = re.findall(r"python -m compileall .*unchecked-hash (.+)$", build, re.MULTILINE)
+    assert compiled.split() == ["/opt/venv/lib", "s6", "tasks", "web", "celeryconfig.py"]
+    assert build.index("compileall") > build.rindex("pip install")
+    assert "PYTHONDONTWRITEBYTECODE=1" in runtime
+
+
 def test_ports_agree() -> None:
     settings = load_settings({})
     assert f"EXPOSE {settings.port} {settings.flower_port}" in DOCKERFILE
