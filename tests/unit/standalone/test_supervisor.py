@@ -34,6 +34,7 @@ def test_who_ends_is_started_again_with_a_growing_pause(tmp_path: Path, capsys: 
 
     wait_for(revived, 20, "two more runs")
     child.terminate()
+    wait_for(lambda: not child.alive, what="its end")
     shown: list[str] = []
 
     def said() -> bool:
