@@ -37,6 +37,7 @@ from s6.health.report import HealthReporter
 from s6.metrics.redis_metrics import RedisMetrics
 from s6.ports import StateUnavailable
 from s6.recovery.cold_start import ColdStart
+from s6.recovery.prompt import PromptRecovery
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
 from s6.settings import Settings
@@ -137,7 +138,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
     looks = Looks(hints, state, clock)
     recorder = Recorder(state, alerts, metrics)
     orders = S4Orders(neighbour["s4"], reader, alerts)
-    recover = Rebuilder(state, store, clock).recover
+    recover = PromptRecovery(Rebuilder(state, store, clock))
     results = Results(state, bundles, recorder, looks, clock, alerts, recover, orders)
     governor = Governor(state, bundles, gate, recorder, looks, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)

@@ -34,6 +34,8 @@ class Reconciliation:
         self._redis: Any = services.redis
         self._first = True
         self._begun = False
+        self._under_way = ("", "")
+        self._checked: set[str] = set()
 
     def round(self) -> float:
         """Look once. Returns the pause before the next round, in s."""
@@ -74,13 +76,17 @@ class Reconciliation:
 
     def _reconcile(self, on: str) -> None:
         with held(self._services.state, keys.RECONCILE_LOCK, self._services.clock) as token:
+            if (on, self._redis.get(keys.RECONCILING)) != self._under_way:
+                self._checked.clear()  # Redis was emptied meanwhile, or is another, or others have reconciled
             self._redis.set(keys.RECONCILING, token)
+            self._under_way = on, token
             self._prepare_store()
             self._services.alerts.restore_standing()
-            report = self._services.cold_start.run()
+            report = self._services.cold_start.run(self._checked)
             if self._redis.get(keys.RECONCILING) != token:  # Redis was emptied meanwhile, or another began after us
                 return
             self._redis.set(keys.SERVERS, on)
             self._redis.set(keys.RECONCILED, str(self._services.clock.now_ms()))
             self._first = False
+            self._under_way = "", ""
             log.info("reconciled: %s", report)

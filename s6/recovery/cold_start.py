@@ -15,13 +15,14 @@ from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.sweep import CLOSED_KEEP_MS
 from s6.model.commit import Loaded
 from s6.model.types import Market
-from s6.ports import Alerts, Hints, PositionIndex, StateUnavailable
+from s6.ports import Alerts, Hints, NeighbourUnavailable, PositionIndex, StateUnavailable
 from s6.recovery.rebuilder import Rebuilder, RebuilderState, is_behind, is_over
 from s6.recovery.reconciler import Reconciler
 from s6.store import Document, Store
 
 log = logging.getLogger(__name__)
 PAGE: Final = 500
+UNANSWERED_IN_A_ROW: Final = 10
 MARKETS: Final[tuple[Market, ...]] = ("FUT", "SPOT")
 
 
@@ -62,24 +63,48 @@ class ColdStart:
         self._closed_keep_ms = closed_keep_ms
         self._rebuilder = Rebuilder(state, store, reconciler.clock)
 
-    def run(self) -> Report:
+    def run(self, checked: set[str] | None = None) -> Report:
         """Rebuild, restore the quotas, and check all open positions. Returns what was done.
+
+        Positions in ``checked`` are left out, and each one that was checked is added: the next run goes on from there.
 
         Raises ``StoreUnavailable``, ``NeighbourUnavailable``, ``StateUnavailable``: then run it again.
         """
-        report = Report()
+        report, checked = Report(), set() if checked is None else checked
         self._relay.run()
-        self._rebuild_lost(report)
+        self._rebuild_lost(report, checked)
         self._restore_quotas()
-        for position_id in self._state.open_ids():
-            self._rebuilder.mend(position_id)
-            report.asked += self._reconciler.verify(position_id) or self._reconciler.reconcile_position(position_id)
-            report.checked += 1
-            self._hints.evaluate(position_id)
+        self._check_all(report, checked)
         log.info("cold start: %s", report)
         return report
 
-    def _rebuild_lost(self, report: Report) -> None:
+    def _check_all(self, report: Report, checked: set[str]) -> None:
+        """Ask S4 about each open position that isn't ``checked`` yet.
+
+        One question without an answer stops no other, but so many in a row do. Raises ``NeighbourUnavailable`` then.
+        """
+        unanswered: NeighbourUnavailable | None = None
+        in_a_row = 0
+        for position_id in self._state.open_ids():
+            if position_id in checked:
+                continue
+            try:
+                self._rebuilder.mend(position_id)
+                asked = self._reconciler.verify(position_id) or self._reconciler.reconcile_position(position_id)
+            except NeighbourUnavailable as error:
+                unanswered, in_a_row = error, in_a_row + 1
+                if in_a_row >= UNANSWERED_IN_A_ROW:
+                    break
+                continue
+            in_a_row = 0
+            checked.add(position_id)
+            report.asked += asked
+            report.checked += 1
+            self._hints.evaluate(position_id)
+        if unanswered is not None:
+            raise unanswered
+
+    def _rebuild_lost(self, report: Report, checked: set[str]) -> None:
         """Rebuild what Redis lacks or has in an older state than the store. Workers verify it meanwhile."""
         latest = self._store.latest()
         while shard := {str(doc["position_id"]): doc for doc in islice(latest, PAGE)}:
@@ -93,6 +118,7 @@ class ColdStart:
             ]
             rebuilt = [position_id for position_id in lost if self._rebuilder.rebuild(position_id)]
             report.rebuilt += len(rebuilt)
+            checked.difference_update(rebuilt)
             self._hints.evaluate_many(rebuilt)
         if report.rebuilt:
             text = (

@@ -52,7 +52,11 @@ class Rebuilder:
 
         Returns whether it was put back. Raises ``StoreError``, ``StateUnavailable``.
         """
-        return self._state.may_be_lost(position_id) and self.rebuild(position_id)
+        return self.may_be_lost(position_id) and self.rebuild(position_id)
+
+    def may_be_lost(self, position_id: str) -> bool:
+        """Return whether a position that Redis lacks may have been there. Raises ``StateUnavailable``."""
+        return self._state.may_be_lost(position_id)
 
     def rebuild(self, position_id: str) -> bool:
         """Put a position back, unless the store knows no more than Redis, or somebody else writes meanwhile.

@@ -11,6 +11,7 @@ import pytest
 from s6 import keys
 from s6.bootstrap import Services
 from s6.listener.reconciliation import Reconciliation
+from s6.ports import NeighbourUnavailable
 from tests.support.desk import Desk
 from tests.unit.given import bundle
 
@@ -25,6 +26,7 @@ class Listeners:
     def __init__(self) -> None:
         self.desk = desk = Desk(bundle())
         self.runs = 0
+        self.checked: list[list[str]] = []
         parts: dict[str, Any] = {
             "redis": desk.redis,
             "state": desk.state,
@@ -36,8 +38,10 @@ class Listeners:
         self.services = cast(Services, SimpleNamespace(**parts))
         self.during: Callable[[], None] = _nothing
 
-    def _run(self) -> str:
+    def _run(self, checked: set[str]) -> str:
         self.runs += 1
+        self.checked.append(sorted(checked))
+        checked.add(f"run-{self.runs}")
         self.during()
         return ""
 
@@ -98,3 +102,38 @@ def test_where_redis_does_not_say_who_it_is_the_note_stands(listeners: Listeners
     for _ in range(3):
         one.look()
     assert (listeners.runs, listeners.done()) == (1, True)
+
+
+def test_what_breaks_off_goes_on_where_it_stood(listeners: Listeners) -> None:
+    one = listeners.one()
+
+    def unanswered() -> None:
+        raise NeighbourUnavailable("s4", "no answer")
+
+    listeners.during = unanswered
+    for _ in range(3):
+        one.look()
+    assert listeners.checked == [[], ["run-1"], ["run-1", "run-2"]] and not listeners.done()
+    listeners.during = _nothing
+    one.look()
+    assert listeners.done()
+    listeners.desk.redis.do_delete(keys.RECONCILED)
+    one.look()  # another reconciliation begins anew
+    assert listeners.checked[3:] == [["run-1", "run-2", "run-3"], []]
+
+
+@pytest.mark.parametrize("loss", ["emptied", "another server"])
+def test_after_a_loss_nothing_counts_as_checked(listeners: Listeners, loss: str) -> None:
+    one, redis = listeners.one(), listeners.desk.redis
+
+    def unanswered() -> None:
+        raise NeighbourUnavailable("s4", "no answer")
+
+    listeners.during = unanswered
+    one.look()
+    if loss == "emptied":
+        redis.data.clear()
+    else:
+        redis.fail_over(redis.copied())
+    one.look()
+    assert listeners.checked == [[], []]

@@ -112,3 +112,44 @@ def test_without_s4_it_is_not_over(desk: Desk) -> None:
     desk.s4.down = True
     with pytest.raises(NeighbourUnavailable):
         desk.cold_start.run()
+
+
+def test_two_of_a_hundred_questions_without_an_answer_cost_one_pass_and_those_two(desk: Desk) -> None:
+    """However many answers are missing, nobody is asked about twice for it."""
+    names = [f"p{number:02}" for number in range(50)]
+    for name in names:
+        stop_id = f"SL-{name}"
+        held = stopped(39_000, position_id=name)
+        order = replace(held.orders[0], client_order_id=stop_id)
+        desk.put(replace(held, sl_order=stop_id, orders=(order,)))
+        rests(desk, stop_id, name)
+    missing = {"SL-p03", "SL-p41"}
+
+    def loses(client_order_id: str) -> None:
+        if client_order_id in missing:
+            missing.remove(client_order_id)
+            raise NeighbourUnavailable("s4", "the answer is missing")
+
+    desk.s4.before = loses
+    checked: set[str] = set()
+    with pytest.raises(NeighbourUnavailable):
+        desk.cold_start.run(checked)
+    assert len(checked) == 48 and len(desk.s4.asked) == 48
+    report = desk.cold_start.run(checked)
+    assert sorted(desk.s4.asked[48:]) == ["SL-p03", "SL-p41"]
+    assert (report.checked, sorted(checked)) == (2, names)
+
+
+def test_an_s4_that_is_away_ends_the_pass(desk: Desk) -> None:
+    for number in range(30):
+        desk.put(stopped(39_000, position_id=f"p{number}"))
+    asked: list[str] = []
+
+    def away(client_order_id: str) -> None:
+        asked.append(client_order_id)
+        raise NeighbourUnavailable("s4", "away")
+
+    desk.s4.before = away
+    with pytest.raises(NeighbourUnavailable):
+        desk.cold_start.run()
+    assert len(asked) == 10
