@@ -30,6 +30,10 @@ class RedisParking(RedisPart):
         with asking():
             self._redis.zrem(keys.PARKED, records.parcel(position_id, fields))
 
+    def parked_until(self, ts: int) -> list[tuple[str, Mapping[str, str]]]:
+        with asking():
+            return [records.unwrapped(row) for row in self._redis.zrangebyscore(keys.PARKED, "-inf", ts)]
+
     def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
         with asking():
             rows = self._redis.zrangebyscore(keys.PARKED, "-inf", now)

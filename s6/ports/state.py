@@ -157,6 +157,9 @@ class Parking(Protocol):
 
     def unpark(self, position_id: str, fields: Mapping[str, str]) -> None: ...
 
+    def parked_until(self, ts: int) -> list[tuple[str, Mapping[str, str]]]:
+        """Return position ids and results whose time to wait was over at ``ts`` (ms)."""
+
     def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
         """Return position ids and results whose time to wait is over."""
 

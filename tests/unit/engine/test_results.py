@@ -247,3 +247,15 @@ def test_the_acceptance_of_an_order_wakes_nobody(desk: Desk) -> None:
     for applied in ("APPLIED", "NOTHING_NEW"):
         assert desk.results.apply(result(status="NEW", **told), {}) == applied
     assert desk.hints.evaluated == []
+
+
+def test_nothing_is_parked_for_more_than_an_hour(desk: Desk) -> None:
+    """Its position has left Redis, and the store has been pruned."""
+    waits(desk)
+    desk.redis.do_set(keys.RECONCILED, "1")
+    desk.state.note_gone({"p1": 1})
+    desk.clock.now += 3_659_999
+    assert desk.results.give_up_overdue() == 0
+    desk.clock.now += 1
+    assert desk.results.give_up_overdue() == 1
+    assert desk.state.parked("p1") == []
