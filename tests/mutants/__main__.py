@@ -6,6 +6,7 @@ What was tried is kept, so that a run that is broken off, or done in slices (``-
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -30,7 +31,8 @@ def main() -> int:
     notes = ROOT / "var" / f"mutants-{asked.seed}-{asked.sample}.jsonl"
     notes.parent.mkdir(exist_ok=True)
     known = _known(notes)
-    due = [bug for bug in drawn if str(bug) not in known][: asked.limit]
+    new = [bug for bug in drawn if str(bug) not in known]
+    due = (new + [bug for bug in drawn if known.get(str(bug)) == ""])[: asked.limit]
     with notes.open("a") as out, tempfile.TemporaryDirectory(prefix="s6-mutants-") as folder:
         for verdict in _tried(due, Path(folder), asked.jobs):
             print(
@@ -38,7 +40,8 @@ def main() -> int:
                 flush=True,
             )
             known[str(verdict.bug)] = verdict.by
-            out.write(json.dumps({"bug": str(verdict.bug), "by": verdict.by}) + "\n")
+            row = {"bug": str(verdict.bug), "by": verdict.by, "source": _digest_of(verdict.bug.module)}
+            out.write(json.dumps(row) + "\n")
             out.flush()
     return _report(drawn, known)
 
@@ -54,10 +57,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _known(notes: Path) -> dict[str, str]:
-    """What earlier runs found, as far as the code is still the one they tried."""
-    if not notes.exists():
-        return {}
-    return {row["bug"]: row["by"] for row in map(json.loads, notes.read_text().splitlines())}
+    """What earlier runs came to in modules that are still the same. What they missed (empty) is tried again, last."""
+    rows = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+    digests = {name: _digest_of(name) for name in modules(ROOT)}
+    return {row["bug"]: row["by"] for row in rows if row["source"] == digests.get(row["bug"].partition(":")[0])}
+
+
+def _digest_of(module: str) -> str:
+    return hashlib.sha256((ROOT / module).read_bytes()).hexdigest()[:12]
 
 
 def _tried(due: list[Bug], folder: Path, jobs: int) -> Iterator[Verdict]:

@@ -116,3 +116,30 @@ def test_a_refusal_is_over_once_a_stop_rests() -> None:
     assert after_result(heard.position, None, heard.order, new, RETRY, NOW).position.sl_refusals == 0
     assert book(replace(p, sl_refusals=0), p.live_stop, new, mark=None, terms=SymbolTerms(), now=NOW) is None
     assert begin(p, Action("STOP_MOVE", "LOCK", D(1), D(39000), D(39500), target="SL-1"), NOW)[1].refusals == 0
+
+
+def test_once_the_old_stop_is_gone_the_new_one_is_placed_without_delay() -> None:
+    op = a_move(stage="CHECK", attempts=5, not_before=NOW + 9_000, order=None)
+    step = to.cancel_confirmed(stopped(39000), op, NOW)
+    assert step.op is not None
+    assert (step.op.stage, step.op.attempts, step.op.not_before) == ("PLACE", 0, 0)
+    assert (step.position.sl_order, step.position.sl_qty, step.position.orders) == ("", D(0), ())
+    assert step.position.sl_price == D(39000)
+
+
+def test_a_cancelled_stray_leaves_the_stop_alone() -> None:
+    held = stopped(39000)
+    stray = replace(held.orders[0], client_order_id="SL-0")
+    step = to.cancel_confirmed(replace(held, orders=(stray, *held.orders)), a_move(kind="CLEANUP", target="SL-0"), NOW)
+    assert (step.op, step.outcome, step.position) == (None, "success", held)
+
+
+def test_of_a_closed_position_no_new_stop_is_placed() -> None:
+    step = to.cancel_confirmed(stopped(39000, status="CLOSED", qty=D(0)), a_move(), NOW)
+    assert (step.op, step.outcome) == (None, "closed")
+
+
+def test_the_wait_for_a_cancel_begins_anew() -> None:
+    step = to.cancel_pending(stopped(39000), a_move(stage="CANCEL", attempts=4, not_before=NOW + 5), 700, NOW)
+    assert step.op is not None
+    assert (step.op.stage, step.op.deadline, step.op.attempts, step.op.not_before) == ("AWAIT_CANCEL", NOW + 700, 0, 0)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from s6.engine.operation import begin, order_of
 from s6.model.market import Features
 from s6.model.operation import AHEAD
 from s6.model.position import Position
-from s6.plan import build_plan
+from s6.plan import Action, build_plan
 from s6.ports import NeighbourUnavailable
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, position, result, stopped, view
@@ -286,3 +287,24 @@ def test_an_operation_that_gave_way_to_later_ones_is_over(desk: Desk, status: st
     now = desk.now()
     assert (desk.op(), now.unverified_from, now.sl_price) == (None, 0, D(price))
     assert now.sl_order == told("SL", FIRST + 1).client_order_id
+
+
+@pytest.mark.parametrize(("known", "stop"), [(("SL-1",), "SL-1"), (("TP-1",), ""), ((), "")])
+def test_an_order_that_s4_does_not_know_rests_nowhere(desk: Desk, known: tuple[str, ...], stop: str) -> None:
+    held = stopped(39_000)
+    take = replace(held.orders[0], client_order_id="TP-1", kind="TP", type="MARKET")
+    desk.put(replace(held, orders=(*held.orders, take)))
+    have(desk, *(told("SL" if name == "SL-1" else "TP", 1, client_order_id=name, intent_id="i") for name in known))
+    assert desk.reconciler.reconcile_position("p1") == 2
+    now = desk.now()
+    assert tuple(o.client_order_id for o in now.orders) == known
+    assert (now.sl_order, now.sl_qty) == (stop, D(1) if stop else D(0))
+
+
+def test_the_order_of_the_operation_in_flight_is_the_operations(desk: Desk) -> None:
+    held, op = begin(stopped(39_000), Action("EXIT", "OPERATOR", D(1), step=D("0.001")), NOW)
+    order = order_of(held, op, NOW)
+    assert order is not None
+    desk.put(replace(held, orders=held.with_order(order)), replace(op, order=order))
+    assert desk.reconciler.reconcile_position("p1") == 1
+    assert desk.s4.asked == ["SL-1"]
