@@ -8,8 +8,8 @@
 - Another order refused, or ended without a fill: after pauses (ERROR ORDER_REFUSED, once).
 - ``NOTHING_LEFT`` while the books hold something: after 10 s, then every 60 s (ERROR POSITION_MISSING, once).
 - A cancel refused while the old stop lives: after pauses (ERROR STOP_MOVE_FAILED from the third).
-- No usable answer (5xx, 429, time-out, another 4xx on an order): the same ids after the back-off, never an exit; FATAL
-  RETRIES_EXHAUSTED after ``retry.fatal_after_s`` for what protects (``transitions.postponed``).
+- No usable answer (5xx, 429, time-out, another 4xx on an order): the same ids after the back-off, never an exit; ERROR
+  RETRIES_EXHAUSTED, once, and FATAL after ``retry.fatal_after_s`` for what protects (``transitions.postponed``).
 
 Pauses double from ``retry.base_ms`` up to 60 s. *Once* is at the ``retry.attempts``-th time in a row.
 """

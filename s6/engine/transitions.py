@@ -143,8 +143,10 @@ def postponed(p: Position, op: Operation, delay_ms: int, alerts: tuple[Raised, .
     """No usable answer: the same again later, with the same ids. Protection is never given up."""
     op = replace(op, attempts=op.attempts + 1, failing_ts=op.failing_ts or now, not_before=now + delay_ms)
     failed_ms = now - op.failing_ts
+    text = f"{op.kind} {op.stage} has had no usable answer for {failed_ms} ms, {op.attempts} tries; going on"
+    if op.attempts == retry.attempts:
+        alerts = (*alerts, ("ERROR", "RETRIES_EXHAUSTED", text))
     if op.protects and failed_ms >= retry.fatal_after_ms and not op.fatal:
-        text = f"{op.kind} {op.stage} has failed for {failed_ms // 1000} s, {op.attempts} tries; going on"
         op, alerts = replace(op, fatal=True), (*alerts, ("FATAL", "RETRIES_EXHAUSTED", text))
     return Step(p, op, alerts=alerts)
 

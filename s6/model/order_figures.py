@@ -85,8 +85,8 @@ def _word(found: dict[str, object], guessed: list[str], name: str, meaning: str 
 def _status(found: Mapping[str, object]) -> str | None:
     """Return the contract's word for the status: by its beginning, else by the fill; None: nothing can be said."""
     said = str(found.get("status", "")).upper()
-    if said in _STATUSES:
-        return said
+    if not said or said in _STATUSES:
+        return said or None
     for beginning, meaning in _LIKE:
         if said.startswith(beginning):
             return meaning

@@ -33,6 +33,8 @@ def alarming(before: Written, after: Written) -> Iterator[tuple[str, str]]:
 def _of_the_operation(before: dict[str, str], after: dict[str, str]) -> Iterator[tuple[str, str]]:
     if not after or before.get("op_id") != after["op_id"]:
         return
+    if _number(before, "attempts") < _number(after, "attempts") == RETRIES:
+        yield "ERROR", "RETRIES_EXHAUSTED"
     if before.get("fatal") != "true" == after["fatal"]:
         yield "FATAL", "RETRIES_EXHAUSTED"
     if _number(before, "refusals") < _number(after, "refusals"):

@@ -160,7 +160,7 @@ def test_what_protects_and_fails_for_a_minute_is_fatal_once(desk: Desk) -> None:
         desk.clock.now = max(desk.clock.now + 1, op.not_before)
         desk.executor.advance("p1", op.op_id)
     codes = [(a[0], a[1]) for a in desk.alerts.raised]
-    assert codes == [("FATAL", "RETRIES_EXHAUSTED")]
+    assert codes == [("ERROR", "RETRIES_EXHAUSTED"), ("FATAL", "RETRIES_EXHAUSTED")]
 
 
 def test_a_wait_bears_a_clock_that_is_set_back(desk: Desk) -> None:
