@@ -106,7 +106,7 @@ class Rebuilder:
             stored,
             rev=max(stored.rev, before.rev) + AHEAD,
             op_count=max(stored.op_count, before.op_count) + AHEAD,
-            rebuilt_ts=self._clock.now_ms(),
+            rebuilt_ts=max(self._clock.now_ms(), stored.ts, before.ts),
             orders=orders,
         )
         if not stored.is_open and not orders and op is None:

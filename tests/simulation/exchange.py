@@ -23,6 +23,11 @@ OPENING: Final = ("ENTRY", "ADD")
 STEP: Final = Decimal("0.001")
 MIN_NOTIONAL: Final = Decimal(5)
 MMR: Final = Decimal("0.004")
+#: The pause after the first refused EXIT; it doubles with each further one.
+PAUSE_MS: Final = 100
+#: How soon at least a refusal that the stream tells of is known to whoever decides next, when it is not late.
+HEARD_MS: Final = 100
+LONGEST_PAUSE_MS: Final = 60_000
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class XOrder:
     working: bool = False
     cancelling: bool = False
     ended_ts: int = 0
+    first_fill_ts: int = 0
     figures: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -105,6 +111,11 @@ class XPosition:
                 break
         return most
 
+    def held_since(self, ts: int) -> list[Decimal]:
+        """What was held at ``ts`` and whatever has been held since."""
+        before = [qty for when, qty in self.trail if when < ts][-1:]
+        return [*before, *(qty for when, qty in self.trail if when >= ts)]
+
 
 class Exchange:
     """``publish`` gets each result as the stream's fields; ``entered`` what an ENTRY fill took, for the entry side."""
@@ -120,6 +131,8 @@ class Exchange:
         self._publish, self._entered = publish, entered
         self.changes = 0
         self.marks: dict[str, Decimal] = {}
+        self.path: list[tuple[int, Decimal]] = []
+        self.exits_refused: dict[str, list[tuple[int, int]]] = {}
         self.orders: dict[str, XOrder] = {}
         self.positions: dict[str, XPosition] = {}
         self.bodies: dict[str, str] = {}
@@ -152,6 +165,7 @@ class Exchange:
             self.disturb(1_500)
         if reason and not via_stream:
             self.refused[name] = reason
+            self._note_refusal(str(body["position_id"]), str(body["kind"]), known_after_ms=0)
             self._kernel.note(f"    S4 refuses {name}: {reason}")
             self.disturb(1_500)
             return 422, {"reason": reason}
@@ -252,9 +266,25 @@ class Exchange:
             ours=False,
         )
 
+    def _note_refusal(self, position_id: str, kind: str, known_after_ms: int) -> None:
+        if kind == "EXIT":
+            now = self._kernel.now
+            self.exits_refused.setdefault(position_id, []).append((now, now + known_after_ms))
+
+    def exit_pause(self, position_id: str, decided_ts: int) -> int:
+        """Until when no EXIT is to follow those that were refused since the last fill, and that were known by then."""
+        refused = [ts for ts, known in self.exits_refused.get(position_id, []) if known <= decided_ts]
+        return refused[-1] + min(PAUSE_MS * 2 ** (len(refused) - 1), LONGEST_PAUSE_MS) if refused else 0
+
+    def marks_since(self, ts: int) -> list[Decimal]:
+        """The mark at ``ts`` and all since."""
+        before = [mark for when, mark in self.path if when < ts][-1:]
+        return [*before, *(mark for when, mark in self.path if when >= ts)]
+
     def tick(self, symbol: str, mark: Decimal) -> None:
         """A new mark: stops that it reaches begin to fill."""
         self.marks[symbol] = mark
+        self.path.append((self._kernel.now, mark))
         for order in list(self.orders.values()):
             if order.symbol == symbol and order.live and not order.working and order.stop_px is not None:
                 self._trigger(order)
@@ -323,9 +353,11 @@ class Exchange:
             order.filled += qty
             order.cost += qty * price
             order.fee += fee
+        order.first_fill_ts = order.first_fill_ts or self._kernel.now
         if order.opens:
             self._enlarge(order, position, qty, price)
         else:
+            self.exits_refused.pop(position.position_id, None)
             with exactly():
                 position.realized += (price - position.entry) * qty * position.dir
                 left = position.qty - qty
@@ -395,6 +427,8 @@ class Exchange:
             return
         order.status, order.reason, order.ended_ts = status, reason, self._kernel.now
         self.changes += 1
+        if status == "REJECTED":
+            self._note_refusal(order.position_id, order.kind, known_after_ms=HEARD_MS)
         self._kernel.note(f"    {order.client_order_id} is {status} {reason}".rstrip())
         if tell:
             self._tell(order)

@@ -21,6 +21,9 @@ from tests.simulation.kernel import Crash, Kernel, Process
 from tests.simulation.profile import CALM, Profile
 
 NEVER: Final = 10**9
+#: What is given up when it could not be sent for ten seconds, and for how long nothing is heard of an order at worst.
+WORTH_A_MOMENT: Final = ("TP", "ADD", "REDUCE")
+DEAF_MS: Final = 11_000
 Handler = Callable[[str, str, Mapping[str, object], str], tuple[int, dict[str, object]]]
 
 
@@ -31,6 +34,7 @@ class Faults:
         self.disturbed = 0
         self.down: dict[str, int] = {}
         self.retry_after: dict[str, int] = {}
+        self.deaf: dict[str, int] = {}
         self._left = {kind: self._next(kind) for kind in ("crash", "loss", "pause", "gap")}
         self._rest()
 
@@ -47,6 +51,16 @@ class Faults:
 
     def is_down(self, name: str) -> bool:
         return self._kernel.now < self.down.get(name, 0)
+
+    def hears(self, client_order_id: str, kind: str) -> bool:
+        """Whether S6 hears of this order: nothing for longer than it tries to send it, when bad luck has it so."""
+        if kind in WORTH_A_MOMENT and client_order_id not in self.deaf:
+            unlucky = self._rng.random() < self.profile.deaf
+            self.deaf[client_order_id] = self._kernel.now + DEAF_MS if unlucky else 0
+            if unlucky:
+                self._kernel.note(f"    nothing is heard of {client_order_id} for {DEAF_MS} ms")
+                self.disturb(DEAF_MS + 5_000)
+        return self._kernel.now >= self.deaf.get(client_order_id, 0)
 
     def _next(self, kind: str) -> int:
         """After how many more commands this kind of fault strikes."""
@@ -129,13 +143,16 @@ class SimNeighbour:
         if process.dead:
             raise Crash
         text = jsonx.dumps(dict(body or {}))
-        name = str((body or {}).get("client_order_id") or (body or {}).get("transfer_id") or "")
+        name = str((body or {}).get("client_order_id") or (body or {}).get("transfer_id") or path.rsplit("/", 1)[1])
         kernel.note(f"  > {self.name} {method} {path} {name}".rstrip())
         kernel.wait(rng.randint(1, 15))
         if faults.is_down(self.name):
             kernel.wait(rng.choice([1, 1, 500]))
             raise NeighbourUnavailable(self.name, "HTTP 503", faults.retry_after.get(self.name))
         profile = faults.profile
+        heard = faults.hears(name, str((body or {}).get("kind")))
+        if not heard and method == "GET":
+            return self._timeout("lost on its way")
         lose, crash = rng.random() < profile.lose_call, rng.random() < profile.crash_call
         if lose or crash:
             faults.disturb(6_500)
@@ -148,7 +165,7 @@ class SimNeighbour:
         if crash:
             kernel.note(f"    {process.role} is killed before it reads the answer")
             kernel.die()
-        if lose:
+        if lose or not heard:
             return self._timeout("done, the answer is lost")
         return Answer(status, {}, b"", doc)
 

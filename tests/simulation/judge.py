@@ -19,6 +19,7 @@ from s6.rules.exact import exactly
 from tests.doubles.memory_redis import Written
 from tests.simulation.alarming import alarming
 from tests.simulation.exchange import MIN_NOTIONAL, XOrder, XPosition
+from tests.simulation.limits import Limits
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -47,6 +48,8 @@ class Judge:
         self._intents: dict[str, str] = {}
         self._signals: set[tuple[str, str]] = set()
         self._stops: dict[tuple[str, int, str], list[XOrder]] = defaultdict(list)
+        self._levels: dict[str, str] = {}
+        self._limits = Limits(world)
         self._looked_at_transfers: set[str] = set()
         self.events: dict[str, dict[str, str]] = {}
         self.longest_gap = 0
@@ -93,13 +96,18 @@ class Judge:
         closing = sum((o.remaining for o in live if not o.opens and o.type == "MARKET"), ZERO)
         mark = self._world.mark
         covered = any(o.remaining >= need for o in stops) or closing >= need
-        if covered or need * mark < MIN_NOTIONAL * Decimal("1.05"):
+        if covered or need * min(mark, self._guard(name)) < MIN_NOTIONAL * Decimal("1.05"):
             since = self._naked.pop(name, now)
             self.longest_gap = max(self.longest_gap, now - since)
             return
         since = self._naked.setdefault(name, now)
         if self._late(since, PROMPT_MS):
             raise Violation(f"{name} holds {need} without a stop for it since {since - self._start()}")
+
+    def _guard(self, name: str) -> Decimal:
+        """The price of the guard that S6 says it holds itself: S4's least notional counts there, not at the mark."""
+        level = self._world.redis.do_hgetall(keys.stop(name))
+        return Decimal(level["price"]) if level and not level["client_order_id"] else Decimal("Infinity")
 
     def _start(self) -> int:
         from tests.simulation.kernel import START_MS
@@ -126,6 +134,7 @@ class Judge:
             record = records.get(name)
             if record is None or record["decision"] == "REJECTED":
                 raise Violation(f"transfer {name} was made but not allowed: {record}")
+        self._limits.transfers()
         flying = [name for name, record in records.items() if record["status"] in IN_FLIGHT]
         if len(flying) > 1:
             raise Violation(f"transfers in flight together: {flying}")
@@ -146,6 +155,8 @@ class Judge:
             self._signal(order)
         if order.kind == "TP":
             self._rungs(order)
+        if order.kind != "SL":
+            self._limits.accepted(order, position, self._record(order))
         if order.market == "FUT" and order.kind != "ADD" and not order.reduce_only:
             raise Violation(f"{name} is not reduceOnly")
 
@@ -163,23 +174,32 @@ class Judge:
                 continue
             if (order.stop_px - one.stop_px) * position.dir < 0:
                 raise Violation(f"{order.client_order_id} at {order.stop_px} is looser than {one.stop_px} was")
-        if order.qty > position.most_held_since(self._race()) and not self._news_waits(position):
+        if order.qty > position.most_held_since(self._race()) and not self._may_not_know(position):
             raise Violation(f"{order.client_order_id} is for {order.qty}, more than was held")
+        self._moved(order, stops, position)
         stops.append(order)
+
+    def _moved(self, order: XOrder, stops: list[XOrder], position: XPosition) -> None:
+        """Hold it against the stop that was cancelled for it."""
+        op = self._world.redis.do_hgetall(keys.operation(order.position_id))
+        self._levels[order.client_order_id] = op.get("level", "")
+        if stops and op.get("target") == stops[-1].client_order_id and stops[-1].status == "CANCELED":
+            levels = self._levels[stops[-1].client_order_id], op["level"]
+            self._limits.moved(order, stops[-1], position, levels)
 
     def _race(self) -> int:
         """Since when what was held may be what S6 still believes is held."""
         now, disturbed = self._kernel.now, self._world.faults.disturbed
         return 0 if disturbed + ONE_SWEEP_MS >= now else now - RACE_MS
 
-    def _news_waits(self, position: XPosition) -> bool:
-        """Whether results are under way that the books can't know yet."""
-        return position.position_id in self._world.waiting.values()
+    def _may_not_know(self, position: XPosition) -> bool:
+        """Whether results are under way that the books can't know yet, or the books have said that they lost track."""
+        return position.position_id in self._world.waiting.values() or self._lost_track(position.position_id)
 
     def _closing(self, order: XOrder, position: XPosition) -> None:
         at_work = [o for o in self._exchange.live_orders(order.position_id) if o.ours and o.kind in CLOSING]
         total = sum((o.remaining for o in at_work), ZERO)
-        if total > position.most_held_since(self._race()) and not self._news_waits(position):
+        if total > position.most_held_since(self._race()) and not self._may_not_know(position):
             raise Violation(f"closing orders for {total}, more than was held: {[o.client_order_id for o in at_work]}")
 
     def _record(self, order: XOrder) -> dict[str, object]:
@@ -242,6 +262,8 @@ class Judge:
             if theirs.qty and name not in self._world.tainted:
                 self._same(name, "entry price", ours.entry_price_avg, theirs.entry)
                 self._same(name, "realized PnL", ours.realized_pnl_usdt, theirs.realized)
+            if theirs.qty and not self._world.wiped:
+                self._counted(name, ours, theirs)
             if theirs.adds > CAP:
                 raise Violation(f"{name}: {theirs.adds} adds")
             with exactly():
@@ -249,6 +271,16 @@ class Judge:
                     raise Violation(f"{name}: {theirs.added} added to {theirs.q0}")
         self._history()
         self._in_use()
+
+    def _counted(self, name: str, ours: Position, theirs: XPosition) -> None:
+        """How often this life was reduced and added to."""
+        mine = [o for o in self._exchange.orders.values() if o.position_id == name and o.life == theirs.life and o.ours]
+        filled = Counter(o.kind for o in mine if o.filled)
+        for kind, count in (("REDUCE", ours.reduces), ("ADD", ours.add_on_count)):
+            if filled[kind] != count:
+                raise Violation(f"{name}: {count} in the books, {filled[kind]} orders of kind {kind} have filled")
+        if ours.added_qty != theirs.added:
+            raise Violation(f"{name}: {ours.added_qty} added in the books, {theirs.added} at the exchange")
 
     def _in_use(self) -> None:
         """What the quotas say is in use is in use (a lost track never ends)."""
@@ -301,6 +333,9 @@ class Judge:
             assert position is not None
             if sorted(docs) != list(range(1, position.seq + 1)):
                 raise Violation(f"{name}: snapshots {sorted(docs)} of {position.seq}")
+            times = [int(str(docs[seq]["ts"])) for seq in sorted(docs)]
+            if times != sorted(times):
+                raise Violation(f"{name}: the snapshots' times run back")
             last = docs[position.seq]
             for member in ("qty", "entry_price_avg", "realized_pnl_usdt", "sl_price", "sl_level", "status", "paused"):
                 said, live = last[member], getattr(position, member)
@@ -319,6 +354,8 @@ class Judge:
                 continue
             ours = self._position(name)
             assert ours is not None
+            if ours.sl_order or ours.orders:
+                raise Violation(f"{name} is closed, its books name {ours.sl_order} {ours.orders}")
             if ours.is_open or theirs.qty:
                 raise Violation(f"{name} is still open: {ours.qty} in the books, {theirs.qty} at the exchange")
             if ours.life == theirs.life:
@@ -327,6 +364,7 @@ class Judge:
             if live:
                 raise Violation(f"{live} live on")
             self._told(name)
+            self._ended(name)
         if not any(map(self._lost_track, self._exchange.positions)):
             self._quotas()
         flying = [name for name, record in self._world.store.moved.items() if record["status"] in IN_FLIGHT]
@@ -346,6 +384,13 @@ class Judge:
         ours = self._position(name)
         more = ours is not None and ours.life != self._exchange.positions[name].life
         return more or ("ERROR", "OVERSELL", name) in self._world.alerts.told
+
+    def _ended(self, name: str) -> None:
+        """The books name the end that each order has come to."""
+        for client_order_id, text in self._world.redis.do_hgetall(keys.orders(name)).items():
+            order, record = self._exchange.orders.get(client_order_id), json.loads(text)
+            if order is not None and order.ours and record["status"] != order.status:
+                raise Violation(f"{client_order_id} is {record['status']} in the books, {order.status} at the exchange")
 
     def _quotas(self) -> None:
         for market in ("FUT", "SPOT"):

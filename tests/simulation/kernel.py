@@ -39,6 +39,21 @@ class Event:
     died: Callable[[], None] | None = field(compare=False, default=None)
 
 
+class SimClock:
+    """The time as the running process has it; each role's clock is off by ``skew`` ms at most.
+
+    ``apart`` is by how much two processes' times may differ.
+    """
+
+    def __init__(self, kernel: Kernel, skew: int) -> None:
+        self._kernel, self.apart = kernel, 2 * skew
+        self._off = {role: kernel.rng.randint(-skew, skew) if skew else 0 for role in ("worker", "listener")}
+
+    def now_ms(self) -> int:
+        process = self._kernel.process
+        return self._kernel.now + (self._off[process.role] if process else 0)
+
+
 class Kernel:
     """``after_step`` is called whenever an event has run; ``log`` is the history for people."""
 

@@ -23,7 +23,15 @@ from tests.simulation.kernel import Kernel
 RETRIES: Final = 4
 
 
-def _bundle(version: str, anchor: str, move_bps: int, interval_s: int) -> ActiveBundle:
+def _bundle(
+    version: str,
+    anchor: str,
+    move_bps: int,
+    interval_s: int,
+    adds: int = 2,
+    budget: int | None = None,
+    eta: str = "0.8",
+) -> ActiveBundle:
     spec = {"tick": "0.1", "step": "0.001", "min_qty": "0.001", "min_notional": "5", "mmr": "0.004"}
     document = {
         "version": version,
@@ -40,7 +48,7 @@ def _bundle(version: str, anchor: str, move_bps: int, interval_s: int) -> Active
                 ],
             },
             "tp_ladder": [{"roe": "0.06", "fraction": "0.33"}, {"roe": "0.15", "fraction": "0.5"}],
-            "add_on": {"roe_gate": "0.03", "cap": 2, "gamma": "0.5", "eta": "0.8", "signal_ttl_s": 60},
+            "add_on": {"roe_gate": "0.03", "cap": 2, "gamma": "0.5", "eta": eta, "signal_ttl_s": 60},
             "risk": {"lb_min": "0.085", "lb_exit": "0.06", "cooldown_s": 5, "max_reduces": 2},
             "stagnation": {"after_s": 15, "abs_roe_below": "0.05"},
         },
@@ -50,21 +58,31 @@ def _bundle(version: str, anchor: str, move_bps: int, interval_s: int) -> Active
             "stagnation": {"after_s": 15, "abs_roe_below": "0.02"},
         },
         "symbols": {"BTCUSDT": spec, "ETHUSDT": spec},
-        "limits": {"adds_in_flight": 2},
-        "treasury": {"mode": "SEMI", "cooldown_s": 5},
+        "limits": {"adds_in_flight": adds, "fut_budget": budget},
+        "treasury": {"mode": "SEMI", "cooldown_s": 5, "max_transfer": 150},
         "execution": {"cancel_wait_ms": 1000, "breach_grace_ms": 1000, "retry": {"attempts": RETRIES, "cap_ms": 2000}},
     }
     return parse_bundle(jsonx.dumps(document))
 
 
-BUNDLES = (_bundle("b-1", "ENTRY", 0, 0), _bundle("b-2", "BEST", 0, 0), _bundle("b-3", "BEST", 10, 2))
+BUNDLES = (
+    _bundle("b-1", "ENTRY", 0, 0),
+    _bundle("b-2", "BEST", 0, 0),
+    _bundle("b-3", "BEST", 10, 2),
+    _bundle("b-4", "BEST", 5, 1, adds=1, budget=400, eta="0.6"),
+)
 
 
 class SimBundles:
-    """The bundle in force, swapped at will."""
+    """The bundle in force, swapped at will; ``ever`` are all that were."""
 
-    def __init__(self) -> None:
-        self.bundle = BUNDLES[0]
+    def __init__(self, first: ActiveBundle) -> None:
+        self.bundle = first
+        self.ever = [first]
+
+    def put(self, bundle: ActiveBundle) -> None:
+        self.bundle = bundle
+        self.ever.append(bundle)
 
     def current(self) -> ActiveBundle | None:
         return self.bundle

@@ -13,7 +13,12 @@ CancelFate = Literal["CANCELED", "REJECTED", "FILL", "PART", "SILENT_GONE", "SIL
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Probabilities; ``every_*`` are the mean numbers of commands between two faults of a kind (0: never)."""
+    """Probabilities; ``every_*`` are the mean numbers of commands between two faults of a kind (0: never).
+
+    ``skew`` is by how much (ms) each process's clock may be off. ``crowd`` is the number of positions (0: drawn),
+    ``trend`` the market's direction (0: drawn; otherwise all positions are LONG on FUT), ``bundle`` the one that is in
+    force at first (None: drawn).
+    """
 
     every_crash: int = 0
     every_loss: int = 0
@@ -41,6 +46,11 @@ class Profile:
     failover: bool = False
     figures: bool = False
     copies: bool = False
+    skew: int = 0
+    deaf: float = 0
+    crowd: int = 0
+    trend: int = 0
+    bundle: int | None = None
 
     def cancel_fate(self, rng: Random) -> CancelFate:
         if rng.random() >= self.odd_cancel:
@@ -90,4 +100,6 @@ def drawn(rng: Random) -> Profile:
         figures=rng.random() < 0.3,
         copies=rng.random() < 0.4,
         failover=rng.random() < 0.15,
+        skew=rng.choice([0, 0, 0, 2_000]),
+        deaf=some(0.3, 0.15),
     )

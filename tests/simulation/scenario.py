@@ -33,7 +33,7 @@ class Scenario:
         self.world = World(rng, self.profile)
         self.rng = rng
         self.judge = Judge(self.world)
-        self._drift = rng.choice([-1, 0, 1])
+        self._drift = self.profile.trend or rng.choice([-1, 0, 1])
         self._signals = 0
         self._calm_from = START_MS + 10 * TROUBLE_MS
 
@@ -87,7 +87,7 @@ class Scenario:
         self._every(1_000, self._listen)
         self._every(5_000, lambda: world.as_listener("", lambda: world.listener.keeper._refresh()))
         self._every(3_000, self._acknowledge)
-        for number in range(rng.choice([1, 1, 2, 3])):
+        for number in range(self.profile.crowd or rng.choice([1, 1, 2, 3])):
             self._entries(f"p{number + 1}")
         self._operators()
         self._treasury()
@@ -113,10 +113,10 @@ class Scenario:
         if self._still() or (world.kernel.now > self._calm_from and rng.random() < 0.5):
             world.tick(world.mark)  # so that what was begun comes to its end
             return
-        if rng.random() < 0.05:
+        if rng.random() < 0.05 and not self.profile.trend:
             self._drift = rng.choice([-1, 0, 1])
         move = Decimal(rng.randint(-15, 15) + 6 * self._drift) / 10
-        if rng.random() < 0.04:
+        if rng.random() < 0.04 and not self.profile.trend:
             move = Decimal(rng.choice([-180, -60, -30, 30, 60])) / 10
         world.tick(max(world.mark + move, Decimal(100)))
 
@@ -128,6 +128,8 @@ class Scenario:
         if self._still():
             return
         fields = {"atr": rng.choice(["2", "4", "9"]), "regime": rng.choice(["LOW", "NORMAL", "NORMAL", "HIGH"])}
+        if self.profile.trend < 0:  # the stops far away, so that there is something to reduce
+            fields = {"atr": "15", "regime": "HIGH"}
         if rng.random() < 0.6:
             self._signals += 1
             fields |= {"signal": rng.choice(["LONG", "SHORT"]), "signal_id": f"s{self._signals}"}
@@ -138,8 +140,8 @@ class Scenario:
 
     def _entries(self, name: str) -> None:
         rng, world = self.rng, self.world
-        market = "SPOT" if rng.random() < 0.2 else "FUT"
-        side = "LONG" if market == "SPOT" else rng.choice(["LONG", "SHORT"])
+        market = "SPOT" if rng.random() < 0.2 and not self.profile.trend else "FUT"
+        side = "LONG" if market == "SPOT" or self.profile.trend else rng.choice(["LONG", "SHORT"])
         leverage = Decimal(1) if market == "SPOT" else rng.choice([Decimal(5), Decimal(10)])
         position = XPosition(name, SYMBOL, market, side, leverage)
         begin = rng.randint(0, 4_000)
@@ -179,13 +181,15 @@ class Scenario:
                 world.kernel.at(rng.randint(1_000, TROUBLE_MS), "", partial(self._say, word, "p1"))
         if rng.random() < 0.3:
             bundle = rng.choice(BUNDLES)
-            world.kernel.at(rng.randint(0, TROUBLE_MS), "", lambda: setattr(world.bundles, "bundle", bundle))
+            world.kernel.at(rng.randint(0, TROUBLE_MS), "", lambda: world.bundles.put(bundle))
 
     def _say(self, word: str, position_id: str) -> None:
         world = self.world
         position = world.exchange.positions.get(position_id)
         market = position.market if position else "FUT"
         commands = world.services.commands
+        if word == "EXIT":  # people need not wait
+            world.exchange.exits_refused.pop(position_id, None)
         world.as_worker(
             f"operator: {word} {position_id}",
             lambda: commands.execute(position_id, SYMBOL, market, word, "op", "test"),
@@ -196,7 +200,7 @@ class Scenario:
         if rng.random() < 0.5:
             return
         treasury = world.services.treasury
-        self._every(6_000, lambda: world.as_worker("treasury check", lambda: treasury.check()))
+        self._every(2_500, lambda: world.as_worker("treasury check", lambda: treasury.check()))
         for number in range(2):
             name, amount = rng.choice([None, f"t{number}"]), rng.choice([None, Decimal(50)])
             mode = rng.choice(["AUTO", "SEMI", None])

@@ -7,7 +7,6 @@ same seeds find nothing in the code as it is (``test_the_code_as_it_is_is_innoce
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,12 +29,9 @@ from s6.recovery import cold_start, rebuilder
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
 from tests.doubles.memory_redis import MemoryRedis
-from tests.simulation.judge import Violation
+from tests.simulation.planting import Patch, Planting, innocent
 from tests.simulation.profile import Profile
-from tests.simulation.scenario import run
 
-SEEDS = 25
-FOUND_WITHIN = 150  # some bugs show in one seed of twenty-five
 CROWD = Profile(
     every_gap=4, double_hint=0.4, double_result=0.5, late_result=0.2, double_call=0.2, copies=True, partial=0.7
 )
@@ -48,8 +44,6 @@ BEHIND = Profile(every_gap=8, failover=True, partial=0.5, odd_cancel=0.2, copies
 HELD_UP = Profile(every_gap=5, every_pause=150, partial=0.7, double_hint=0.3, copies=True)
 REFUSED = Profile(every_gap=10, every_crash=30, refuse=0.9, partial=0.7, double_result=0.2)
 
-Patch = pytest.MonkeyPatch
-Mutation = Callable[[Patch], None]
 PROFILES = {
     "crowd": CROWD,
     "trouble": TROUBLE,
@@ -60,25 +54,8 @@ PROFILES = {
     "behind": BEHIND,
     "emptied": EMPTIED,
 }
-mutations: dict[str, tuple[Mutation, Profile]] = {}
-
-
-def planted(profile: Profile) -> Callable[[Mutation], Mutation]:
-    def note(mutation: Mutation) -> Mutation:
-        mutations[mutation.__name__] = (mutation, profile)
-        return mutation
-
-    return note
-
-
-def found(profile: Profile) -> int | None:
-    """The first seed that finds something."""
-    for seed in range(FOUND_WITHIN):
-        try:
-            run(seed, profile)
-        except Violation:
-            return seed
-    return None
+planting = Planting()
+planted = planting.planted
 
 
 @planted(CROWD)
@@ -271,14 +248,11 @@ def a_stale_position_is_believed(patch: Patch) -> None:
     patch.setattr(cold_start, "is_behind", lambda live, latest: False)
 
 
-@pytest.mark.parametrize("name", mutations)
+@pytest.mark.parametrize("name", planting.names)
 def test_a_planted_bug_is_found(name: str, monkeypatch: Patch) -> None:
-    mutation, profile = mutations[name]
-    mutation(monkeypatch)
-    assert found(profile) is not None, f"{FOUND_WITHIN} seeds have not found it"
+    planting.is_found(name, monkeypatch)
 
 
 @pytest.mark.parametrize("profile", list(PROFILES.values()), ids=list(PROFILES))
 def test_the_code_as_it_is_is_innocent(profile: Profile) -> None:
-    for seed in range(SEEDS):
-        run(seed, profile)
+    innocent(profile)

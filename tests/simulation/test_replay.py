@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from tests.simulation.judge import Violation
+from tests.simulation.planting import first_found
 from tests.simulation.scenario import run
-from tests.simulation.test_mutations import CROWD, found, resizing_is_forgotten
+from tests.simulation.test_mutations import CROWD, resizing_is_forgotten
 
 HISTORY = """
 import logging
@@ -41,7 +42,7 @@ def test_a_seed_replays_exactly_in_any_process(seed: int) -> None:
 
 def test_a_failing_seed_prints_its_history_and_fails_again_in_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
     resizing_is_forgotten(monkeypatch)
-    seed = found(CROWD)
+    seed = first_found(CROWD)
     assert seed is not None
     told = []
     for _ in range(2):

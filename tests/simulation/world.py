@@ -46,9 +46,9 @@ from s6.treasury import Refusal, Treasury
 from tests.doubles.memory_redis import MemoryRedis
 from tests.simulation.exchange import STEP, Exchange, XPosition
 from tests.simulation.faults import Faults, SimNeighbour
-from tests.simulation.kernel import Kernel
+from tests.simulation.kernel import Kernel, SimClock
 from tests.simulation.memory_store import MemoryStore
-from tests.simulation.parts import SimAlerts, SimBundles, SimGate, SimHints, SimMetrics
+from tests.simulation.parts import BUNDLES, SimAlerts, SimBundles, SimGate, SimHints, SimMetrics
 from tests.simulation.profile import Profile
 from tests.simulation.wallets import SimApprovers, SimWallets
 
@@ -67,7 +67,8 @@ class World:
         self.redis = MemoryRedis(kernel, faults.redis)
         self.store = MemoryStore(faults.store)
         self.alerts = SimAlerts(kernel)
-        self.bundles = SimBundles()
+        self.clock = SimClock(kernel, profile.skew)
+        self.bundles = SimBundles(BUNDLES[rng.choice([0, 0, 0, 1, 2, 3]) if profile.bundle is None else profile.bundle])
         self.hints = SimHints(kernel, faults)
         self.exchange = Exchange(kernel, faults, self.publish, self.entered)
         self.wallets = SimWallets(kernel)
@@ -79,6 +80,7 @@ class World:
         self._opening_due: dict[str, int] = {}
         self.wiped = self.failed_over = False
         self.priceless: set[str] = set()
+        self.took: list[tuple[int, str, Decimal]] = []
         self._number = 0
         self.services = self._built()
         self.hints.services = self.services
@@ -86,25 +88,25 @@ class World:
         self.redis.published = self._changed
 
     def _built(self) -> Services:
-        kernel, faults = self.kernel, self.faults
+        kernel, faults, clock = self.kernel, self.faults, self.clock
         s4 = SimNeighbour("s4", kernel, faults, self._s4)
         s1 = SimNeighbour("s1", kernel, faults, self.wallets.handle)
         s12 = SimNeighbour("s12", kernel, faults, self.approvers.handle)
         bundles, alerts, metrics = self.bundles, self.alerts, SimMetrics()
         gate = SimGate(faults, alerts, bundles)
-        state = RedisState(cast(RedisClient, self.redis), kernel)
-        hints = Looks(self.hints, state, kernel)
-        reader = Reader(kernel, bundles)
+        state = RedisState(cast(RedisClient, self.redis), clock)
+        hints = Looks(self.hints, state, clock)
+        reader = Reader(clock, bundles)
         orders = S4Orders(cast(Any, s4), reader, alerts)
         recorder = Recorder(state, alerts, metrics)
-        recover = Rebuilder(state, cast(Any, self.store), kernel).recover
-        results = Results(state, bundles, recorder, hints, kernel, alerts, recover, orders)
-        governor = Governor(state, bundles, gate, recorder, hints, kernel, alerts)
-        reconciler = Reconciler(state, orders, results, recorder, kernel, alerts)
-        relay = OutboxRelay(state, cast(Any, self.store), alerts, kernel)
+        recover = Rebuilder(state, cast(Any, self.store), clock).recover
+        results = Results(state, bundles, recorder, hints, clock, alerts, recover, orders)
+        governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
+        reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
+        relay = OutboxRelay(state, cast(Any, self.store), alerts, clock)
         parts: dict[str, Any] = {
             "settings": SimpleNamespace(manage_tick_s=10),
-            "clock": kernel,
+            "clock": clock,
             "reader": reader,
             "redis": self.redis,
             "state": state,
@@ -118,11 +120,11 @@ class World:
             "orders": orders,
             "results": results,
             "governor": governor,
-            "executor": Executor(state, orders, bundles, results, recorder, governor, kernel, self.rng),
-            "commands": OperatorCommands(governor, state, bundles, recorder, hints, kernel, cast(Any, alerts)),
+            "executor": Executor(state, orders, bundles, results, recorder, governor, clock, self.rng),
+            "commands": OperatorCommands(governor, state, bundles, recorder, hints, clock, cast(Any, alerts)),
             "reconciler": reconciler,
             "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts, CLOSED_KEEP_MS),
-            "sweep": Sweep(state, bundles, gate, hints, metrics, kernel, 10_000, CLOSED_KEEP_MS),
+            "sweep": Sweep(state, bundles, gate, hints, metrics, clock, 10_000, CLOSED_KEEP_MS),
             "relay": relay,
             "treasury": Treasury(
                 store=self.store,
@@ -132,7 +134,7 @@ class World:
                 bundles=bundles,
                 alerts=alerts,
                 metrics=metrics,
-                clock=kernel,
+                clock=clock,
                 hints=self.hints,
                 approval_ttl_ms=20_000,
                 sleep=lambda seconds: kernel.wait(int(seconds * 1000)),
@@ -155,6 +157,7 @@ class World:
 
     def entered(self, position: XPosition, margin: Decimal, born: bool) -> None:
         """The entry side books what it has in use."""
+        self.took.append((self.kernel.now, position.market, margin))
         if born:
             self._count(keys.concurrency(position.market), Decimal(1))
         self._count(keys.budget(position.market), margin)
@@ -195,6 +198,7 @@ class World:
             delay = rng.randint(1, 5)
             if rng.random() < profile.late_result:
                 delay = rng.choice([30, 300, 3_000])
+            delay = max(delay, self.faults.deaf.get(fields["client_order_id"], 0) - self.kernel.now)
             delay = self._behind_openings(fields, delay)
             self._offer(Entry(f"ord:result:{fields['symbol']}", str(self._number), fields), delay, 1)
 
@@ -353,8 +357,8 @@ class Listener:
         self.unhandled: deque[tuple[Entry, int]] = deque()
         self.index = TriggerIndex()
         self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints)
-        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.kernel, reader)
+        self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.clock, reader)
         self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts, reader)
         self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts, reader)
-        self.rest = RestWatch(state, hints, world.kernel, self.index)
+        self.rest = RestWatch(state, hints, world.clock, self.index)
         self.reconciliation = Reconciliation(services)
