@@ -29,13 +29,18 @@ def test_how_it_failed() -> None:
     assert outcome.trouble.startswith("ConnectionRefusedError: no xxx") and len(outcome.trouble) == 300
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_failure_that_nobody_expects_is_none_the_less_an_end() -> None:
+def test_a_failure_that_nobody_expects_is_none_the_less_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> str:
         raise ZeroDivisionError("a mistake")
 
-    outcome = Check("x", fails, (OSError,)).start()(soon())
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_type))
+    outcome = Check("mistaken", fails, (OSError,)).start()(soon())
+    for thread in threading.enumerate():  # the outcome is there a moment before the thread ends
+        if thread.name == "check-mistaken":
+            thread.join(5)
     assert outcome.value is None and outcome.trouble.startswith("ended")
+    assert raised == [ZeroDivisionError]
 
 
 def test_one_that_hangs_is_waited_for_and_not_joined_by_another() -> None:
