@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from s6.model import jsonx
 from s6.paper.ledger import now_ms
 from tests.e2e.agreement import agrees
 from tests.e2e.running import D, Running
@@ -188,3 +189,60 @@ def test_streams_are_read_by_the_group_s6_from_the_beginning(s6: Running) -> Non
     groups = s6.redis.xinfo_groups(f"ord:result:{strange}")
     assert [g["name"] for g in groups] == ["s6"]
     s6.quotas_agree()
+
+
+@pytest.mark.parametrize("kind", ["results", "ticks", "features", "news", "health"])
+def test_bytes_that_are_no_text(s6: Running, kind: str) -> None:
+    """One byte that isn't UTF-8, by every way in, and the next message is handled."""
+    symbol = s6.symbol()
+    if kind == "results":
+        s6.redis.xadd(f"ord:result:{symbol}", {"ts": 1, "reason": b"\xff"})
+        assert "\\xff" in jsonx.loads(put_aside(s6, f"ord:result:{symbol}", "xff")["payload"])["reason"]
+    elif kind == "ticks":
+        s6.redis.xadd(f"mkt:{symbol}", {"ts": now_ms(), "mark": "40000", "of": b"\xff"})
+        put_aside(s6, f"mkt:{symbol}", "xff")
+    elif kind == "features":
+        s6.redis.xadd(f"feat:events:{symbol}", {b"\xff": "1", "ts": now_ms(), "atr": "100", "regime": "NORMAL"})
+        put_aside(s6, f"feat:events:{symbol}", "xff")
+    elif kind == "news":
+        s6.redis.publish("cfg:events", b"\xff" + symbol.encode())
+        put_aside(s6, "cfg:events", f"\\xff{symbol}")
+    else:
+        s6.redis.set("prod:health:s2", b"\xff")
+        s6.alert("HEALTH_KEY_MALFORMED", matching=lambda alert: "prod:health:s2" in alert["detail"])
+    s6.protected(s6.enter(symbol), price=39_200)
+    s6.paper.tick(symbol, 42_000)
+    s6.protected(s6.enter(symbol), price=D("41160"))
+    s6.redis.delete("prod:health:s2")
+
+
+def test_a_tick_from_the_future(s6: Running) -> None:
+    symbol = s6.symbol(mark=43_000)
+    pid = s6.enter(symbol, qty="1")
+    s6.protected(pid)
+    s6.redis.xadd(f"mkt:{symbol}", {"ts": now_ms() + 3_600_000, "mark": "43000", "bid": "1", "ask": "1", "of": "later"})
+    put_aside(s6, f"mkt:{symbol}", "later")
+    s6.paper.tick(symbol, 45_150)
+    s6.protected(pid, price=43_860)
+
+
+def test_a_flood_of_malformed_ticks_is_one_alert(s6: Running) -> None:
+    symbol = s6.symbol()
+    pid = s6.enter(symbol)
+    s6.protected(pid, price=39_200)
+    pipe = s6.redis.pipeline(transaction=False)
+    for _ in range(10_000):
+        pipe.xadd(f"mkt:{symbol}", {"ts": now_ms(), "mark": "NaN", "bid": "1", "ask": "1"})
+    pipe.execute()
+    s6.paper.tick(symbol, 42_000)
+    s6.protected(pid, price=40_800)
+
+    def put_aside() -> bool:
+        letters = s6.redis.xrevrange("s6:deadletter", count=20_000)
+        return bool(sum(fields["source"] == f"mkt:{symbol}" for _, fields in letters) == 10_000)
+
+    wait_for(put_aside, 60, "10,000 dead letters", every=1.0)
+    told = [a for a in s6.alerts("DEADLETTER") if a["detail"].startswith(f"mkt:{symbol} ")]
+    assert 1 <= len(told) <= 2  # a minute may have passed
+    repeats = [int(s6.redis.hget(f"{{s6:alerts}}:doc:{a['alert_id']}", "repeats")) for a in told]
+    assert sum(repeats) + len(told) == 10_000

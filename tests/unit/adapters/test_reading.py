@@ -1,4 +1,4 @@
-"""Messages are taken apart with the clock at hand."""
+"""The way in for messages: how far ahead of the clock a time may lie, and what JSON must be."""
 
 from __future__ import annotations
 
@@ -7,21 +7,33 @@ from typing import Any
 
 import pytest
 
-from s6.adapters.reading import Reader
-from s6.model.wire import MalformedMessage, TickMessage
+from s6.adapters.reading import SKEW_MS, Reader
+from s6.model.wire import BundleEvent, MalformedMessage, TickMessage
 from tests.support.doubles import ManualClock
-from tests.unit.given import NOW, bundle
 
 
-def reader(**health: int) -> Reader:
-    bundles: Any = SimpleNamespace(latest=bundle(health=health) if health else None)
-    return Reader(ManualClock(NOW), bundles)
+def reader(clock: ManualClock, skew_ms: int | None = None) -> Reader:
+    bundle = None if skew_ms is None else SimpleNamespace(health=SimpleNamespace(clock_skew_ms=skew_ms))
+    bundles: Any = SimpleNamespace(latest=bundle)
+    return Reader(clock, bundles)
 
 
-@pytest.mark.parametrize(("health", "skew_ms"), [({}, 5_000), ({"clock_skew_ms": 70}, 70)])
-def test_a_time_may_lie_ahead_as_far_as_the_bundle_says(health: dict[str, int], skew_ms: int) -> None:
-    one = reader(**health)
-    assert one.latest_ts() == NOW + skew_ms
-    assert one.read(TickMessage, {"ts": str(NOW + skew_ms), "mark": "1"}).ts == NOW + skew_ms
+@pytest.mark.parametrize(("skew_ms", "allowed_ms"), [(None, SKEW_MS), (0, 0), (700, 700)])
+def test_a_time_may_lie_ahead_as_far_as_the_bundle_says(skew_ms: int | None, allowed_ms: int) -> None:
+    clock = ManualClock()
+    messages = reader(clock, skew_ms)
+    latest = clock.now + allowed_ms
+    assert messages.latest_ts() == latest
+    assert messages.read(TickMessage, {"ts": str(latest), "mark": "1"}).ts == latest
     with pytest.raises(MalformedMessage, match="1 ms further ahead"):
-        one.read(TickMessage, {"ts": str(NOW + skew_ms + 1), "mark": "1"})
+        messages.read(TickMessage, {"ts": str(latest + 1), "mark": "1"})
+
+
+def test_a_message_in_json() -> None:
+    assert reader(ManualClock()).read_json(BundleEvent, '{"version": "b-1", "ts": 1, "more": [1e99]}').version == "b-1"
+
+
+@pytest.mark.parametrize("text", ["", "\udcff", "[]", "7", "NaN", "[" * 100_000, '{"version": 7}', '{"version": 1e99}'])
+def test_what_is_no_message_in_json(text: str) -> None:
+    with pytest.raises(MalformedMessage, match=r"message|version"):
+        reader(ManualClock()).read_json(BundleEvent, text)

@@ -8,8 +8,26 @@ from typing import Any
 import pytest
 
 from s6.model.market import Features
-from s6.model.wire import FeatureMessage, MalformedMessage, OrderResult, TickMessage, printable
+from s6.model.wire import (
+    BundleEvent,
+    FeatureMessage,
+    HealthKey,
+    MalformedMessage,
+    Message,
+    OrderResult,
+    TickMessage,
+    printable,
+)
 from tests.unit.given import NOW, result
+
+MESSAGES: list[tuple[type[Message], dict[str, str]]] = [
+    (TickMessage, {"mark": "1"}),
+    (FeatureMessage, {"atr": "1", "regime": "LOW"}),
+    (BundleEvent, {"version": "b"}),
+    (HealthKey, {"status": "OK"}),
+    (OrderResult, {"symbol": "BTCUSDT", "market": "FUT", "position_id": "p", "order_id": "1", "kind": "SL",
+                   "side": "SELL", "type": "MARKET", "status": "NEW", "qty": "1"}),
+]  # fmt: skip
 
 
 def test_a_tick_with_an_empty_side_counts() -> None:
@@ -82,3 +100,18 @@ def test_a_result_that_cannot_be_booked_is_malformed(fields: dict[str, Any], fau
 def test_an_order_is_known_by_either_id() -> None:
     assert result(client_order_id=None, order_id="x1").order_id == "x1"
     assert OrderResult.read({**result().model_dump(exclude_none=True), "ts": NOW}).client_order_id == "e1"
+
+
+@pytest.mark.parametrize(("kind", "fields"), MESSAGES)
+def test_text_must_be_utf8_even_where_nobody_looks(kind: type[Message], fields: dict[str, str]) -> None:
+    assert kind.read({"ts": "1", **fields})
+    for odd in ({"of no interest": "\udcff"}, {"\udcfe": "x"}, {"reason": "\ud800"}):
+        with pytest.raises(MalformedMessage, match="UTF-8"):
+            kind.read({"ts": "1", **fields, **odd})
+
+
+@pytest.mark.parametrize(("kind", "fields"), MESSAGES)
+def test_a_time_may_not_lie_ahead(kind: type[Message], fields: dict[str, str]) -> None:
+    assert kind.read({"ts": str(NOW), **fields}, latest=NOW)
+    with pytest.raises(MalformedMessage, match="1 ms further ahead"):
+        kind.read({"ts": str(NOW + 1), **fields}, latest=NOW)
