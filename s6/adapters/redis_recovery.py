@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from s6 import keys
 from s6.adapters import redis_records as records
 from s6.adapters.redis_part import RedisPart, asking
 from s6.model.waiting import APART_MS
-
-LONGEST_MS: Final = 60_000 + APART_MS
-"""No result is parked for longer."""
 
 
 class RedisParking(RedisPart):
@@ -30,14 +26,11 @@ class RedisParking(RedisPart):
         with asking():
             self._redis.zrem(keys.PARKED, records.parcel(position_id, fields))
 
-    def parked_until(self, ts: int) -> list[tuple[str, Mapping[str, str]]]:
-        with asking():
-            return [records.unwrapped(row) for row in self._redis.zrangebyscore(keys.PARKED, "-inf", ts)]
-
-    def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
+    def parked_overdue(self, now: int, longest: int | None = None) -> list[tuple[str, Mapping[str, str]]]:
         with asking():
             rows = self._redis.zrangebyscore(keys.PARKED, "-inf", now)
-            rows += self._redis.zrangebyscore(keys.PARKED, now + LONGEST_MS, "+inf")  # the clock has been set back
+            if longest is not None:
+                rows += self._redis.zrangebyscore(keys.PARKED, now + longest + APART_MS + 1, "+inf")
             return [records.unwrapped(row) for row in rows]
 
 

@@ -248,8 +248,8 @@ class Results:
         """
         given_up = 0
         now = self._clock.now_ms()
-        too_long = self._state.parked_until(now - LONGEST_WAIT_MS)
-        for position_id, fields in self._state.parked_overdue(now):
+        too_long = self._state.parked_overdue(now - LONGEST_WAIT_MS)
+        for position_id, fields in self._state.parked_overdue(now, PARK_MS):
             if self._state.load(position_id) is not None:
                 self.unpark(position_id)
                 continue

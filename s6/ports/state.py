@@ -157,11 +157,11 @@ class Parking(Protocol):
 
     def unpark(self, position_id: str, fields: Mapping[str, str]) -> None: ...
 
-    def parked_until(self, ts: int) -> list[tuple[str, Mapping[str, str]]]:
-        """Return position ids and results whose time to wait was over at ``ts`` (ms)."""
+    def parked_overdue(self, now: int, longest: int | None = None) -> list[tuple[str, Mapping[str, str]]]:
+        """Return position ids and results whose time to wait is over.
 
-    def parked_overdue(self, now: int) -> list[tuple[str, Mapping[str, str]]]:
-        """Return position ids and results whose time to wait is over."""
+        With ``longest`` (ms), also those whose time lies further ahead than that: the clock has been set back.
+        """
 
 
 class Outbox(Protocol):

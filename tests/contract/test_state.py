@@ -210,7 +210,8 @@ def test_results_wait_for_their_position(kit: Kit) -> None:
     assert kit.state.parked("p1") == [{"a": "1"}]
     assert kit.state.parked_overdue(150) == [("p1", {"a": "1"})]
     kit.state.park("p3", {"a": "3"}, 3_600_000)  # parked before the clock was set back
-    assert kit.state.parked_overdue(150) == [("p1", {"a": "1"}), ("p3", {"a": "3"})]
+    assert kit.state.parked_overdue(150) == [("p1", {"a": "1"})]
+    assert kit.state.parked_overdue(150, 60_000) == [("p1", {"a": "1"}), ("p3", {"a": "3"})]
     kit.state.unpark("p1", {"a": "1"})
     assert kit.state.parked("p1") == []
 

@@ -259,3 +259,11 @@ def test_nothing_is_parked_for_more_than_an_hour(desk: Desk) -> None:
     desk.clock.now += 1
     assert desk.results.give_up_overdue() == 1
     assert desk.state.parked("p1") == []
+
+
+def test_a_clock_set_back_an_hour_holds_no_result_up(desk: Desk) -> None:
+    fields = waits(desk)
+    desk.redis.do_set(keys.RECONCILED, "1")
+    desk.clock.now -= 3_600_000
+    assert desk.results.give_up_overdue() == 1
+    assert [letter[3] for letter in desk.alerts.letters] == [fields]
