@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from s6 import keys
 from s6.model.codec import from_fields
 from s6.model.position import Position
-from s6.model.types import ZERO
+from s6.model.types import TERMINAL, ZERO
 from s6.rules.exact import exactly
 from tests.doubles.memory_redis import Written
 from tests.simulation.alarming import alarming
@@ -386,10 +386,11 @@ class Judge:
         return more or ("ERROR", "OVERSELL", name) in self._world.alerts.told
 
     def _ended(self, name: str) -> None:
-        """The books name the end that each order has come to."""
+        """The end that the books name is the one that the order has come to; not of every end they must have heard."""
         for client_order_id, text in self._world.redis.do_hgetall(keys.orders(name)).items():
             order, record = self._exchange.orders.get(client_order_id), json.loads(text)
-            if order is not None and order.ours and record["status"] != order.status:
+            ended = order is not None and order.ours and record["status"] in TERMINAL
+            if ended and order is not None and record["status"] != order.status:
                 raise Violation(f"{client_order_id} is {record['status']} in the books, {order.status} at the exchange")
 
     def _quotas(self) -> None:
