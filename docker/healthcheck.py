@@ -1,8 +1,8 @@
 """The container's health check: says whether *this* process is healthy, independent of the rest of the system.
 
 ``GET /health`` judges the whole system and would restart every container for a neighbour's fault. So this check demands
-only that ``web`` and ``flower`` answer at all, and that the others have sent a heartbeat recently. If Redis does not
-answer, the process counts as healthy.
+only that ``web`` answers ``GET /live``, that ``flower`` answers at all, and that the others have sent a heartbeat.
+If Redis does not answer, the process counts as healthy.
 
 Usage: healthcheck.py [TYPE]; TYPE defaults to the one that the entrypoint noted. Exit code: 0 healthy, 1 not.
 """
@@ -23,7 +23,7 @@ TIMEOUT_S = 4
 def main(arguments: list[str]) -> int:
     kind = arguments[0] if arguments else _noted()
     if kind == "web":
-        return _answers(f"http://127.0.0.1:{os.environ.get('PORT') or 8000}/health")
+        return _answers(f"http://127.0.0.1:{os.environ.get('PORT') or 8000}/live")
     if kind == "flower":
         return _answers(f"http://127.0.0.1:{os.environ.get('FLOWER_PORT') or 5555}/healthcheck")
     return _beats(kind) if kind in ("worker", "beat", "listener") else 0
@@ -35,7 +35,7 @@ def _noted() -> str:
 
 
 def _answers(url: str) -> int:
-    """Return 0 for any answer: a 503 of ``/health`` is about other processes."""
+    """Return 0 for any answer: the process serves."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S):
             return 0

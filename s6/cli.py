@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_up(commands)
+    _add(commands, "web", _web, "serve the API and the panel")
     _add(commands, "listener", _listener, "read the streams: results, market, features, configuration")
     _add_passing_on(commands, "paper", _paper, "S1, S4, S10 and S12 on paper (its own --help)")
     _add_passing_on(commands, "replay", _replay, "a position's life from its snapshots (its own --help)")
@@ -77,6 +78,15 @@ def _up(options: Options) -> int:
 
     with _one_line_errors(UpError, EmbeddedError, SettingsError, OSError):
         return up(options)
+
+
+def _web(options: Options) -> None:
+    from s6.settings import settings_or_exit
+    from web.server import serve
+
+    settings = settings_or_exit()
+    with _one_line_errors(OSError):
+        serve(settings)
 
 
 def _listener(options: Options) -> int | None:

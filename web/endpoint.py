@@ -16,7 +16,7 @@ from web.problems import Problem, from_validation, invalid
 from web.services import Services, lazy_services, services
 
 MAX_BODY = 64 * 1024
-_READ_AT_MOST = 1024 * 1024
+READ_AT_MOST = 1024 * 1024
 _PIECE = 64 * 1024
 
 
@@ -159,12 +159,12 @@ def _raw_body() -> bytes:
     It reads some of a body that is too long, because the server closes a connection with much left unread, and a client
     that sends its next request just then would get neither answer.
     """
-    if (request.content_length or 0) > _READ_AT_MOST:
+    if (request.content_length or 0) > READ_AT_MOST:
         raise RequestEntityTooLarge
-    request.max_content_length = _READ_AT_MOST + 1  # Werkzeug would truncate a body of unannounced length
+    request.max_content_length = READ_AT_MOST + 1  # Werkzeug would truncate a body of unannounced length
     pieces: list[bytes] = []
     length = 0
-    while length < _READ_AT_MOST and (piece := request.stream.read(min(_PIECE, _READ_AT_MOST - length))):
+    while length < READ_AT_MOST and (piece := request.stream.read(min(_PIECE, READ_AT_MOST - length))):
         length += len(piece)
         pieces.append(piece)
     if length > MAX_BODY:

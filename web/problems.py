@@ -72,6 +72,11 @@ class Problem(Exception):
         return Response(jsonio.dumps(self.document()), self.status, dict(self.headers), content_type=MEDIA_TYPE)
 
 
+def of_status(status: int, detail: str) -> Problem:
+    """Return the error with the usual code of its HTTP status."""
+    return Problem(status, _CODES.get(status, HTTPStatus(status).name), detail)
+
+
 def not_found(detail: str) -> Problem:
     return Problem(404, "NOT_FOUND", detail)
 

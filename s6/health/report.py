@@ -27,6 +27,7 @@ ROLES: Final = ("worker", "listener", "beat")
 #: S6 cannot govern without these.
 VITAL: Final = ("redis", "broker", *ROLES)
 PATIENCE_S: Final = 1.4
+PING_S: Final = 1.0
 #: A neighbour without a probe for this long counts as unknown.
 UNHEARD_MS: Final = 15_000
 
@@ -60,8 +61,13 @@ class HealthReporter:
         self._client, self._redis, self._gate, self._clock = redis, text(redis), gate, clock
         self._tick_ms = int(manage_tick_s * 1000)
         self._facts = Check("redis", self._read, (RedisError, ValueError))
+        self._ping: Check[bool] = Check("ping", self._read_one, (RedisError,))
         self._broker: Check[bool] = Check("broker", broker_ping(broker), (KombuError, OSError))
         self._store: Check[bool] = Check("store", _store_ping(store), (StoreError, OSError))
+
+    def redis_answers(self) -> bool:
+        """Return whether Redis answers a read within a second."""
+        return self._ping.start()(time.monotonic() + PING_S).value is not None
 
     def report(self) -> Body:
         """Return the body of ``GET /health``. The caller answers 503 if its ``status`` is DOWN, else 200."""
@@ -112,6 +118,10 @@ class HealthReporter:
             ages=ages,
             stale=[s for s in held if self._gate.is_stale(now - ages[s] if s in ages else None, now)],
         )
+
+    def _read_one(self) -> bool:
+        self._redis.exists(keys.RECONCILED)
+        return True
 
     def _symbols(self, held: Iterable[str]) -> list[str]:
         return sorted({*held, *self._gate.known_symbols()})

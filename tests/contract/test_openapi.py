@@ -95,7 +95,7 @@ def test_it_is_openapi_3_1(described: Json) -> None:
     assert described["info"]["title"]
     assert described["info"]["version"]
     ids = [operation_["operationId"] for _, _, operation_ in operations(described)]
-    assert len(ids) == len(set(ids)) == 13
+    assert len(ids) == len(set(ids)) == 15
     for path, method, operation_ in operations(described):
         assert operation_["summary"], (method, path)
         parameters = {p["name"] for p in operation_.get("parameters", []) if p["in"] == "path"}
@@ -124,6 +124,8 @@ def test_every_route_of_the_api_is_described(app: Flask, described: Json) -> Non
 MANAGE = {"symbol": "BTCUSDT", "market": "FUT", "position_id": "p-1", "actions": ["EVAL"], "reason": "look"}
 TRIGGER = {"from": "SPOT", "to": "FUT", "asset": "USDT", "reason": "thin"}
 GOOD: list[tuple[str, str, str, Json]] = [
+    ("GET", "/live", "/live", None),
+    ("GET", "/ready", "/ready", None),
     ("GET", "/health", "/health", None),
     ("GET", "/metrics", "/metrics", None),
     ("GET", "/positions", "/positions", None),
@@ -140,7 +142,7 @@ GOOD: list[tuple[str, str, str, Json]] = [
     ("POST", "/auto-transfer/{transfer_id}/approve", "/auto-transfer/t-1/approve", {"approver": "tom"}),
     ("POST", "/auto-transfer/{transfer_id}/reject", "/auto-transfer/t-1/reject", {"approver": "tom"}),
 ]
-GUARDED = [row for row in GOOD if row[1] not in ("/health", "/metrics")]
+GUARDED = [row for row in GOOD if row[1] not in ("/live", "/ready", "/health", "/metrics")]
 
 
 @pytest.mark.parametrize(("method", "path", "url", "body"), GOOD)

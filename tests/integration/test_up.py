@@ -89,7 +89,7 @@ def _serves(up: Up) -> None:
     assert token in up.output()
     assert requests.get(f"{base}/positions", headers={"Authorization": f"Bearer {token}"}, timeout=5).ok
     assert requests.get(f"{base}/positions", timeout=5).status_code == 401
-    for words in ("gunicorn web", "celery -A tasks worker", "celery -A tasks beat", "s6 listener", "flower", "paper"):
+    for words in ("s6 web", "celery -A tasks worker", "celery -A tasks beat", "s6 listener", "flower", "paper"):
         assert any(words in child for child in up.children().values()), words
 
 

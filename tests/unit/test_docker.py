@@ -150,7 +150,7 @@ def test_the_image_is_small_and_unprivileged() -> None:
 
 def test_the_image_has_all_that_the_procfile_starts() -> None:
     copied = {word for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]}
-    for name in ("s6", "tasks", "web", "Procfile", "celeryconfig.py", "gunicorn.conf.py", "constraints.txt"):
+    for name in ("s6", "tasks", "web", "Procfile", "celeryconfig.py", "constraints.txt"):
         assert name in copied
     kept = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
     for name in copied - {"--from=build", "/opt/venv", "/app"}:
@@ -180,7 +180,7 @@ def test_ports_agree() -> None:
 
 def entrypoint(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run it where every program only tells how it was called."""
-    for name in ("celery", "gunicorn", "s6"):
+    for name in ("celery", "s6"):
         program = folder / name
         program.write_text('#!/bin/sh\necho "$(basename "$0")" "$@" in "$(pwd -P)"\n')
         program.chmod(0o755)

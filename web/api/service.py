@@ -1,13 +1,36 @@
-"""Endpoints for the service's health and metrics."""
+"""Endpoints for the service's life, health and metrics."""
 
 from __future__ import annotations
 
 from web.api import table
 from web.endpoint import Call, Reply
-from web.schemas.health import Checks, Health
+from web.problems import unavailable
+from web.schemas.health import Checks, Health, Sign
 from web.services import lazy_services
 
 _PATIENCE_S = 0.4
+
+
+@table.add("GET", "/live", tag="service", answers={200: Sign})
+def get_live(call: Call) -> Reply:
+    """Whether this process serves.
+
+    It asks nobody. A supervisor that gets no answer may restart the process.
+    """
+    return Reply({"status": "OK"})
+
+
+@table.add("GET", "/ready", tag="service", answers={200: Sign}, problems=(503,))
+def get_ready(call: Call) -> Reply:
+    """Whether this process can answer for the live state.
+
+    200 when Redis answers it, else 503 (`STATE_UNAVAILABLE`). A balancer sends requests to processes that are ready.
+    Whether S6 governs is `/health`'s to say.
+    """
+    known = lazy_services().within(_PATIENCE_S)
+    if known is None or not known.health.redis_answers():
+        raise unavailable("STATE_UNAVAILABLE", "the live state (Redis) cannot be reached")
+    return Reply({"status": "OK"})
 
 
 @table.add("GET", "/health", tag="service", answers={200: Health, 503: Health})

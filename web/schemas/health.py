@@ -10,6 +10,12 @@ from web.schemas.fields import Answer, Number
 CheckStatus = Literal["OK", "DEGRADED", "DOWN"]
 
 
+class Sign(Answer):
+    """The answer is the sign."""
+
+    status: Literal["OK"]
+
+
 class Check(Answer):
     """The check of one dependency of S6. `detail` is optional."""
 

@@ -153,6 +153,21 @@ def test_without_redis_or_broker(own_redis: EmbeddedRedis, store: Store) -> None
         assert wait_for(lambda: report()["checks"]["redis"]["status"] == "OK")
 
 
+def test_whether_redis_answers(own_redis: EmbeddedRedis, store: Store) -> None:
+    with connect(own_redis.url()) as client:
+        parts = Dependencies.on(client)
+        made = HealthReporter(parts.redis, Broker(own_redis.url(1)), store, parts.gate, parts.clock, 10.0)
+        assert made.redis_answers()
+        own_redis.freeze()
+        began = time.monotonic()
+        assert not made.redis_answers()
+        assert time.monotonic() - began < 2
+        own_redis.thaw()
+        assert wait_for(made.redis_answers)
+        own_redis.stop()
+        assert not made.redis_answers()
+
+
 def test_nothing_that_hangs_makes_it_slow(own_redis: EmbeddedRedis) -> None:
     hanging = HangingStore()
     with connect(own_redis.url()) as client:

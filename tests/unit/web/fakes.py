@@ -331,8 +331,13 @@ HEALTHY: dict[str, Any] = {
 class FakeHealth:
     answer: dict[str, object] = field(default_factory=lambda: dict(HEALTHY))
 
+    redis: bool = True
+
     def report(self) -> dict[str, object]:
         return self.answer
+
+    def redis_answers(self) -> bool:
+        return self.redis
 
 
 @dataclass

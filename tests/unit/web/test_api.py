@@ -188,6 +188,15 @@ def test_health(services: FakeServices, anyone: FlaskClient, told: Told, status:
     assert told(response)["checks"]["redis"]["latency_ms"] == Decimal("1.25")
 
 
+def test_live_and_ready(services: FakeServices, anyone: FlaskClient, told: Told) -> None:
+    assert (anyone.get("/live").status_code, anyone.get("/ready").status_code) == (200, 200)
+    services.health.redis = False
+    refused = anyone.get("/ready")
+    assert (refused.status_code, told(refused)["code"]) == (503, "STATE_UNAVAILABLE")
+    live = anyone.get("/live")
+    assert (live.status_code, told(live)) == (200, {"status": "OK"})
+
+
 def test_metrics_are_prometheus_text(anyone: FlaskClient) -> None:
     response = anyone.get("/metrics")
     assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
