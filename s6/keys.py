@@ -60,7 +60,19 @@ ALERT_QUIET: Final = "{s6:alerts}:quiet:"  # the topic follows
 ALERT_NOTIFIED: Final = "{s6:alerts}:told:"
 ALERTS_FATAL: Final = "{s6:alerts}:fatal"
 ALERTS_OUT: Final = "{s6:alerts}:out"
-ALERTS_TO_NOTIFY: Final = "{s6:alerts}:notify"
+ALERTS_TO_NOTIFY: Final = "{s6:alerts}:people"
+
+
+def notified(service: str) -> str:
+    """What a service of notifications has taken of ``ALERTS_TO_NOTIFY``."""
+    return f"{ALERTS_TO_NOTIFY}:{service}"
+
+
+def notify_turn(service: str) -> str:
+    """Whose turn it is to send to that service; while it exists, nobody else sends."""
+    return f"{ALERTS_TO_NOTIFY}:{service}:turn"
+
+
 DEAD_LETTERS: Final = "s6:deadletter"
 DEAD_LETTER_SEEN: Final = "{s6:deadletter}:seen:"
 

@@ -11,7 +11,7 @@ from tasks.base import services, task
 
 @task()
 def publish() -> None:
-    """Publish alerts. They stay in Redis until the store has them; people are notified at most once."""
+    """Publish alerts. They stay in Redis until the store and each service of notifications have them."""
     try:
         services().alerts.publish()
     except (RedisError, StateUnavailable, StoreError):

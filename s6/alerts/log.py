@@ -236,9 +236,11 @@ class AlertLog:
 
         Raises ``StoreError`` or ``RedisError``; the next call continues.
         """
-        self.relay()
-        if self._notify_urls:
-            notify_pending(self._client, self._notify_urls)
+        try:
+            self.relay()
+        finally:  # a store that is down keeps nobody from being notified
+            if self._notify_urls:
+                notify_pending(self._client, self._notify_urls)
 
     def relay(self, store: Store | None = None) -> int:
         """Move new and changed alerts to the store. Returns their number.

@@ -44,8 +44,7 @@ else
 end
 redis.call('ZINCRBY', KEYS[5], 1, id)
 if ARGV[12] == '1' and redis.call('SET', KEYS[3], id, 'NX', 'PX', ARGV[14]) then
-  redis.call('RPUSH', KEYS[6], id)
-  redis.call('LTRIM', KEYS[6], -1000, -1)
+  redis.call('XADD', KEYS[6], 'MAXLEN', 1000, '*', 'alert_id', id)
 end
 local entry = {'alert_id', id, 'ts', ts, 'severity', severity, 'code', code}
 if position ~= '' then table.insert(entry, 'position_id') table.insert(entry, position) end

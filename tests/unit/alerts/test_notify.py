@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextRedis, text
@@ -10,7 +11,7 @@ from s6.alerts.log import AlertLog
 from s6.alerts.notify import notify_pending
 from s6.model import jsonx
 from tests.support.doubles import ManualClock, MemoryMetrics
-from tests.support.http_server import HttpServer, Reply
+from tests.support.http_server import Asked, HttpServer, Reply
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_people_are_notified_once_and_repeats_are_quiet(
         book.raise_alert("ERROR", "DEADLETTER", "a new alert, but people know")
         book.raise_alert("FATAL", "X", "worse", position_id="p-1")
         assert notify_pending(redis_client, []) == 0
-        assert notify_pending(redis_client, [url]) == 3
+        assert notify_pending(redis_client, [url]) == 1
         assert notify_pending(redis_client, [url]) == 0
         [asked] = people.asked
         message = jsonx.loads(asked.body)["message"]
@@ -48,14 +49,89 @@ def test_people_are_notified_once_and_repeats_are_quiet(
         assert "people know" not in message
 
 
+def _url(people: HttpServer) -> str:
+    return people.url.replace("http://", "json://")
+
+
+def _end_pauses(redis: TextRedis) -> int:
+    """End the pauses that last; returns the longest, in ms."""
+    turns = redis.keys("{s6:alerts}:people:*:turn")  # type: ignore[attr-defined]
+    longest = max((redis.pttl(turn) for turn in turns), default=0)  # type: ignore[attr-defined]
+    redis.delete(*turns)
+    return int(longest)
+
+
 @apprise_imports
-def test_a_notification_that_fails_is_not_repeated(book: AlertLog, redis_client: RedisClient) -> None:
-    with HttpServer(lambda asked: Reply(500)) as people:
+def test_what_fails_is_repeated_after_pauses_until_it_is_sent_once(
+    book: AlertLog, redis_client: RedisClient, redis: TextRedis
+) -> None:
+    with HttpServer(lambda asked: Reply()) as well, HttpServer(lambda asked: Reply(500)) as ill:
+        book.raise_alert("ERROR", "X", "one")
+        urls = [_url(ill), _url(well), "nonsense://x"]
+        pauses = []
+        for _ in range(9):
+            notify_pending(redis_client, urls)
+            notify_pending(redis_client, urls)  # within the pause: nobody is asked
+            pauses.append(_end_pauses(redis))
+        assert len(well.asked) == 1
+        assert len(ill.asked) == 9
+        assert [round(pause / 1000) for pause in pauses[:4]] == [5, 10, 20, 40]
+        assert round(pauses[-1] / 1000) == 300
+        book.raise_alert("ERROR", "Y", "two")
+        ill.respond = lambda asked: Reply()
+        assert notify_pending(redis_client, urls) == 2
+        assert [message(asked) for asked in ill.asked][-1].splitlines()[0].startswith("ERROR X: one")
+        assert "Y: two" in message(ill.asked[-1])
+        assert "Y: two" in message(well.asked[-1])
+        assert "X: one" not in message(well.asked[-1])
+        assert notify_pending(redis_client, urls) == 0
+
+
+@apprise_imports
+def test_what_waits_for_a_dead_service_is_bounded_and_the_newest(book: AlertLog, redis_client: RedisClient) -> None:
+    for number in range(1010):
+        book.raise_alert("ERROR", f"C{number}", "x")
+    assert redis_client.xlen("{s6:alerts}:people") == 1000
+    with HttpServer(lambda asked: Reply()) as people:
+        assert notify_pending(redis_client, [_url(people)]) == 1
+        assert message(people.asked[0]).startswith("ERROR C10: x")
+        assert redis_client.xlen("{s6:alerts}:people") == 980
+
+
+@apprise_imports
+def test_only_one_process_at_a_time_sends_to_a_service(book: AlertLog, redis_client: RedisClient) -> None:
+    with HttpServer(lambda asked: Reply()) as people:
         book.raise_alert("ERROR", "X", "x")
-        url = people.url.replace("http://", "json://")
-        assert notify_pending(redis_client, [url, "nonsense://x"]) == 1
-        assert notify_pending(redis_client, [url]) == 0
+
+        def meanwhile(asked: Asked) -> Reply:
+            assert notify_pending(redis_client, [_url(people)]) == 0
+            return Reply()
+
+        people.respond = meanwhile
+        assert notify_pending(redis_client, [_url(people)]) == 1
         assert len(people.asked) == 1
+
+
+@apprise_imports
+def test_a_detail_arrives_at_telegram_as_text(
+    book: AlertLog, redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def post(where: str, data: str | bytes = "", **rest: object) -> requests.Response:
+        sent.append(data if isinstance(data, str) else data.decode())
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b'{"ok": true, "result": []}'
+        return answer
+
+    monkeypatch.setattr(requests, "post", post)
+    book.raise_alert("ERROR", "X", "bid < ask & <b>")
+    assert notify_pending(redis_client, ["tgram://123456789:abcdefg_hijklmnop/12315544/"]) == 1
+    assert "ERROR X: bid &lt; ask &amp; &lt;b&gt;" in str(jsonx.loads(sent[-1]))
+
+
+def message(asked: Asked) -> str:
+    return str(jsonx.loads(asked.body)["message"])
 
 
 @apprise_imports
@@ -73,4 +149,5 @@ def test_of_one_matter_people_are_told_once_whatever_its_scopes(book: AlertLog, 
         book.raise_alert("WARN", "DEADLETTER", "malformed", scope=scope)
     book.raise_alert("WARN", "DEADLETTER", "malformed", position_id="p-1")
     first, _, other = [fields["alert_id"] for _, fields in reversed(redis.xrevrange("s6:alerts", count=10))]
-    assert redis.lpop("{s6:alerts}:notify", 10) == [first, other]
+    waiting = redis.xrange("{s6:alerts}:people", min="-", count=10)
+    assert [fields["alert_id"] for _, fields in waiting] == [first, other]
