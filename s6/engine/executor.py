@@ -150,8 +150,9 @@ class Executor:
             self._write(position, op, held.token, lambda p, _: to.superseded(p, op))
 
     def _drop(self, position: Position, op: Operation, order: Order, token: str) -> Loaded | None:
-        """Give an order up, unless S4 has it. Raises ``NeighbourUnavailable``."""
-        if self._orders.query(order.client_order_id) is not None:
+        """Give an order up, unless S4 has it: the results say so, or S4 does. Raises ``NeighbourUnavailable``."""
+        known = self._known(position, order).status
+        if known not in ("PENDING", "REJECTED") or self._orders.query(order.client_order_id) is not None:
             return self._accepted(position, op, token)
         return self._write(position, op, token, lambda p, _: to.abandoned(p, op))
 

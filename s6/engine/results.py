@@ -142,7 +142,8 @@ class Results:
             if earlier is not None:
                 return earlier
         retry = bundle.execution.retry if bundle else Retry()
-        step = after_result(booking.position, op, booking.order, result, retry, now)
+        unanswered = known is not None and known.status == "PENDING"
+        step = after_result(booking.position, op, booking.order, result, retry, now, unanswered=unanswered)
         warnings = booking.warnings
         position = step.position
         if booking.opened and bundle is not None:

@@ -7,6 +7,7 @@ results' stream. What refusals lead to stands in ``refusals``.
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from s6.engine import refusals
 from s6.engine.refusals import order_refused
@@ -55,11 +56,12 @@ def cancel_failed(p: Position, op: Operation, retry: Retry, now: int) -> Step:
 
 def position_closed(p: Position, op: Operation, known: Order | None, now: int) -> Step:
     """The position closed during this operation. End it and leave resting orders to CLEANUP; but a PENDING stop may
-    have reached S4, so wait until S4 confirms.
+    have reached S4, so wait until S4 confirms; so may a stop of which only the record was lost.
 
     ``known`` is the operation's order as the results have left it: a result may show its acceptance before S4 answers.
     """
-    if op.kind == "STOP_MOVE" and known is not None and known.status == "PENDING":
+    waits = known.status == "PENDING" if known is not None else p.unverified_from > 0
+    if op.kind == "STOP_MOVE" and waits:
         return Step(p, op)
     if op.kind == "STOP_MOVE" and known is not None and known.status != "REJECTED":
         return accepted_after_close(p, op, known, now)
@@ -135,8 +137,12 @@ def _stop_accepted(
 
 def stop_event(p: Position, op: Operation, part: str, now: int) -> dict[str, str]:
     """Return the STOP_MOVE event. Its ``old`` is None for the first stop of a life."""
-    data = {"old": op.old_price, "new": p.sl_price, "level": p.sl_level, "qty": p.sl_qty or p.qty, "why": op.reason}
-    return event(p, "STOP_MOVE", part, now, p.sl_qty or p.qty, p.sl_price, op.reason, data)
+    return _moved(p, op.old_price, op.reason, part, now)
+
+
+def _moved(p: Position, old: Decimal | None, why: str, part: str, now: int) -> dict[str, str]:
+    data = {"old": old, "new": p.sl_price, "level": p.sl_level, "qty": p.sl_qty or p.qty, "why": why}
+    return event(p, "STOP_MOVE", part, now, p.sl_qty or p.qty, p.sl_price, why, data)
 
 
 def postponed(p: Position, op: Operation, delay_ms: int, alerts: tuple[Raised, ...], retry: Retry, now: int) -> Step:
@@ -160,13 +166,15 @@ def superseded(p: Position, op: Operation) -> Step:
 
 
 def abandoned(p: Position, op: Operation) -> Step:
-    """S4 has no such order, and it is no longer to be made: the next plan decides afresh."""
-    orders: tuple[Order, ...] = ()
-    if op.order is not None:
-        gone = replace(op.order, status="EXPIRED")
-        orders = (gone,)
-        p = replace(p, orders=p.with_order(gone))
-    return Step(p, None, "abandoned", orders=orders, samples=ended(op, "abandoned"))
+    """S4 has no such order, and it is no longer to be made: the next plan decides afresh.
+
+    The record of a stop stays as it is: should its request reach S4 late, it rests there and must be known.
+    """
+    rest = tuple(o for o in p.orders if o.client_order_id != op.client_order_id)
+    gone: tuple[Order, ...] = (
+        () if op.order is None or op.order.kind == "SL" else (replace(op.order, status="EXPIRED"),)
+    )
+    return Step(replace(p, orders=rest), None, "abandoned", orders=gone, samples=ended(op, "abandoned"))
 
 
 def refused(p: Position, op: Operation, reason: str, retry: Retry, now: int) -> Step:
@@ -185,14 +193,46 @@ def refused(p: Position, op: Operation, reason: str, retry: Retry, now: int) -> 
     return replace(step, outcome="refused", orders=orders, samples=ended(op, "refused"))
 
 
-def after_result(p: Position, op: Operation | None, order: Order, result: OrderResult, retry: Retry, now: int) -> Step:
-    """The operation after this result, and what the result alone changes about the stop and the pauses."""
+def after_result(
+    p: Position,
+    op: Operation | None,
+    order: Order,
+    result: OrderResult,
+    retry: Retry,
+    now: int,
+    *,
+    unanswered: bool = False,
+) -> Step:
+    """The operation after this result, and what the result alone changes about the stop and the pauses.
+
+    ``unanswered``: S4 had said nothing about the order before.
+    """
     step = _meaning(p, op, order, result, retry, now)
+    if unanswered and (op is None or op.client_order_id != order.client_order_id):
+        step = _answered_late(step, op, order, now)
     if not order.live and result.status in ("CANCELED", "EXPIRED") and result.status == order.status:
         step = _ended_unfilled(step, op, order, result, retry, now)
     if result.reason == "MAKER_TIMEOUT" and result.status in TERMINAL:
         step = replace(step, samples=(*step.samples, Sample("inc", "s6_maker_wait_timeout_total", 1)))
     return step
+
+
+def _answered_late(step: Step, op: Operation | None, order: Order, now: int) -> Step:
+    """S4 has taken a stop whose operation had ended before S4 answered: publish the move, and keep its price.
+
+    It becomes the position's stop where there is no other; else CLEANUP cancels it.
+    """
+    p = step.position
+    if order.kind != "SL" or order.stop_px is None or order.status in ("PENDING", "REJECTED"):
+        return step
+    shown = replace(p, life=order.life, sl_price=order.stop_px, sl_qty=order.qty)
+    step = replace(step, events=(*step.events, _moved(shown, p.sl_price, "FOUND", order.client_order_id, now)))
+    if not p.is_current(order) or (p.sl_price is not None and (order.stop_px - p.sl_price) * p.dir < 0):
+        return step
+    replaced = op is not None and (op.kind == "STOP_MOVE" or op.target == order.client_order_id)
+    if order.live and p.live_stop is None and not p.self_guarded and not replaced:
+        p = replace(p, sl_order=order.client_order_id, sl_qty=order.qty, sl_ts=now, sl_fallback=p.sl_price)
+    return replace(step, position=replace(p, sl_price=order.stop_px))
 
 
 def _meaning(p: Position, op: Operation | None, order: Order, result: OrderResult, retry: Retry, now: int) -> Step:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from s6.engine.order_identity import OrderSlot, claimed, lives_of, slots
 from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
+from s6.engine.transitions import stop_event
 from s6.model.commit import Loaded
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
@@ -148,11 +149,15 @@ class Reconciler:
             p, in_flight = loaded
             if in_flight is None or in_flight.op_id != op.op_id:
                 return None
+            now = self.clock.now_ms()
+            events: tuple[dict[str, str], ...] = ()
             if result is None or in_flight.client_order_id != op.client_order_id:
                 p = _without(p, in_flight.client_order_id)
-            elif op.kind == "STOP_MOVE" and result.status != "REJECTED" and op.op_id.startswith(f"{p.life}-"):
-                p = replace(p, sl_price=op.new_price, sl_level=max(p.sl_level, op.level))
-            return Change(p, None, self.clock.now_ms(), phase="AFTER", cause=f"{op.kind} over")
+            elif op.kind == "STOP_MOVE" and result.status != "REJECTED":
+                moved = replace(p, sl_price=op.new_price, sl_level=max(p.sl_level, op.level))
+                events = (stop_event(replace(moved, sl_qty=result.qty), op, op.client_order_id, now),)
+                p = moved if op.op_id.startswith(f"{p.life}-") else p
+            return Change(p, None, now, phase="AFTER", cause=f"{op.kind} over", events=events)
 
         self._recorder.update(position_id, ended)
 

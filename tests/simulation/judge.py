@@ -94,9 +94,8 @@ class Judge:
         need = position.qty
         stops = [o for o in live if o.kind == "SL" and o.reduce_only and o.side == position.closing_side]
         closing = sum((o.remaining for o in live if not o.opens and o.type == "MARKET"), ZERO)
-        mark = self._world.mark
         covered = any(o.remaining >= need for o in stops) or closing >= need
-        if covered or need * min(mark, self._guard(name)) < MIN_NOTIONAL * Decimal("1.05"):
+        if covered or self._guarded(position):
             since = self._naked.pop(name, now)
             self.longest_gap = max(self.longest_gap, now - since)
             return
@@ -104,10 +103,14 @@ class Judge:
         if self._late(since, PROMPT_MS):
             raise Violation(f"{name} holds {need} without a stop for it since {since - self._start()}")
 
-    def _guard(self, name: str) -> Decimal:
-        """The price of the guard that S6 says it holds itself: S4's least notional counts there, not at the mark."""
-        level = self._world.redis.do_hgetall(keys.stop(name))
-        return Decimal(level["price"]) if level and not level["client_order_id"] else Decimal("Infinity")
+    def _guarded(self, position: XPosition) -> bool:
+        """Whether S6 guards what is too small for S4 at the stop's price, and the mark has not reached the guard."""
+        ours = self._position(position.position_id)
+        if ours is None or not ours.self_guarded or ours.sl_price is None:
+            return False
+        with exactly():
+            too_small = position.qty * ours.sl_price < MIN_NOTIONAL
+        return too_small and (self._world.mark - ours.sl_price) * position.dir > 0
 
     def _start(self) -> int:
         from tests.simulation.kernel import START_MS

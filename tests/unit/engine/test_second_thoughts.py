@@ -139,6 +139,57 @@ def test_a_stop_that_waits_gives_way_to_an_exit_only(desk: Desk) -> None:
     assert [order.kind for order in desk.s4.orders] == ["EXIT"]
 
 
+def overtaken(desk: Desk) -> Operation:
+    """A stop that S4 may have taken, its answer lost, and an operator's exit."""
+    desk.put(stopped(39_200, sl_order="", orders=()))
+    market(desk, 40_000)
+    desk.s4.down = True
+    evaluate(desk)
+    stop = desk.op()
+    assert stop is not None
+    desk.write(replace(desk.now(), exit_reason="OPERATOR"), stop)
+    return stop
+
+
+def taken(stop: Operation) -> Any:
+    return result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id=stop.client_order_id, status="NEW",
+                  filled_qty="0", avg_price=None)  # fmt: skip
+
+
+def moves(desk: Desk) -> list[str]:
+    """The STOP_MOVE events from here on."""
+    seen: list[str] = []
+    desk.redis.appended = lambda stream, fields: seen.append(fields["event_id"])
+    return seen
+
+
+def test_a_stop_that_the_results_show_as_taken_is_accepted_before_an_exit_overtakes_it(desk: Desk) -> None:
+    stop, published = overtaken(desk), moves(desk)
+    desk.results.apply(taken(stop), {})
+    evaluate(desk)
+    assert published == [f"p1.1.STOP_MOVE.{stop.client_order_id}"]
+    assert desk.now().sl_order == stop.client_order_id
+
+
+def test_a_stop_that_an_exit_overtook_is_known_when_s4_shows_it(desk: Desk) -> None:
+    stop, published = overtaken(desk), moves(desk)
+    evaluate(desk)
+    assert desk.now().sl_order == "" and published == []
+    desk.results.apply(taken(stop), {})
+    assert published == [f"p1.1.STOP_MOVE.{stop.client_order_id}"]
+    assert (desk.now().sl_order, desk.now().sl_price) == (stop.client_order_id, stop.new_price)
+
+
+def test_a_stop_that_s4_did_not_have_and_gets_late_is_known(desk: Desk) -> None:
+    stop = overtaken(desk)
+    desk.s4.down = False
+    evaluate(desk)
+    assert stop.client_order_id in desk.s4.asked and desk.now().order(stop.client_order_id) is None
+    desk.results.apply(taken(stop), {})
+    live = desk.now().live_stop
+    assert live is not None and (live.client_order_id, live.status) == (stop.client_order_id, "NEW")
+
+
 def test_a_rest_that_s4_wants_for_long_is_cut_short_and_said(desk: Desk) -> None:
     desk.put(stopped(39_200, sl_order="", orders=()))
     market(desk, 40_000)

@@ -93,6 +93,8 @@ def test_a_stop_that_may_have_been_sent_is_seen_through_when_its_position_closes
     told = to.position_closed(flat, op, replace(op.order, status="NEW"), NOW)
     assert (told.op, [e["type"] for e in told.events]) == (None, ["STOP_MOVE"])
     assert to.position_closed(flat, a_move(order=None), None, NOW).op is None
+    unverified = replace(flat, unverified_from=2, orders=())  # the record of its order may be lost
+    assert to.position_closed(unverified, a_move(order=None), None, NOW).op == a_move(order=None)
 
 
 def test_a_stop_of_a_life_that_is_over_changes_nothing_of_the_next() -> None:
@@ -143,3 +145,30 @@ def test_the_wait_for_a_cancel_begins_anew() -> None:
     step = to.cancel_pending(stopped(39000), a_move(stage="CANCEL", attempts=4, not_before=NOW + 5), 700, NOW)
     assert step.op is not None
     assert (step.op.stage, step.op.deadline, step.op.attempts, step.op.not_before) == ("AWAIT_CANCEL", NOW + 700, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("members", "price", "stop"),
+    [
+        ({}, 39500, "SL-2"),
+        ({"sl_price": D(39600)}, 39600, ""),  # a later move was tighter
+        ({"self_guarded": True}, 39500, ""),
+        ({"sl_order": "SL-1", "orders": stopped(39000).orders}, 39500, "SL-1"),
+    ],
+)
+def test_a_stop_that_s4_took_behind_its_operations_back_is_published_and_protects(
+    members: dict[str, object], price: int, stop: str
+) -> None:
+    taken = replace(a_move().order, status="NEW")  # type: ignore[type-var]
+    p = replace(stopped(39000, sl_order="", orders=()), **members)  # type: ignore[arg-type]
+    p = replace(p, orders=(*p.orders, taken))  # type: ignore[arg-type]
+    new = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-2", status="NEW", filled_qty="0",
+                 avg_price=None)  # fmt: skip
+    step = after_result(p, None, taken, new, RETRY, NOW, unanswered=True)  # type: ignore[arg-type]
+    assert [(e["event_id"], e["price"], e["reason"]) for e in step.events] == [
+        ("p1.1.STOP_MOVE.SL-2", "39500", "FOUND")
+    ]
+    assert (step.position.sl_price, step.position.sl_order) == (D(price), stop)
+    assert after_result(p, None, taken, new, RETRY, NOW).events == ()  # type: ignore[arg-type]
+    own = after_result(p, a_move(), taken, new, RETRY, NOW, unanswered=True)  # type: ignore[arg-type]
+    assert (own.op, own.events) == (a_move(), ())  # its operation publishes it

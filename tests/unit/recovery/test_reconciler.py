@@ -283,10 +283,13 @@ def test_an_operation_that_gave_way_to_later_ones_is_over(desk: Desk, status: st
     have(desk, gone("SL-1"), told("SL", FIRST + 1))
     if status is not None:
         have(desk, told("SL", COUNT, status=status))
+    published: list[str] = []
+    desk.redis.appended = lambda stream, fields: published.append(fields["event_id"])
     desk.reconciler.verify("p1")
     now = desk.now()
     assert (desk.op(), now.unverified_from, now.sl_price) == (None, 0, D(price))
     assert now.sl_order == told("SL", FIRST + 1).client_order_id
+    assert published == ([f"p1.1.STOP_MOVE.{op.client_order_id}"] if status == "CANCELED" else [])
 
 
 @pytest.mark.parametrize(("known", "stop"), [(("SL-1",), "SL-1"), (("TP-1",), ""), ((), "")])
