@@ -14,6 +14,7 @@ from redis.exceptions import (
     ConnectionError,
     RedisClusterException,
     RedisError,
+    ResponseError,
     TryAgainError,
 )
 
@@ -23,7 +24,8 @@ PAUSE_S: Final = 0.02
 
 #: The server's word that it did not carry the command out. (MovedError is an AskError.)
 NOT_DONE: Final = (AskError, TryAgainError, ClusterDownError)
-
+#: A script came upon a key that has moved. Each script does so before it writes (``s6.adapters.redis_scripts``).
+NOT_HERE: Final = "attempted to access a non local key"
 
 #: Commands that redis-py keeps out of a cluster's pipelines although they go to one node like any other.
 UNBLOCKED: Final = ("eval", "evalsha", "publish")
@@ -37,19 +39,23 @@ class HonestCluster(RedisCluster):
     redis-py raises something that is not a ``RedisError``.
     """
 
-    def __init__(self, **options: Any) -> None:
+    #: How often redis-py itself sends a command that is redirected (MOVED, then ASK) or refused, before it is our turn.
+    RedisClusterRequestTTL = 5
+
+    def __init__(self, *, patience_s: float = PATIENCE_S, **options: Any) -> None:
+        self._patience_s = patience_s
         try:
             super().__init__(**options)
         except RedisClusterException as error:
             raise ConnectionError(str(error)) from error
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        patience = time.monotonic() + PATIENCE_S
+        patience = time.monotonic() + self._patience_s
         while True:
             try:
                 return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
-            except (ClusterError, TryAgainError) as error:
-                if not _held_up(error) or time.monotonic() > patience:
+            except RedisError as error:
+                if not refused(error) or time.monotonic() > patience:
                     raise
                 time.sleep(PAUSE_S)
             except RedisClusterException as error:
@@ -64,9 +70,16 @@ class HonestCluster(RedisCluster):
         return pipe
 
 
-def _held_up(error: Exception) -> bool:
-    """Return whether the cluster refused: redis-py gave up redirecting, or the answer was TRYAGAIN or CLUSTERDOWN."""
-    return isinstance(error, NOT_DONE) or "TTL exhausted" in str(error)
+def refused(error: object) -> bool:
+    """Return whether this answer says that nothing was done, as a slot moves or the cluster is down.
+
+    "TTL exhausted" is redis-py's word when it was redirected, or asked to try again, too often in a row.
+    """
+    if isinstance(error, NOT_DONE):
+        return True
+    if isinstance(error, ClusterError):
+        return "TTL exhausted" in str(error)
+    return isinstance(error, ResponseError) and NOT_HERE in str(error)
 
 
 class _HonestPipeline(PipelineStrategy):
@@ -88,7 +101,7 @@ class _HonestPipeline(PipelineStrategy):
         except RedisClusterException as error:
             raise ConnectionError(str(error)) from error
         for command in stack:
-            if isinstance(command.result, NOT_DONE):
+            if refused(command.result):
                 command.result = self._again(command)
         if raise_on_error:
             self._raise_first_error(stack, time.monotonic())  # type: ignore[no-untyped-call]

@@ -1,4 +1,9 @@
-"""The Lua scripts of the live state. Each touches keys of one slot only, so Redis Cluster runs them as well."""
+"""The Lua scripts of the live state. Each touches keys of one slot only, so Redis Cluster runs them as well.
+
+While that slot moves to another node, a command inside a script fails on a key that its node does not have; what the
+script wrote before that stays. So each script finds out all that may stop it before it writes anything, and nothing
+touches a key after what may have deleted it: the last field, the last element. Then a script is whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,19 @@ if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local rev = redis.call('HGET', KEYS[2], 'rev') or '0'
 if rev ~= ARGV[2] then return 0 end
 local p = cjson.decode(ARGV[3])
-redis.call('HSET', KEYS[2], unpack(p.state))
-for i, name in ipairs({'sl', 'tp', 'adds', 'op'}) do
-  redis.call('DEL', KEYS[2 + i])
-  if #p[name] > 0 then redis.call('HSET', KEYS[2 + i], unpack(p[name])) end
+local function replace(key, fields)
+  if #fields == 0 then redis.call('DEL', key) return end
+  local stale = {}
+  for _, name in ipairs(redis.call('HKEYS', key)) do stale[name] = true end
+  for i = 1, #fields, 2 do stale[fields[i]] = nil end
+  redis.call('HSET', key, unpack(fields))
+  for name in pairs(stale) do redis.call('HDEL', key, name) end
 end
+redis.call('HSET', KEYS[2], unpack(p.state))
+replace(KEYS[3], p.sl)
+replace(KEYS[4], p.tp)
+replace(KEYS[5], p.adds)
+replace(KEYS[6], p.op)
 for i = 1, #p.orders, 2 do redis.call('HSET', KEYS[7], p.orders[i], p.orders[i + 1]) end
 for _, e in ipairs(p.events) do redis.call('RPUSH', KEYS[8], e) end
 for _, s in ipairs(p.snaps) do redis.call('RPUSH', KEYS[9], s) end
@@ -58,8 +71,8 @@ return 0
 # KEYS: claim, list · ARGV: token, count · Returns what is left, or -1 when the claim was lost (nothing is dropped).
 RELAYED: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local left = math.max(0, redis.call('LLEN', KEYS[2]) - tonumber(ARGV[2]))
 redis.call('LTRIM', KEYS[2], ARGV[2], -1)
-local left = redis.call('LLEN', KEYS[2])
 if left == 0 then redis.call('DEL', KEYS[1]) end
 return left
 """
@@ -96,8 +109,8 @@ return 1
 QUOTA: Final = """
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then return -1 end
-redis.call('SET', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[5])
+redis.call('SET', KEYS[1], ARGV[3])
 return 1
 """

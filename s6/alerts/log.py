@@ -188,11 +188,15 @@ class AlertLog:
 
         Returns the alert, or None if it is unknown. Raises ``RedisError``.
         """
-        known = self._ack(
-            keys=[keys.ALERT_DOC + alert_id, keys.ALERTS_FATAL, keys.ALERTS_OUT],
-            args=[alert_id, by, note, self._clock.now_ms(), KEEP_MS, keys.ALERT_QUIET],
+        document = keys.ALERT_DOC + alert_id
+        topic = self._redis.hget(document, "topic")
+        if topic is None:
+            return None
+        self._ack(
+            keys=[document, keys.ALERTS_FATAL, keys.ALERTS_OUT, keys.ALERT_QUIET + topic],
+            args=[alert_id, by, note, self._clock.now_ms(), KEEP_MS],
         )
-        return self.get(alert_id) if int(known) else None
+        return self.get(alert_id)
 
     def get(self, alert_id: str) -> dict[str, object] | None:
         """Return the alert in the store's form, or None if it is unknown or expired. Raises ``RedisError``."""

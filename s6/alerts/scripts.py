@@ -1,6 +1,7 @@
 """The alert log's Lua scripts. Their keys share the slot of the stream ``s6:alerts``, by the tag ``{s6:alerts}``.
 
-A script is atomic, so no crash leaves an alert half written.
+A script is whole or not at all, also while its slot moves (``s6.adapters.redis_scripts`` says how), so no crash leaves
+an alert half written.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import Final
 # Puts an entry into the dead letters once, however many processes read it.
 # KEYS: stream, seen · ARGV: keep ms, max, field, value ...
 PUT_ASIDE: Final = """
-if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
 return 1
 """
 
@@ -53,7 +55,7 @@ redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', unpack(entry))
 return {id, 1}
 """
 
-# KEYS: document, fatal, out · ARGV: alert_id, by, note, ts, keep ms, quiet prefix · Returns 0 if the alert is unknown.
+# KEYS: document, fatal, out, quiet · ARGV: alert_id, by, note, ts, keep ms
 ACK: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if redis.call('HEXISTS', KEYS[1], 'ack_ts') == 0 then
@@ -62,19 +64,20 @@ if redis.call('HEXISTS', KEYS[1], 'ack_ts') == 0 then
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('SREM', KEYS[2], ARGV[1])
-local quiet = ARGV[6] .. (redis.call('HGET', KEYS[1], 'topic') or '')
-if redis.call('GET', quiet) == ARGV[1] then redis.call('DEL', quiet) end
+if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
 return 1
 """
 
 # Removes from the list what has not changed since it was read. KEYS: out · ARGV: id, score seen ...
 RELAYED: Final = """
+local done = {}
 for i = 1, #ARGV, 2 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1') == tonumber(ARGV[i + 1]) then
-    redis.call('ZREM', KEYS[1], ARGV[i])
+    table.insert(done, ARGV[i])
   end
 end
-return 1
+if #done > 0 then redis.call('ZREM', KEYS[1], unpack(done)) end
+return #done
 """
 
 # Restores a standing FATAL that the store has and Redis lost.
