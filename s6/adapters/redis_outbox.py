@@ -59,6 +59,9 @@ class RedisOutbox(RedisQuotas):
                 for entry in entries:
                     if "quota" in entry:
                         self.move_quota(entry["quota"])
+                for entry in entries:
+                    if "release" in entry:
+                        self.release_add(entry["release"], entry["order"])
                 left = int(self._relayed(keys=[claim.key, waiting], args=[token, len(entries)]))
                 total += len(entries)
                 if left <= 0:

@@ -20,6 +20,8 @@ from s6.model.position import Order, Position
 from s6.ports import Clock, LockLost
 
 CHUNK: Final = 500
+MOST_ORDERS: Final = 512
+"""So many orders of a position may be remembered before the oldest finished ones are forgotten."""
 
 
 class RedisPositions(RedisPart):
@@ -28,6 +30,7 @@ class RedisPositions(RedisPart):
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
         super().__init__(redis, clock)
         self._commit = redis.register_script(lua.COMMIT)
+        self._prune = redis.register_script(lua.PRUNE)
 
     def load(self, position_id: str) -> Loaded | None:
         return self.load_many([position_id])[0]
@@ -53,9 +56,20 @@ class RedisPositions(RedisPart):
                 raise LockLost(before.position_id)
             if written == 0:
                 return None
-            if any(o.kind == "ADD" and not o.live for o in change.orders):
-                self._redis.hdel(keys.ADDS_AT_WORK, records.adding(before.position_id))
+            if change.orders:
+                self._bound_orders(before.position_id)
         return after
+
+    def _bound_orders(self, position_id: str) -> None:
+        """Forget the oldest finished orders once there are many. A live one always stays."""
+        where = keys.orders(position_id)
+        if self._redis.hlen(where) <= MOST_ORDERS:
+            return
+        rows = self._redis.hgetall(where)
+        stale = records.stale_orders(rows)
+        for start in range(0, len(stale), CHUNK):
+            pairs = [text for name in stale[start : start + CHUNK] for text in (name, rows[name])]
+            self._prune(keys=[where], args=pairs)
 
     def _written(self, before: Position, after: Position, change: Commit) -> int:
         """Index, write, publish: in this order, so that an index names more than there is, never less.
@@ -96,7 +110,7 @@ class RedisPositions(RedisPart):
 
     @staticmethod
     def _mark_outbox(redis: Any, change: Commit) -> bool:
-        if not (change.snapshots or change.events or change.quotas or change.alerts):
+        if not (change.snapshots or change.events or change.quotas or change.alerts or change.ended_adds):
             return False
         redis.zincrby(keys.OUTBOX, 1, change.position.position_id)
         return True

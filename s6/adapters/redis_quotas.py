@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,8 +11,10 @@ from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_part import SWAPS, RedisPart, asking, kept_changing
+from s6.model.commit import Reservation
 from s6.model.types import ZERO, plain
 from s6.ports import Clock
+from s6.rules.exact import exactly
 
 MOVES_REMEMBERED_MS: Final = 30 * 24 * 3_600_000
 NEVER_MS: Final = 9_000_000_000_000_000
@@ -24,14 +26,24 @@ class RedisQuotas(RedisPart):
 
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
         super().__init__(redis, clock)
-        self._swap = redis.register_script(lua.SWAP)
+        self._reserve = redis.register_script(lua.RESERVE)
+        self._take_off = redis.register_script(lua.TAKE_OFF)
         self._quota = redis.register_script(lua.QUOTA)
 
     def quota(self, key: str) -> Decimal:
         with asking():
             return Decimal(self._redis.get(key) or "0")
 
-    def reserve_add(self, position_id: str, margin: Decimal, *, limit: int | None, room: Decimal | None) -> bool:
+    def reserve_add(
+        self,
+        position_id: str,
+        client_order_id: str,
+        margin: Decimal,
+        *,
+        limit: int | None,
+        room: Callable[[], Decimal] | None,
+    ) -> bool:
+        mine = records.reservation(Reservation(client_order_id, margin, self._clock.now_ms()))
         with asking():
             for _ in range(SWAPS):
                 raw = self._redis.hgetall(keys.ADDS_AT_WORK)
@@ -39,21 +51,24 @@ class RedisQuotas(RedisPart):
                 raw.pop(records.adding(position_id), None)
                 if limit is not None and len(raw) >= limit:
                     return False
-                if room is not None and sum(map(Decimal, raw.values()), margin) > room:
+                with exactly():
+                    wanted = sum((records.reserved(text).margin for text in raw.values()), margin)
+                if room is not None and wanted > room():
                     return False
-                args = [n, records.adding(position_id), plain(margin), "n", int(n or 0) + 1]
-                if self._swap(keys=[keys.ADDS_AT_WORK], args=args):
+                args = [n, records.adding(position_id), mine, "n", int(n or 0) + 1]
+                if self._reserve(keys=[keys.ADDS_AT_WORK], args=args):
                     return True
         raise kept_changing(keys.ADDS_AT_WORK)
 
-    def release_add(self, position_id: str) -> None:
+    def release_add(self, position_id: str, client_order_id: str) -> None:
         with asking():
-            self._redis.hdel(keys.ADDS_AT_WORK, records.adding(position_id))
+            self._take_off(keys=[keys.ADDS_AT_WORK], args=[records.adding(position_id), f"{client_order_id} "])
 
-    def adds_reserved(self) -> list[str]:
+    def adds_reserved(self) -> dict[str, Reservation]:
         with asking():
-            fields = self._redis.hkeys(keys.ADDS_AT_WORK)
-        return [name.removeprefix(records.ADDING) for name in fields if name.startswith(records.ADDING)]
+            rows = self._redis.hgetall(keys.ADDS_AT_WORK)
+        rows.pop("n", None)
+        return {name.removeprefix(records.ADDING): records.reserved(text) for name, text in rows.items()}
 
     def move_quota(self, move: Mapping[str, Any]) -> None:
         """Move a counter by exact decimals, once per id, never below 0."""

@@ -8,18 +8,43 @@ from typing import Final
 
 from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
-from s6.model.commit import Commit, Loaded, QuotaMove
+from s6.model.commit import Commit, Loaded, QuotaMove, Reservation
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.operation import Operation
-from s6.model.position import Position, rungs_json
+from s6.model.position import Order, Position, rungs_json
 from s6.model.types import plain
 
+FILLED_KEPT: Final = 256
+UNFILLED_KEPT: Final = 64
 ADDING: Final = "id:"  # distinguishes positions from the counter in the hash of adds at work
 
 
 def adding(position_id: str) -> str:
     """The field of a position that has an add at work."""
     return f"{ADDING}{position_id}"
+
+
+def stale_orders(rows: Mapping[str, str]) -> list[str]:
+    """Return which of a position's orders may be forgotten, by their ids.
+
+    Live ones stay, and the newest finished ones: ``UNFILLED_KEPT`` that never filled, of which hardly a word may still
+    come, and ``FILLED_KEPT`` that did. Those must be known should their results be told again.
+    """
+    orders = sorted((from_fields(Order, jsonx.loads(text)) for text in rows.values()), key=lambda o: o.sent_ts)
+    finished = [o for o in orders if not o.live]
+    filled = [o.client_order_id for o in finished if o.filled]
+    unfilled = [o.client_order_id for o in finished if not o.filled]
+    return filled[:-FILLED_KEPT] + unfilled[:-UNFILLED_KEPT]
+
+
+def reservation(one: Reservation) -> str:
+    return f"{one.client_order_id} {plain(one.margin)} {one.ts}"
+
+
+def reserved(text: str) -> Reservation:
+    """Read a reservation; one of an older version is its margin alone."""
+    name, margin, ts = text.split(" ") if " " in text else ("", text, "0")
+    return Reservation(name, Decimal(margin), int(ts))
 
 
 def loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
@@ -53,6 +78,8 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
     events = [jsonx.dumps({"event": e}) for e in change.events]
     quotas = [jsonx.dumps({"quota": _move(q)}) for q in change.quotas]
     alerts = [jsonx.dumps({"alert": to_fields(a)}) for a in change.alerts]
+    position_id = position.position_id
+    released = [jsonx.dumps({"release": position_id, "order": name}) for name in change.ended_adds]
     return {
         "state": flat(to_fields(position) | _as_last_shown(change)),
         "sl": flat(stop_fields(position)),
@@ -60,7 +87,7 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
         "adds": flat(adds_fields(position)),
         "op": flat(to_fields(change.op)) if change.op is not None else [],
         "orders": orders,
-        "events": events + quotas + alerts,
+        "events": events + quotas + alerts + released,
         "snaps": [jsonx.dumps(s) for s in change.snapshots],
     }
 

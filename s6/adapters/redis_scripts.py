@@ -61,6 +61,30 @@ redis.call('PEXPIRE', KEYS[1], 600000)
 return 1
 """
 
+# The same of what stays until it is taken off.
+RESERVE: Final = """
+local n = redis.call('HGET', KEYS[1], 'n') or ''
+if n ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return 1
+"""
+
+# KEYS: hash · ARGV: field, what its value must begin with
+TAKE_OFF: Final = """
+local text = redis.call('HGET', KEYS[1], ARGV[1])
+if text and string.sub(text, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 0
+"""
+
+# Take finished orders off, each unless it has been written anew. KEYS: hash · ARGV: field, value as it was seen, ...
+PRUNE: Final = """
+local gone = 0
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then gone = gone + redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+return gone
+"""
+
 # KEYS: hash · ARGV: expected 'n'
 DROP_IF: Final = """
 if redis.call('HGET', KEYS[1], 'n') == ARGV[1] then return redis.call('DEL', KEYS[1]) end

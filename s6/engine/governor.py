@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
 from typing import Final, Literal, Protocol
 
 from s6 import keys
 from s6.engine import transitions as to
-from s6.engine.operation import begin, order_of
+from s6.engine.operation import begin, ids, order_of
 from s6.engine.precedence import as_before, overtakes, same_decision
 from s6.engine.recorder import Recorder
 from s6.locks import held_position
@@ -148,7 +150,7 @@ class Governor:
             return op.kind == "RISK_DOWNGRADE"
         plan, view = self.look(Loaded(as_before(position, op), None), bundle)
         wanted = next((action for action in plan.actions if same_decision(action, op)), None)
-        return wanted is not None and self._may_begin(wanted, plan.position, view, bundle)
+        return wanted is not None and self._may_begin(wanted, plan.position, view, bundle, op.client_order_id)
 
     def _in_flight(self, position: Position, op: Operation, bundle: ActiveBundle) -> Outcome:
         """What an operation in flight means for this evaluation: only one that waits gives way."""
@@ -208,19 +210,28 @@ class Governor:
         self._used(position.position_id, view)
         return Outcome("STARTED", plan, op)
 
-    def _may_begin(self, action: Action, position: Position, view: MarketView, bundle: ActiveBundle) -> bool:
+    def _may_begin(
+        self, action: Action, position: Position, view: MarketView, bundle: ActiveBundle, client_order_id: str = ""
+    ) -> bool:
         """Return whether an action may begin. An add needs mode NORMAL by now, a place among adds, and budget."""
         if action.type != "ADD":
             return True
+        client_order_id = client_order_id or ids(position, position.op_count + 1, "ADD")[1]
         if self._gate.mode(position.market, view, self._clock.now_ms(), fresh=True) != "NORMAL":
             return False
         limits = bundle.limits
         budget = limits.fut_budget if position.market == "FUT" else limits.spot_budget
-        room = None
-        if budget is not None:
-            with exactly():
-                room = budget - self._state.quota(keys.budget(position.market))
-        return self._state.reserve_add(position.position_id, action.margin, limit=limits.adds_in_flight, room=room)
+        return self._state.reserve_add(
+            position.position_id,
+            client_order_id,
+            action.margin,
+            limit=limits.adds_in_flight,
+            room=None if budget is None else partial(self._room, position, budget),
+        )
+
+    def _room(self, position: Position, budget: Decimal) -> Decimal:
+        with exactly():
+            return budget - self._state.quota(keys.budget(position.market))
 
     def _rest(
         self, before: Position, plan: Plan, view: MarketView, bundle: ActiveBundle, now: int, token: str

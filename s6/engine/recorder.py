@@ -97,7 +97,7 @@ class Recorder:
         written = self._state.commit(
             Commit(position, op, token, orders, tuple(events), tuple(snapshots), tuple(quotas), noted)
         )
-        if written is not None and (events or quotas or noted):
+        if written is not None and (events or quotas or noted or any(o.kind == "ADD" and not o.live for o in orders)):
             self._hand_on(position.position_id, noted)
         if written is not None:
             self.publish(position.position_id, (), samples)

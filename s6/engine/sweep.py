@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from s6 import keys
 from s6.locks import held
 from s6.model.bundle import ActiveBundle
-from s6.model.commit import Loaded
+from s6.model.commit import Loaded, Reservation
 from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import Plan, build_plan
@@ -24,6 +24,7 @@ from s6.ports import (
     Locks,
     Markets,
     Metrics,
+    Outbox,
     PositionIndex,
     Positions,
     Quotas,
@@ -33,6 +34,7 @@ SHARD: Final = 500
 BEST_MS: Final = 60_000
 CLOSED_KEEP_MS: Final = 86_400_000
 FORGOTTEN: Final = 2_000
+STALE_ADD_MS: Final = 60_000  # far longer than any lock lasts under which an add is written down
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class Swept:
     stagnated: int = 0
 
 
-class SweepState(Locks, Positions, PositionIndex, Markets, Quotas, Protocol):
+class SweepState(Locks, Positions, PositionIndex, Markets, Quotas, Outbox, Protocol):
     """What sweeping needs of the state."""
 
 
@@ -90,8 +92,8 @@ class Sweep:
             for symbol in self._state.symbols():
                 self._symbol(symbol, bundle, swept)
         self._hints.evaluate_many(swept.hinted)
-        for name in self._state.adds_reserved():
-            self._release_stale_add(name)
+        for name, reservation in self._state.adds_reserved().items():
+            self._release_stale_add(name, reservation)
         self._forget_closed()
         self._metrics.set("s6_sweep_positions", swept.positions)
         self._metrics.set("s6_open_positions", swept.open)
@@ -136,13 +138,17 @@ class Sweep:
         for position_id in self._state.closed_before(self._clock.now_ms() - self._closed_keep_ms, FORGOTTEN):
             self._state.forget(position_id)
 
-    def _release_stale_add(self, position_id: str) -> None:
+    def _release_stale_add(self, position_id: str, reservation: Reservation) -> None:
+        """End a reservation whose add is not at work. One that is about to be written down stays, and so does one whose
+        budget move is on its way."""
+        if abs(self._clock.now_ms() - reservation.ts) < STALE_ADD_MS:
+            return
         loaded = self._state.load(position_id)
         at_work = loaded is not None and (
             (loaded.op is not None and loaded.op.kind == "ADD") or any(o.kind == "ADD" for o in loaded.position.orders)
         )
-        if not at_work:
-            self._state.release_add(position_id)
+        if not at_work and not self._state.outbox_read([position_id], 1)[0].events:
+            self._state.release_add(position_id, reservation.client_order_id)
 
 
 def _worth_writing(before: Position, after: Position, now: int) -> bool:

@@ -53,6 +53,14 @@ class QuotaMove:
     restores: bool = False
 
 
+class Reservation(NamedTuple):
+    """Room that was reserved for an add, by its order's id, since ``ts`` (ms)."""
+
+    client_order_id: str
+    margin: Decimal
+    ts: int
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """An alert that a commit raises, exactly once per ``alert_id``."""
@@ -85,6 +93,11 @@ class Commit:
     quotas: tuple[QuotaMove, ...] = ()
     alerts: tuple[Alert, ...] = ()
     over: int | None = None
+
+    @property
+    def ended_adds(self) -> tuple[str, ...]:
+        """The client order ids of adds that have ended with this commit: their reservations end with their moves."""
+        return tuple(o.client_order_id for o in self.orders if o.kind == "ADD" and not o.live)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from s6.model.commit import Alert, Cleared, Commit, Doc, Loaded, Waiting
+from s6.model.commit import Alert, Cleared, Commit, Doc, Loaded, Reservation, Waiting
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.position import Order, Position
 
@@ -224,14 +224,24 @@ class Quotas(Protocol):
 
     def quota(self, key: str) -> Decimal: ...
 
-    def reserve_add(self, position_id: str, margin: Decimal, *, limit: int | None, room: Decimal | None) -> bool:
-        """Book an add before it is begun.
+    def reserve_add(
+        self,
+        position_id: str,
+        client_order_id: str,
+        margin: Decimal,
+        *,
+        limit: int | None,
+        room: Callable[[], Decimal] | None,
+    ) -> bool:
+        """Reserve an add's place and margin before it is begun. Returns False when ``limit`` adds are at work or their
+        margins exceed ``room``.
 
-        A commit that shows an ADD order as ended gives the place back; ``release_add`` does so by hand. Returns False
-        when ``limit`` adds are at work or their margins exceed ``room``.
+        ``room`` is called once the reservations are read: what leaves them is in the budget by then. A commit that
+        shows the order as ended ends the reservation, after its quota moves have been applied.
         """
 
-    def release_add(self, position_id: str) -> None: ...
+    def release_add(self, position_id: str, client_order_id: str) -> None:
+        """End a reservation, unless it is of another order."""
 
-    def adds_reserved(self) -> list[str]:
-        """Return the positions that have an add booked."""
+    def adds_reserved(self) -> Mapping[str, Reservation]:
+        """Return the reservations by position."""

@@ -10,8 +10,11 @@ from typing import Any, cast
 import pytest
 
 from s6 import keys
+from s6.adapters import redis_positions, redis_records
 from s6.adapters.redis_client import RedisClient, connect, servers
 from s6.adapters.redis_state import RedisState
+from s6.model import jsonx
+from s6.model.codec import to_fields
 from s6.model.commit import Alert, Cleared, Commit, QuotaMove
 from s6.model.market import Extremes, Features, Tick
 from s6.model.operation import Operation
@@ -217,14 +220,41 @@ def test_results_wait_for_their_position(kit: Kit) -> None:
 
 
 def test_adds_find_room_or_wait(kit: Kit) -> None:
-    assert kit.state.reserve_add("p1", Decimal(5), limit=2, room=Decimal(10))
-    assert kit.state.reserve_add("p2", Decimal(5), limit=2, room=Decimal(10))
-    assert not kit.state.reserve_add("p3", Decimal(0), limit=2, room=None)
-    assert not kit.state.reserve_add("p2", Decimal(6), limit=9, room=Decimal(10))
-    kit.state.release_add("p1")
-    assert kit.state.adds_reserved() == ["p2"]
+    assert kit.state.reserve_add("p1", "ADD-1", Decimal(5), limit=2, room=lambda: Decimal(10))
+    assert kit.state.reserve_add("p2", "ADD-1", Decimal(5), limit=2, room=lambda: Decimal(10))
+    assert not kit.state.reserve_add("p3", "ADD-1", Decimal(0), limit=2, room=None)
+    assert not kit.state.reserve_add("p2", "ADD-1", Decimal(6), limit=9, room=lambda: Decimal(10))
+    kit.state.release_add("p1", "ADD-1")
+    assert list(kit.state.adds_reserved()) == ["p2"]
+    kit.state.release_add("p2", "ADD-2")
+    assert list(kit.state.adds_reserved()) == ["p2"]
     kit.state.commit(Commit(position("p2"), None, orders=(order("ADD-1", "ADD", "FILLED"),)))
-    assert kit.state.adds_reserved() == []
+    kit.state.relay_events("p2", kit.told.append)
+    assert kit.state.adds_reserved() == {}
+
+
+def test_the_room_is_asked_for_once_the_reservations_are_read(kit: Kit) -> None:
+    """An add that ends in between is in the budget by then, and may still be among the reservations."""
+    assert kit.state.reserve_add("p1", "ADD-1", Decimal(5), limit=None, room=None)
+    move = QuotaMove("m", keys.budget("FUT"), Decimal(5))
+
+    def room() -> Decimal:
+        kit.born("p1", orders=(order("ADD-1", "ADD", "FILLED"),), quotas=(move,))
+        kit.state.relay_events("p1", kit.told.append)
+        return Decimal(10) - kit.state.quota(keys.budget("FUT"))
+
+    assert not kit.state.reserve_add("p2", "ADD-2", Decimal(6), limit=None, room=room)
+
+
+def test_a_reservation_ends_when_its_budget_move_is_applied_and_not_before(kit: Kit) -> None:
+    move = QuotaMove("m", keys.budget("FUT"), Decimal(5))
+    assert kit.state.reserve_add("p1", "ADD-1", Decimal(5), limit=1, room=None)
+    kit.born("p1", orders=(order("ADD-1", "ADD", "FILLED"),), quotas=(move,))
+    assert (list(kit.state.adds_reserved()), kit.state.quota(keys.budget("FUT"))) == (["p1"], Decimal(0))
+    assert not kit.state.reserve_add("p2", "ADD-2", Decimal(5), limit=1, room=None)
+    assert [name for name, _ in kit.state.outbox_ids(9)] == ["p1"]
+    kit.state.relay_events("p1", kit.told.append)
+    assert (list(kit.state.adds_reserved()), kit.state.quota(keys.budget("FUT"))) == ([], Decimal(5))
 
 
 def test_a_lock_ends_by_itself(kit: Kit) -> None:
@@ -315,16 +345,17 @@ class Restless:
 
 
 def test_what_keeps_changing_is_given_up_with_its_name(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    swap, quota = Restless(0), Restless(-1)
+    swap, reserve, quota = Restless(0), Restless(0), Restless(-1)
     monkeypatch.setattr(kit.state, "_swap", swap)
+    monkeypatch.setattr(kit.state, "_reserve", reserve)
     monkeypatch.setattr(kit.state, "_quota", quota)
     with pytest.raises(StateUnavailable, match=r"pos:cross:\{p1\} kept changing"):
         kit.state.put_crossing("p1", Decimal(1), 1)
     with pytest.raises(StateUnavailable, match="s6:adds kept changing"):
-        kit.state.reserve_add("p1", Decimal(1), limit=None, room=None)
+        kit.state.reserve_add("p1", "ADD-1", Decimal(1), limit=None, room=None)
     with pytest.raises(StateUnavailable, match="risk:budget:FUT kept changing"):
         kit.state.quota_whole(keys.budget("FUT"))
-    assert (swap.calls, quota.calls) == (400, 200)
+    assert (swap.calls, reserve.calls, quota.calls) == (200, 200, 200)
 
 
 # --- adds at work -------------------------------------------------------------------------------------------------
@@ -337,16 +368,57 @@ def test_what_keeps_changing_is_given_up_with_its_name(kit: Kit, monkeypatch: py
 )  # fmt: skip
 def test_the_place_of_an_add_is_free_when_it_has_ended(kit: Kit, status: str, freed: bool) -> None:
     """What it asked for counts until then, whatever else is written."""
-    assert kit.state.reserve_add("p1", Decimal(5), limit=1, room=Decimal(9))
+    assert kit.state.reserve_add("p1", "ADD-1", Decimal(5), limit=1, room=lambda: Decimal(9))
     written = kit.born("p1", orders=(order("SL-1", "SL", "FILLED"), order("ADD-1", "ADD", status)))
-    assert kit.state.adds_reserved() == ([] if freed else ["p1"])
-    assert kit.state.reserve_add("p2", Decimal(5), limit=1, room=None) is freed
-    assert kit.state.reserve_add("p2", Decimal(5), limit=None, room=Decimal(9)) is freed
+    kit.state.relay_events("p1", kit.told.append)
+    assert list(kit.state.adds_reserved()) == ([] if freed else ["p1"])
+    assert kit.state.reserve_add("p2", "ADD-1", Decimal(5), limit=1, room=None) is freed
+    assert kit.state.reserve_add("p2", "ADD-1", Decimal(5), limit=None, room=lambda: Decimal(9)) is freed
     assert written.rev == 1
 
 
 def test_an_add_of_a_commit_that_was_not_written_is_still_at_work(kit: Kit) -> None:
     kit.born("p1")
-    kit.state.reserve_add("p1", Decimal(5), limit=1, room=None)
+    kit.state.reserve_add("p1", "ADD-1", Decimal(5), limit=1, room=None)
     assert kit.state.commit(Commit(position(), None, orders=(order("ADD-1", "ADD", "FILLED"),))) is None
-    assert kit.state.adds_reserved() == ["p1"]
+    kit.state.relay_events("p1", kit.told.append)
+    assert list(kit.state.adds_reserved()) == ["p1"]
+
+
+# --- orders -------------------------------------------------------------------------------------------------------
+
+
+def test_finished_orders_are_bounded_and_live_ones_stay(kit: Kit) -> None:
+    """A day of trailing: each move of the stop leaves a cancelled order behind, each rung a filled one."""
+    written = kit.born("p1", orders=(replace(order("SL-live"), sent_ts=0),))
+    for start in range(0, 2_000, 50):
+        moved = [replace(order(f"SL-{n}", status="CANCELED"), sent_ts=n) for n in range(start, start + 50)]
+        taken = [
+            replace(order(f"TP-{n}", "TP", "FILLED"), sent_ts=n, filled=Decimal(1)) for n in range(start, start + 10)
+        ]
+        after = kit.state.commit(Commit(written, None, orders=(*moved, *taken)))
+        assert after is not None
+        written = after
+        assert kit.redis.hlen(keys.orders("p1")) <= 512 + 60
+    known = {o.client_order_id for o in kit.state.own_orders("p1")}
+    assert "SL-live" in known
+    assert {f"SL-{n}" for n in range(1_936, 2_000)} <= known
+    assert {f"TP-{n}" for n in range(1_950, 1_960)} <= known and len([n for n in known if n[:2] == "TP"]) >= 256
+    assert "SL-0" not in known and "TP-0" not in known
+
+
+def test_an_order_that_was_written_anew_is_not_forgotten(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_positions, "MOST_ORDERS", 1)
+    monkeypatch.setattr(redis_records, "UNFILLED_KEPT", 1)
+    choose = redis_records.stale_orders
+
+    def late(rows: Any) -> list[str]:
+        stale = choose(rows)
+        filled = replace(order("SL-1", status="FILLED"), filled=Decimal(1))
+        kit.redis.hset(keys.orders("p1"), mapping={"SL-1": jsonx.dumps(to_fields(filled))})
+        return stale
+
+    monkeypatch.setattr(redis_records, "stale_orders", late)
+    done = (replace(order("SL-1", status="CANCELED"), sent_ts=1), replace(order("SL-2", status="CANCELED"), sent_ts=2))
+    kit.born("p1", orders=done)
+    assert {o.client_order_id: o.filled for o in kit.state.own_orders("p1")} == {"SL-1": 1, "SL-2": 0}

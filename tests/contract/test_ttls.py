@@ -22,10 +22,9 @@ from tests.support.doubles import ManualClock
 TEN_MINUTES: Final = 600_000
 #: What of its time a key on a real server may have used up by the time it is asked for.
 USED_UP: Final = 2_000
-#: All that lasts for a while: a crossing, adds at work, locks. Everything else stays until it is deleted.
+#: All that lasts for a while: a crossing, locks. Everything else stays until it is deleted.
 EXPIRES: Final = {
     keys.crossing("p1"): TEN_MINUTES,
-    keys.ADDS_AT_WORK: TEN_MINUTES,
     "lock:pos:{p1}": 4_000,
     "lock:sweep": 15_000,
     "lock:reconcile": 10_000,
@@ -36,7 +35,7 @@ STAYS: Final = {
     keys.state("p1"), keys.stop("p1"), keys.ladder("p1"), keys.adds("p1"), keys.operation("p1"), keys.orders("p1"),
     keys.events_outbox("p1"), keys.snaps_outbox("p1"), keys.open_positions("BTCUSDT"), keys.market("BTCUSDT"),
     keys.features("BTCUSDT"), keys.POSITIONS, keys.SYMBOLS, keys.OPS, keys.OUTBOX, keys.PARKED, keys.REBUILT,
-    keys.SWEEP_LAST, keys.budget("FUT"), keys.quota_applied(keys.budget("FUT")),
+    keys.SWEEP_LAST, keys.ADDS_AT_WORK, keys.budget("FUT"), keys.quota_applied(keys.budget("FUT")),
 }  # fmt: skip
 POSITION: Final = Position("p1", "BTCUSDT", "FUT", "LONG", qty=Decimal("0.5"), sl_price=Decimal(43000), sl_order="SL-1")
 ORDER: Final = Order("SL-1", "i-1", "SL", "SELL", "STOP_MARKET", Decimal(1), "NEW", 1, 1, True)
@@ -83,8 +82,8 @@ def written(state: RedisState) -> None:
     state.put_features("BTCUSDT", Features(1, Decimal(2), "NORMAL"))
     for mark in (100, 110):  # the second one finds the first
         state.put_crossing("p1", Decimal(mark), 1)
-    assert state.reserve_add("p1", Decimal(3), limit=2, room=None)
-    assert state.reserve_add("p2", Decimal(3), limit=2, room=None)
+    assert state.reserve_add("p1", "ADD-1", Decimal(3), limit=2, room=None)
+    assert state.reserve_add("p2", "ADD-1", Decimal(3), limit=2, room=None)
     state.park("p9", {"position_id": "p9"}, 60_000)
     state.note_rebuilt("p1")
     state.note_sweep(1)

@@ -25,8 +25,8 @@ Hook = Callable[[str, str, bool], After]
 """Called before a command with its name, its key and whether it writes; what it gives is called after the command."""
 
 READS: Final = frozenset(
-    {"get", "hget", "hmget", "hgetall", "scard", "hvals", "hkeys", "smembers", "sscan_iter", "zrange", "zrangebyscore",
-     "zrangebylex", "zscore", "info", "lrange", "llen", "exists", "pttl"}
+    {"get", "hget", "hlen", "hmget", "hgetall", "scard", "hvals", "hkeys", "smembers", "sscan_iter", "zrange",
+     "zrangebyscore", "zrangebylex", "zscore", "info", "lrange", "llen", "exists", "pttl"}
 )  # fmt: skip
 
 
@@ -60,6 +60,9 @@ class MemoryRedis:
             lua.RELEASE: self._release,
             lua.PUT_NEWER: self._put_newer,
             lua.SWAP: self._swap,
+            lua.RESERVE: self._swapped,
+            lua.TAKE_OFF: self._take_off,
+            lua.PRUNE: self._prune,
             lua.DROP_IF: self._drop_if,
             lua.RELAYED: self._relayed,
             lua.DROP_TO: self._drop_to,
@@ -175,6 +178,9 @@ class MemoryRedis:
     def do_hmget(self, key: str, names: Sequence[str]) -> list[str | None]:
         found = self._live(key) or {}
         return [found.get(name) for name in names]
+
+    def do_hlen(self, key: str) -> int:
+        return len(self._live(key) or {})
 
     def do_hvals(self, key: str) -> list[str]:
         return list((self._live(key) or {}).values())
@@ -348,11 +354,22 @@ class MemoryRedis:
         self._hash(keys[0]).update(_pairs(args[2:]))
         return 1
 
-    def _swap(self, keys: list[str], args: list[str]) -> int:
+    def _prune(self, keys: list[str], args: list[str]) -> int:
+        gone = [name for name, text in _pairs(args).items() if self.do_hget(keys[0], name) == text]
+        return self._remove(keys[0], gone)
+
+    def _take_off(self, keys: list[str], args: list[str]) -> int:
+        text = self.do_hget(keys[0], args[0])
+        return self.do_hdel(keys[0], args[0]) if text is not None and text.startswith(args[1]) else 0
+
+    def _swapped(self, keys: list[str], args: list[str]) -> int:
         if (self.do_hget(keys[0], "n") or "") != args[0]:
             return 0
         self._hash(keys[0]).update(_pairs(args[1:]))
-        return self.do_pexpire(keys[0], 600_000)
+        return 1
+
+    def _swap(self, keys: list[str], args: list[str]) -> int:
+        return self._swapped(keys, args) and self.do_pexpire(keys[0], 600_000)
 
     def _drop_if(self, keys: list[str], args: list[str]) -> int:
         return self.do_delete(keys[0]) if self.do_hget(keys[0], "n") == args[0] else 0

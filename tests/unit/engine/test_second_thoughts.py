@@ -58,7 +58,7 @@ def test_an_operators_exit_overtakes_an_add_that_waits_at_once(desk: Desk) -> No
     evaluate(desk)
     assert desk.s4.asked == [add.client_order_id]  # S4 may have taken it
     assert [order.kind for order in desk.s4.orders] == ["EXIT"]
-    assert desk.state.adds_reserved() == []
+    assert list(desk.state.adds_reserved()) == []
     [dropped] = [d for d in history(desk) if d.get("outcome") == "ABANDONED"]
     assert (dropped["phase"], dropped["cause"]) == ("AFTER", "ADD abandoned")
 

@@ -10,6 +10,7 @@ import pytest
 
 from s6 import keys
 from s6.engine.operation import begin
+from s6.model.commit import Commit, QuotaMove
 from s6.model.market import Features, Tick
 from s6.model.position import Order, Position
 from s6.plan import Action
@@ -145,12 +146,22 @@ def test_without_a_bundle_nothing_is_asked_for(desk: Desk) -> None:
 
 def test_places_of_adds_that_nobody_sends_are_given_back(desk: Desk) -> None:
     for name in ("gone", "idle", "begun", "sent", "taking"):
-        desk.state.reserve_add(name, D(1), limit=None, room=None)
+        desk.state.reserve_add(name, "ADD-1", D(1), limit=None, room=None)
     desk.put(replace(HELD, position_id="idle"))
     held, op = begin(replace(HELD, position_id="begun"), Action("ADD", "SIGNAL", D(1)), NOW)
     desk.put(held, op)
     desk.put(replace(at_work("ADD"), position_id="sent"))
     held, op = begin(replace(HELD, position_id="taking"), Action("TP_PARTIAL", "RUNG", D(1)), NOW)
     desk.put(held, op)
+    desk.put(replace(HELD, position_id="moving"))
+    desk.state.reserve_add("moving", "ADD-1", D(1), limit=None, room=None)
+    desk.sweep.run()
+    assert len(desk.state.adds_reserved()) == 6  # they may be about to be written down
+    desk.clock.now += 60_000
+    move = QuotaMove("m", keys.budget("FUT"), D(1))
+    assert desk.state.commit(Commit(desk.now("moving"), None, quotas=(move,))) is not None
+    desk.sweep.run()
+    assert sorted(desk.state.adds_reserved()) == ["begun", "moving", "sent"]
+    desk.state.relay_events("moving", desk.alerts.deliver)
     desk.sweep.run()
     assert sorted(desk.state.adds_reserved()) == ["begun", "sent"]
