@@ -37,6 +37,7 @@ RECONCILING: Final = "s6:reconciling"
 SERVERS: Final = "s6:reconciled:servers"
 CHANGED: Final = "s6:changed"
 BUNDLE: Final = "s6:bundle"
+BUNDLES_KEPT: Final = "{s6:bundle}:kept"
 METRICS: Final = "s6:metrics:values"
 PROCESSES: Final = "s6:alive"
 

@@ -14,6 +14,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.adapters.s10 import Fetched
 from s6.alerts.log import AlertLog
+from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, BundleError, parse_bundle
 from s6.ports import Clock
 
@@ -22,12 +23,19 @@ log = logging.getLogger(__name__)
 Refresh = Literal["UNCHANGED", "SWAPPED", "REFUSED"]
 
 # Two processes may fetch at once, and the slower one must not restore a bundle that the faster one has replaced.
-# KEYS: bundle · ARGV: the digest that this process knew, then field, value ...
+# KEYS: bundle, the last ones in force · ARGV: the digest that this process knew, how many are kept,
+#   the new one as it is kept ('': it is the same bundle), then field, value ...
 _SWAP: Final = """
 if (redis.call('HGET', KEYS[1], 'digest') or '') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+if ARGV[3] ~= '' then
+  redis.call('LPUSH', KEYS[2], ARGV[3])
+  redis.call('LTRIM', KEYS[2], 0, ARGV[2] - 1)
+end
 return 1
 """
+KEPT: Final = 20
+_KEYS: Final = [keys.BUNDLE, keys.BUNDLES_KEPT]
 
 
 class PublishedBundles(Protocol):
@@ -93,7 +101,7 @@ class Bundles:
         new = _digest(fetched.text)
         if new == digest:
             if fetched.etag != etag:
-                self._swap(keys=[keys.BUNDLE], args=[digest, "etag", fetched.etag])
+                self._swap(keys=_KEYS, args=[digest, KEPT, "", "etag", fetched.etag])
             self._refused = ""
             return "UNCHANGED"
         if new == self._refused:
@@ -119,9 +127,11 @@ class Bundles:
         return self._redis.hget(keys.BUNDLE, "digest") or ""
 
     def _write(self, expected: str, known: _Known, etag: str) -> bool:
-        args: list[str | int] = [expected, "digest", known.digest, "version", known.bundle.version]
-        args += ["text", known.text, "etag", etag, "ts", self._clock.now_ms()]
-        return bool(self._swap(keys=[keys.BUNDLE], args=args))
+        version, now = known.bundle.version, self._clock.now_ms()
+        kept = jsonx.dumps({"version": version, "digest": known.digest, "ts": now, "text": known.text})
+        args: list[str | int] = [expected, KEPT, kept, "digest", known.digest, "version", version]
+        args += ["text", known.text, "etag", etag, "ts", now]
+        return bool(self._swap(keys=_KEYS, args=args))
 
     def _refuse(self, digest: str, error: BundleError) -> None:
         self._refused = digest

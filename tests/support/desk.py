@@ -11,6 +11,7 @@ from s6.adapters.redis_state import RedisState
 from s6.engine.commands import OperatorCommands
 from s6.engine.executor import Executor
 from s6.engine.governor import Governor
+from s6.engine.looks import Looks
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
@@ -125,15 +126,20 @@ class Rules:
 
 
 class Desk:
-    def __init__(self, bundle: ActiveBundle, clock: ManualClock | None = None) -> None:
+    """``redis`` is a real one in the memory's place."""
+
+    def __init__(
+        self, bundle: ActiveBundle, clock: ManualClock | None = None, redis: RedisClient | None = None
+    ) -> None:
         self.clock = clock = clock or ManualClock()
         self.redis = MemoryRedis(clock)
         self.store = MemoryStore()
         self.s4, self.hints, self.alerts = ToldS4(), NotedHints(), MemoryAlerts()
         store, always, metrics = cast(Any, self.store), Rules(bundle), MemoryMetrics()
         self.rules, self.metrics = always, metrics
-        self.state = state = RedisState(cast(RedisClient, self.redis), clock)
+        self.state = state = RedisState(redis or cast(RedisClient, self.redis), clock)
         self.recorder = recorder = Recorder(state, self.alerts, metrics)
+        self.looks = Looks(self.hints, state, clock)
         self.rebuilder = Rebuilder(state, store, clock)
         self.results = Results(state, always, recorder, self.hints, clock, self.alerts, self.rebuilder.recover)
         self.governor = Governor(state, always, always, recorder, self.hints, clock, self.alerts)

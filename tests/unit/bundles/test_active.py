@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
+from s6.model import jsonx
 from s6.ports import NeighbourUnavailable
 from tests.support.bundles import MemoryConfig, bundle_text
 from tests.support.doubles import ManualClock
@@ -53,6 +55,18 @@ def test_changed_text_under_the_same_version_counts(bundles: Bundles, elsewhere:
     current = elsewhere.current()
     assert current is not None
     assert current.health.market_stale_ms == 7
+
+
+def test_the_last_twenty_in_force_are_kept_the_newest_first(
+    bundles: Bundles, s10: MemoryConfig, redis_client: RedisClient
+) -> None:
+    for number in range(25):
+        s10.text = bundle_text(f"b-{number}")
+        assert bundles.refresh() == "SWAPPED"
+        assert bundles.refresh() == "UNCHANGED"
+    kept = [jsonx.loads(one) for one in redis_client.lrange(keys.BUNDLES_KEPT, 0, -1)]
+    assert [one["version"] for one in kept] == [f"b-{number}" for number in range(24, 4, -1)]
+    assert kept[0]["text"] == s10.text and kept[0]["ts"] > 0
 
 
 def test_without_etags_the_text_decides(bundles: Bundles, s10: MemoryConfig) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import tests.support.celery_settings  # noqa: F401 - first of all: what follows reads them
-from s6.engine.looks import Looks
 from tasks import base
 from tests.support.desk import Desk
 from tests.unit.given import bundle
@@ -27,6 +26,6 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk = Desk(bundle())
     names = ("redis", "clock", "alerts", "governor", "executor", "reconciler", "sweep", "relay")
     parts: dict[str, Any] = {name: getattr(desk, name) for name in names}
-    parts["hints"] = Looks(desk.hints, desk.state, desk.clock)
+    parts["hints"] = desk.looks
     monkeypatch.setattr(base.services, "_services", SimpleNamespace(**parts))
     return desk
