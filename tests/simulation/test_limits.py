@@ -49,8 +49,9 @@ def an_add_frees_its_place_when_it_is_written(patch: Patch) -> None:
 
     def early(self: RedisState, change: Commit) -> Position | None:
         written = real(self, change)
-        if any(order.kind == "ADD" for order in change.orders):
-            self.release_add(change.position.position_id)
+        for order in change.orders:
+            if order.kind == "ADD":
+                self.release_add(change.position.position_id, order.client_order_id)
         return written
 
     patch.setattr(RedisState, "commit", early)
