@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -66,12 +66,17 @@ class RedisMarkets(RedisPart):
         key = keys.crossing(position_id)
         with asking():
             for _ in range(SWAPS):
-                known = self._redis.hgetall(key)
+                pipe = self._redis.pipeline(transaction=False)
+                pipe.hgetall(key)
+                pipe.hmget(keys.state(position_id), ["side", "sl_ts", "entry_ts"])
+                known, (side, sl_ts, entry_ts) = pipe.execute()
                 n = known.get("n", "")
+                worst_since, best_since = int(sl_ts or 0), int(entry_ts or 0)
+                low_since, high_since = (best_since, worst_since) if side == "SHORT" else (worst_since, best_since)
                 changed: list[str | int] = []
-                if not known or mark > Decimal(known["high"]):
+                if _replaces(known, "high", 1, mark, ts, high_since):
                     changed += ["high", plain(mark), "high_ts", ts]
-                if not known or mark < Decimal(known["low"]):
+                if _replaces(known, "low", -1, mark, ts, low_since):
                     changed += ["low", plain(mark), "low_ts", ts]
                 if not changed or self._swap(keys=[key], args=[n, *changed, "n", int(n or 0) + 1]):
                     return
@@ -80,3 +85,16 @@ class RedisMarkets(RedisPart):
     def clear_crossing(self, position_id: str, seen: Extremes) -> None:
         with asking():
             self._drop_if(keys=[keys.crossing(position_id)], args=[str(seen.number)])
+
+
+def _replaces(known: Mapping[str, str], name: str, sign: int, mark: Decimal, ts: int, since: int) -> bool:
+    """Return whether a mark takes the place of the extreme that is kept.
+
+    An extreme from before ``since`` (ms), when the price that it is compared with came into force, decides nothing any
+    more. So it gives way to any later mark, and takes no later one's place.
+    """
+    if not known:
+        return True
+    if ts < since:
+        return False
+    return int(known[f"{name}_ts"]) < since or (mark - Decimal(known[name])) * sign > 0

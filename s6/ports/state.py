@@ -142,7 +142,11 @@ class Markets(Protocol):
         """Keep features, unless newer ones are kept already."""
 
     def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
-        """Widen the extremes of a position to a mark read at ``ts`` (ms)."""
+        """Widen the extremes of a position to a mark read at ``ts`` (ms).
+
+        The worst is kept of the marks since the position's stop price came into force, the best of those since its last
+        entry: an older one gives way.
+        """
 
     def clear_crossing(self, position_id: str, seen: Extremes) -> None:
         """Forget the extremes that an evaluation has used; newer ones stay."""

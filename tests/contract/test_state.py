@@ -19,6 +19,7 @@ from s6.model.commit import Alert, Cleared, Commit, QuotaMove
 from s6.model.market import Extremes, Features, Tick
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
+from s6.model.types import Side
 from s6.ports import LockLost, StateUnavailable
 from tests.doubles.memory_redis import MemoryRedis
 
@@ -204,6 +205,26 @@ def test_crossings_remember_both_ends_until_they_are_used(kit: Kit) -> None:
     assert again is not None and again.high == 11
     kit.state.clear_crossing("p1", again)
     assert kit.state.market("BTCUSDT", "p1").extremes is None
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+def test_the_worst_is_kept_since_the_stop_price_and_the_best_since_the_entry(
+    kit: Kit, side: Side, late_first: bool
+) -> None:
+    """Whatever the order in which the marks come: what is from before counts for nothing."""
+    commit = Commit(replace(position(), side=side, entry_ts=20, sl_ts=40), None)
+    old = [(60, 10), (140, 10)]
+    new = [(93, 42), (95, 43), (110, 21), (107, 41)] if side == "LONG" else [(107, 42), (105, 43), (90, 21), (93, 41)]
+    for mark, ts in [] if late_first else old:
+        kit.state.put_crossing("p1", Decimal(mark), ts)
+    assert kit.state.commit(commit) is not None
+    for mark, ts in [*new, *old]:
+        kit.state.put_crossing("p1", Decimal(mark), ts)
+    found = kit.state.market("BTCUSDT", "p1").extremes
+    assert found is not None
+    assert found.worst(side) == (Decimal(93 if side == "LONG" else 107), 42)
+    assert found.best(side) == (Decimal(110 if side == "LONG" else 90), 21)
 
 
 def test_results_wait_for_their_position(kit: Kit) -> None:

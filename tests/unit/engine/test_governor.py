@@ -14,7 +14,7 @@ from s6.engine.governor import Outcome
 from s6.model import jsonx
 from s6.model.market import Features, Tick
 from s6.model.position import Order
-from s6.model.types import plain
+from s6.model.types import Side, plain
 from s6.model.wire import OrderResult
 from s6.ports import StateUnavailable
 from tests.doubles.memory_redis import no_hook
@@ -104,6 +104,21 @@ def test_a_crossing_where_nothing_is_to_do_is_used_up_too(desk: Desk) -> None:
     desk.state.put_crossing("p1", D(40_000), NOW)
     assert desk.governor.evaluate("p1").kind == "NOTHING"
     assert desk.state.market("BTCUSDT", "p1").extremes is None
+
+
+@pytest.mark.parametrize(
+    ("side", "guard", "before", "since"), [("LONG", 40_800, 39_900, 40_700), ("SHORT", 39_200, 40_100, 39_300)]
+)
+def test_a_spike_through_a_guard_is_seen_behind_a_worse_one_from_before_it(
+    desk: Desk, side: Side, guard: int, before: int, since: int
+) -> None:
+    market(desk, 41_000 if side == "LONG" else 39_000)
+    held = position(side=side, self_guarded=True, sl_price=D(guard), sl_ts=NOW - 50, entry_ts=NOW - 1000)
+    desk.put(held)
+    desk.state.put_crossing("p1", D(before), NOW - 60)
+    desk.state.put_crossing("p1", D(since), NOW - 10)
+    op = desk.governor.evaluate("p1").op
+    assert op is not None and (op.kind, op.reason) == ("EXIT", "GUARD")
 
 
 # --- what S6 holds itself -----------------------------------------------------------------------------------------
