@@ -13,11 +13,11 @@ from redis.exceptions import RedisError
 
 from s6.adapters.breaker import SharedBreaker
 from s6.adapters.clock import SystemClock
-from s6.adapters.http import Neighbour
+from s6.adapters.http import Neighbour, Onlooker
 from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
-from s6.adapters.s1 import S1Wallets
+from s6.adapters.s1 import S1Market, S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import S10Config
 from s6.adapters.s12 import S12Approvals
@@ -69,6 +69,7 @@ class Services:
     metrics: RedisMetrics
     hints: Looks
     orders: S4Orders
+    s1_market: S1Market
     results: Results
     governor: Governor
     executor: Executor
@@ -158,6 +159,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
         metrics=metrics,
         hints=looks,
         orders=orders,
+        s1_market=S1Market(Neighbour("s1", settings.neighbours["s1"], Onlooker(breaker), metrics)),
         results=results,
         governor=governor,
         executor=Executor(state, orders, bundles, results, recorder, governor, clock),
@@ -169,7 +171,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
         treasury=Treasury(
             store=store,
             state=state,
-            wallets=S1Wallets(neighbour["s1"]),
+            wallets=S1Wallets(neighbour["s1"], reader),
             approvals=S12Approvals(neighbour["s12"]),
             bundles=bundles,
             alerts=alerts,

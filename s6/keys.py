@@ -160,6 +160,11 @@ def market(symbol: str) -> str:
     return f"s6:market:{symbol}"
 
 
+def asked(symbol: str) -> str:
+    """While it exists, S1 is not asked for a tick of this symbol."""
+    return f"s6:asked:{symbol}"
+
+
 def features(symbol: str) -> str:
     return f"s6:features:{symbol}"
 

@@ -55,6 +55,22 @@ class Answer:
         return "" if value is None else printable(str(value))
 
 
+class Onlooker:
+    """Knows what a breaker knows, and tells it nothing."""
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def is_down(self, name: str) -> bool:
+        return self._breaker.is_down(name)
+
+    def succeeded(self, name: str, latency_ms: int) -> None:
+        """Tell nothing."""
+
+    def failed(self, name: str, detail: str) -> None:
+        """Tell nothing."""
+
+
 class _Dropped(Exception):
     """The connection broke before any answer, as one kept alive too long does."""
 

@@ -1,4 +1,4 @@
-"""S1's treasury face over HTTP (CONTRACT §3.4, §3.5)."""
+"""S1 over HTTP: its wallets, and a tick for a stream that is silent."""
 
 from __future__ import annotations
 
@@ -7,30 +7,43 @@ from decimal import Decimal
 from urllib.parse import quote
 
 from s6.adapters.http import Neighbour
+from s6.adapters.reading import Reader
 from s6.model.answers import Balances, TransferAnswer
-from s6.model.numbers import Fault, number
+from s6.model.wire import BalancesMessage, MalformedMessage, printable
 from s6.ports import NeighbourUnavailable, UnexpectedAnswer
+
+
+class S1Market:
+    """``s6.ports.MarketSource``.
+
+    What becomes of these calls says nothing about S1 itself, since S1 need not offer them: the breaker is not told.
+    """
+
+    def __init__(self, neighbour: Neighbour) -> None:
+        self._s1 = neighbour
+
+    def tick(self, symbol: str) -> Mapping[str, str] | None:
+        answer = self._s1.call("GET", f"/market/{quote(symbol, safe='')}", protective=False)
+        if not answer.ok:
+            return None
+        return {printable(name): printable(str(value)) for name, value in answer.doc.items() if value is not None}
 
 
 class S1Wallets:
     """``s6.ports.Wallets``. While S1 counts as down, it is not asked: money can wait."""
 
-    def __init__(self, neighbour: Neighbour) -> None:
-        self._s1 = neighbour
+    def __init__(self, neighbour: Neighbour, reader: Reader) -> None:
+        self._s1, self._reader = neighbour, reader
 
     def balances(self, asset: str) -> Balances:
         answer = self._s1.call("GET", f"/xchg/treasury/balances?asset={quote(asset, safe='')}", protective=False)
         if not answer.ok:
             raise UnexpectedAnswer(self._s1.name, answer.status, answer.text("reason"))
-        return Balances(self._free(answer.doc, "SPOT"), self._free(answer.doc, "FUT"))
-
-    def _free(self, doc: Mapping[str, object], wallet: str) -> Decimal:
-        member = doc.get(wallet)
-        free = member.get("free") if isinstance(member, Mapping) else None
         try:
-            return number(free)
-        except Fault as fault:
-            raise NeighbourUnavailable(self._s1.name, f"malformed balances: {wallet}.free {fault}") from None
+            told = self._reader.read(BalancesMessage, answer.doc)
+        except MalformedMessage as fault:
+            raise NeighbourUnavailable(self._s1.name, f"malformed balances: {fault}") from None
+        return Balances(told.spot.free, told.fut.free, told.ts)
 
     def transfer(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal) -> TransferAnswer:
         body = {"transfer_id": transfer_id, "from": src, "to": dst, "asset": asset, "amount": amount}

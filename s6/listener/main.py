@@ -23,6 +23,7 @@ from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
+from s6.listener.silent_markets import SilentMarkets
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.logs import configure_logging
 from s6.ports import Alerts
@@ -84,6 +85,7 @@ def _loops(services: Services) -> list[LoopThread]:
     keeper = IndexKeeper(blocking, state, bundles, index, services.hints)
     at_rest = RestWatch(state, services.hints, services.clock, index)
     poller = _poller(services)
+    silent = SilentMarkets(services.redis, services.s1_market, market, services.gate, bundles, services.clock)
     thread = partial(LoopThread, fault=partial(_alert_fault, alerts))
     loops = [
         thread("bundle-watcher", watcher.round, watcher.close),
@@ -93,6 +95,7 @@ def _loops(services: Services) -> list[LoopThread]:
         thread("index", keeper.round, keeper.close),
         thread("at-rest", at_rest.round),
         thread("poller", poller.round, poller.close),
+        thread("silent-markets", silent.round, silent.close),
     ]
     reconciliation = Reconciliation(services)
     heart = Heartbeat(

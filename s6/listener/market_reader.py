@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -109,9 +110,30 @@ class MarketReader(_Reader):
         self._hints = hints
         self._clock = clock
         self._newest: dict[str, Tick] = {}
+        self._streamed: dict[str, int] = {}
+        self._locks: dict[str, threading.Lock] = {}
 
     def take(self, symbol: str, entries: list[Entry]) -> None:
         """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at."""
+        with self._locks.setdefault(symbol, threading.Lock()):
+            self._take_ticks(symbol, entries)
+
+    def answered(self, symbol: str, fields: Mapping[str, str]) -> None:
+        """Take S1's answer about a market like an entry of its stream. Any thread may call it.
+
+        Raises one of ``PASSING``; the answer is lost then.
+        """
+        source = f"GET /market/{symbol}"
+        if fields.get("symbol", symbol) != symbol:
+            self._alerts.dead_letter(source, "", f"symbol: must be {symbol}", fields)
+            return
+        self._take(f"{self._prefix}{symbol}", [Entry(source, "", dict(fields))])
+
+    def streamed_ts(self, symbol: str) -> int | None:
+        """Return the ``ts`` (ms) of the newest tick that the stream brought, or None before the first."""
+        return self._streamed.get(symbol)
+
+    def _take_ticks(self, symbol: str, entries: list[Entry]) -> None:
         read_at = self._clock.now_ms()
         known = self._newest.get(symbol) or self._state.market(symbol).tick  # a former process may have read it
         newest = known
@@ -120,6 +142,8 @@ class MarketReader(_Reader):
         def handle(entry: Entry) -> None:
             nonlocal newest
             tick = self._reader.read(TickMessage, entry.fields).tick()
+            if entry.stream.startswith(self._prefix):
+                self._streamed[symbol] = tick.ts
             if newest is not None and tick.ts < newest.ts <= self._reader.latest_ts():
                 return
             for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark, read_at)):
@@ -127,7 +151,7 @@ class MarketReader(_Reader):
             newest = tick
 
         self.each(entries, handle)
-        if newest is None or newest is known:
+        if newest is None or newest == known:
             return
         self._state.put_tick(symbol, newest)
         self._newest[symbol] = newest

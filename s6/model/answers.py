@@ -25,8 +25,11 @@ class CancelAnswer(NamedTuple):
 
 
 class Balances(NamedTuple):
+    """What is free in each wallet. ``ts`` (ms) is when S1 read it."""
+
     spot_free: Decimal
     fut_free: Decimal
+    ts: int
 
 
 class TransferAnswer(NamedTuple):

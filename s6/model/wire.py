@@ -149,6 +149,20 @@ class TickMessage(Message):
         return Tick(ts=self.ts, mark=self.mark, bid=self.bid or Decimal(0), ask=self.ask or Decimal(0))
 
 
+class Wallet(Message):
+    """One wallet of S1's balances; FUT may be below 0."""
+
+    free: Dec
+
+
+class BalancesMessage(Message):
+    """S1's answer about balances."""
+
+    ts: Ts
+    spot: Annotated[Wallet, Field(alias="SPOT")]
+    fut: Annotated[Wallet, Field(alias="FUT")]
+
+
 class FeatureMessage(Message):
     """One entry of ``feat:events:SYMBOL``."""
 

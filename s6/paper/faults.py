@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ROUTES: dict[str, tuple[str, ...]] = {
-    "s1": ("transfer", "balances", "health"),
+    "s1": ("transfer", "balances", "market", "health"),
     "s4": ("orders", "cancel", "order", "health"),
     "s10": ("active", "health"),
     "s12": ("approvals", "health"),

@@ -42,6 +42,7 @@ class Neighbours:
         self._add(router, "s4.order", "GET", "/orders/{id}", self._order)
         self._add(router, "s1.transfer", "POST", "/xchg/treasury/transfer", self._transfer)
         self._add(router, "s1.balances", "GET", "/xchg/treasury/balances", self._balances)
+        self._add(router, "s1.market", "GET", "/market/{symbol}", self._market)
         self._add(router, "s10.active", "GET", "/active", self._active)
         self._add(router, "s12.approvals", "POST", "/approvals", self._approve)
         for base in ROUTES:
@@ -63,6 +64,13 @@ class Neighbours:
     def _balances(self, request: Request) -> Answer:
         return self._wallet.balances(request.query.get("asset", "USDT"))
 
+    def _market(self, request: Request) -> Answer:
+        symbol = request.params["symbol"]
+        quote = self._exchange.quote(symbol)
+        if quote is None:
+            return Answer(404, {"reason": "UNKNOWN_SYMBOL"})
+        return Answer(200, {"symbol": symbol, "ts": quote.ts, "mark": quote.mark, "bid": quote.bid, "ask": quote.ask})
+
     def _active(self, request: Request) -> Answer:
         return self._shelf.answer(request.headers.get("if-none-match"))
 
@@ -70,7 +78,7 @@ class Neighbours:
         return _with_body(request, ApprovalRequest, self._approvals.ask)
 
     def _add(self, router: Router, route: str, method: str, path: str, handler: Handler) -> None:
-        quiet = route.endswith(".health") or route == "s10.active"
+        quiet = route.endswith((".health", ".active", ".market"))
         base = route.split(".")[0]
         router.add(method, f"/{base}{path}", lambda request: self._guarded(route, handler, request, quiet=quiet))
 

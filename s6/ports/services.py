@@ -61,6 +61,13 @@ class Wallets(Protocol):
     def transfer(self, transfer_id: str, src: str, dst: str, asset: str, amount: Decimal) -> TransferAnswer: ...
 
 
+class MarketSource(Protocol):
+    """S1's market face."""
+
+    def tick(self, symbol: str) -> Mapping[str, str] | None:
+        """Return the fields of a tick as S1 has it now, or None if S1 offers none. Raises ``NeighbourUnavailable``."""
+
+
 class Approvals(Protocol):
     """S12. Raises ``NeighbourUnavailable``."""
 

@@ -136,7 +136,10 @@ class Opening:
             return None
         if request.automatic:
             self._refuse_too_soon(newest, treasury.cooldown_ms)
-        quote = _quote(request, self.dependencies.wallets.balances(request.asset), treasury)
+        balances = self.dependencies.wallets.balances(request.asset)
+        if request.amount is None:
+            self._refuse_old(balances)
+        quote = _quote(request, balances, treasury)
         return self._insert(request, quote, treasury, newest) if quote.amount else quote
 
     def _refuse_too_soon(self, newest: Record | None, cooldown_ms: int) -> None:
@@ -145,6 +148,12 @@ class Opening:
             if left:
                 since = cooldown_ms - left
                 raise CoolingDown(f"the last transfer ended {since} ms ago, cooldown_s is {cooldown_ms / 1000:g}")
+
+    def _refuse_old(self, balances: Balances) -> None:
+        """Raise ``Unavailable`` if the balances may not show the last transfer yet."""
+        executed = self.dependencies.store.transfers(limit=1, status="EXECUTED").items
+        if executed and balances.ts <= integer(executed[0], "executed_ts"):
+            raise Unavailable("BALANCES_OLD", "S1's balances are from before the last transfer was executed")
 
     def _insert(
         self, request: Request, quote: TransferQuote, treasury: TreasuryRules, newest: Record | None

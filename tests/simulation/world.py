@@ -129,7 +129,7 @@ class World:
             "treasury": Treasury(
                 store=self.store,
                 state=state,
-                wallets=S1Wallets(cast(Any, s1)),
+                wallets=S1Wallets(cast(Any, s1), reader),
                 approvals=S12Approvals(cast(Any, s12)),
                 bundles=bundles,
                 alerts=alerts,

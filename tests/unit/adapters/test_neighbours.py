@@ -42,6 +42,10 @@ class NoBundle:
     latest = None
 
 
+def s1_wallets(neighbour: Neighbour) -> S1Wallets:
+    return S1Wallets(neighbour, Reader(ManualClock(), NoBundle()))
+
+
 def s4_orders(neighbour: Neighbour, alerts: MemoryAlerts | None = None) -> S4Orders:
     return S4Orders(neighbour, Reader(ManualClock(), NoBundle()), alerts or MemoryAlerts())
 
@@ -185,16 +189,26 @@ def test_query(server: HttpServer, neighbour: Neighbour) -> None:
 
 def test_balances(server: HttpServer, neighbour: Neighbour) -> None:
     server.respond = lambda asked: Reply(body=b'{"asset":"USDT","SPOT":{"free":10.10},"FUT":{"free":"-1"},"ts":1}')
-    assert S1Wallets(neighbour).balances("USDT") == Balances(Decimal("10.1"), Decimal(-1))
+    assert s1_wallets(neighbour).balances("USDT") == Balances(Decimal("10.1"), Decimal(-1), 1)
     assert server.asked[0].path == "/xchg/treasury/balances?asset=USDT"
-    for body in (b"{}", b'{"SPOT":{"free":"x"},"FUT":{"free":1}}', b'{"SPOT":{"free":"NaN"},"FUT":{"free":1}}'):
+    for odd in (
+        {},
+        {"SPOT": {"free": "x"}},
+        {"SPOT": {"free": "NaN"}},
+        {"SPOT": 1},
+        {"ts": None},
+        {"ts": "yesterday"},
+        {"ts": ManualClock().now_ms() + 5_001},
+    ):
+        known = {"SPOT": {"free": 1}, "FUT": {"free": 1}, "ts": 1} if odd else {}
+        body = jsonx.dumps(known | odd).encode()
         server.respond = lambda asked, body=body: Reply(body=body)  # type: ignore[misc]
-        with pytest.raises(NeighbourUnavailable):
-            S1Wallets(neighbour).balances("USDT")
+        with pytest.raises(NeighbourUnavailable, match="malformed balances"):
+            s1_wallets(neighbour).balances("USDT")
 
 
 def test_transfer(server: HttpServer, neighbour: Neighbour) -> None:
-    s1 = S1Wallets(neighbour)
+    s1 = s1_wallets(neighbour)
     server.respond = lambda asked: Reply(body=b'{"transfer_id":"t","status":"EXECUTED","tx_id":"x9"}')
     assert s1.transfer("t", "SPOT", "FUT", "USDT", Decimal("12.50")) == TransferAnswer("EXECUTED", "x9", "")
     asked = server.asked[0]
@@ -303,6 +317,6 @@ def test_an_order_that_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("free", ["1e19", "1e-19", "1e9999999999999999999", '"NaN"', "true", '"' + "1" * 65 + '"'])
 def test_balances_beyond_all_sizes_are_no_answer(free: str, server: HttpServer, neighbour: Neighbour) -> None:
-    server.respond = lambda asked: Reply(body=f'{{"SPOT":{{"free":{free}}},"FUT":{{"free":1}}}}'.encode())
+    server.respond = lambda asked: Reply(body=f'{{"SPOT":{{"free":{free}}},"FUT":{{"free":1}},"ts":1}}'.encode())
     with pytest.raises(NeighbourUnavailable, match="malformed balances"):
-        S1Wallets(neighbour).balances("USDT")
+        s1_wallets(neighbour).balances("USDT")

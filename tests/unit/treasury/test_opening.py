@@ -229,6 +229,33 @@ class TestCheck:
         world = World(min_free_fut=100)
         assert world.treasury().check() == "NOT_NEEDED"
 
+    def test_balances_from_before_the_last_transfer_are_not_acted_on(self) -> None:
+        """Whatever the cooldown, and whatever has ended since without moving anything."""
+        world = World(mode="AUTO", cooldown_s=0, max_transfer=10)
+        assert world.treasury().check() == "STARTED"
+        world.treasury().sweep()
+        [executed] = [int(str(doc["executed_ts"])) for doc in world.memory.docs.values()]
+        world.clock.now += 60_000
+        world.s1.refuse = "NO"
+        world.trigger("t-2", amount=Decimal(1))
+        world.treasury().sweep()
+        world.s1.refuse = ""
+        for ts in (executed - 1, executed):
+            world.s1.balances_ts = ts
+            assert world.treasury().check() == "BALANCES_OLD"
+            with pytest.raises(Unavailable) as caught:
+                world.trigger("t-3")
+            assert (caught.value.status, caught.value.code) == (503, "BALANCES_OLD")
+        world.s1.balances_ts = executed + 1
+        assert world.treasury().check() == "STARTED"
+
+    def test_an_amount_needs_no_newer_balances(self) -> None:
+        world = World(mode="AUTO", cooldown_s=0)
+        world.trigger("t-1")
+        world.treasury().sweep()
+        world.s1.balances_ts = 1
+        assert world.trigger("t-2", amount=Decimal(1))["status"] == "APPROVED"
+
     def test_the_cooldown_binds_it_and_no_trigger(self) -> None:
         world = World(mode="AUTO", cooldown_s=300)
         world.trigger(amount=Decimal(10))

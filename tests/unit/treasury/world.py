@@ -158,6 +158,7 @@ class S1:
         self.requests: list[tuple[str, str, str, str, Decimal]] = []
         self.refuse = ""
         self.down: NeighbourUnavailable | None = None
+        self.balances_ts = 10**15  # always new
         self.during_balances: Callable[[], None] | None = None
         self._answers: dict[str, TransferAnswer] = {}
         self._mutex = threading.Lock()
@@ -166,7 +167,7 @@ class S1:
         assert asset == "USDT"
         if self.down:
             raise self.down
-        balances = Balances(self.free["SPOT"], self.free["FUT"])
+        balances = Balances(self.free["SPOT"], self.free["FUT"], self.balances_ts)
         hook, self.during_balances = self.during_balances, None
         if hook:
             hook()
