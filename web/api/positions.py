@@ -43,7 +43,9 @@ def manage_position(call: Call, body: ManageRequest) -> Reply:
 
     `EVAL` decides once now and answers with the plan as soon as it is written down; execution follows. `PLAN` gives the
     same answer and changes nothing. `EXIT` closes at market. `PAUSE` and `RESUME` stop and restart governance;
-    protection continues while paused: the stop stays and S6 still reduces risk. 409 with `Retry-After` means that the
+    protection continues while paused: the stop stays and S6 still reduces risk. `WRITE_OFF` closes the books of a
+    position that the exchange no longer has, at the mark (EXIT event, reason `WRITTEN_OFF`); S6 sends nothing but
+    cancels of what may rest. 409 with `Retry-After` means that the
     position is being governed right now.
     """
     view = call.services.commands.execute(

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 blueprint = Blueprint("panel", __name__)
 
-_ACTIONS = ("EVAL", "PAUSE", "RESUME", "EXIT")
+_ACTIONS = ("EVAL", "PAUSE", "RESUME", "EXIT", "WRITE_OFF")
 _LONGEST_NOTE = 500
 
 
@@ -96,6 +96,7 @@ def manage(position_id: str) -> AnyResponse:
             "PAUSE": "Paused: the stop stays, risk is still reduced.",
             "RESUME": "Resumed.",
             "EXIT": "Closing at market.",
+            "WRITE_OFF": "Written off: the books are closed at the mark.",
         }[action]
 
     return _act("ops", act, f"/panel/positions/{position_id}")

@@ -150,12 +150,14 @@ def test_a_positions_page(services: FakeServices, ops: FlaskClient) -> None:
     assert "LAST WORD" in page
     assert page.count("<polyline") == 3
     assert page.index("LAST WORD") < page.index('data-key="1"')
-    for word in ("Pause", "Exit at market", "Govern now"):
+    for word in ("Pause", "Exit at market", "Govern now", "Write off"):
         assert word in page, word
+    for action in ("EXIT", "WRITE_OFF"):
+        assert re.search(f'value="{action}" data-confirm="[^"]*p-1', page), action
     assert ops.get("/panel/positions/p-9").status_code == 404
 
 
-@pytest.mark.parametrize("action", ["EVAL", "PAUSE", "RESUME", "EXIT"])
+@pytest.mark.parametrize("action", ["EVAL", "PAUSE", "RESUME", "EXIT", "WRITE_OFF"])
 def test_acting_on_a_position(services: FakeServices, ops: FlaskClient, action: str) -> None:
     services.state.put(position())
     response = ops.post(
