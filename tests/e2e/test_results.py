@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-import pytest
-
+from s6.keys import PARKED
 from s6.paper.ledger import now_ms
 from tests.e2e.agreement import agrees
 from tests.e2e.running import D, Running
@@ -271,17 +268,25 @@ def test_born_too_small_for_a_stop(s6: Running) -> None:
     assert (guard["side"], guard["reduceOnly"]) == ("BUY", True)
 
 
-@pytest.mark.slow
 def test_results_whose_entry_never_comes_go_to_the_dead_letters(s6: Running) -> None:
+    """After a minute. It is not waited for: the moment that is written down is put forward."""
     symbol = s6.symbol()
     pid = f"orphan-{symbol}"
-    began = time.monotonic()
+    began = now_ms()
     result(s6, symbol, pid, kind="TP", side="SELL")
 
-    def letter() -> bool:
-        return any(pid in fields["payload"] for _, fields in s6.redis.xrange("s6:deadletter"))
+    def parked() -> list[tuple[str, float]]:
+        return [row for row in s6.redis.zrange(PARKED, 0, -1, withscores=True) if pid in row[0]]
 
-    wait_for(letter, 75, "a dead letter", every=0.5)
-    assert 58 <= time.monotonic() - began <= 70
+    ((parcel, due),) = wait_for(parked, 5, "the result parked")
+    assert began + 60_000 <= due <= now_ms() + 60_000
+    assert not letters_about(s6, pid)
+    s6.redis.zadd(PARKED, {parcel: now_ms()})
+    wait_for(lambda: letters_about(s6, pid), 3, "a dead letter")
+    assert parked() == []
     assert s6.state(pid) == {}
     s6.alert("DEADLETTER", matching=lambda alert: pid in alert["detail"])
+
+
+def letters_about(s6: Running, pid: str) -> list[dict[str, str]]:
+    return [fields for _, fields in s6.redis.xrange("s6:deadletter") if pid in fields["payload"]]
