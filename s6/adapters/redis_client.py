@@ -24,6 +24,8 @@ RedisClient = Redis | RedisCluster
 
 CONNECT_TIMEOUT_S: Final = 1.0
 ANSWER_TIMEOUT_S: Final = 3.0
+#: Of one node of a cluster, ``blocking`` or not: the others go on, and nothing blocks across slots.
+NODE_TIMEOUT_S: Final = 1.0
 #: Of a ``blocking`` client; commands may block the server side for `LONGEST_BLOCK_MS`, the rest is for the answer.
 BLOCKING_TIMEOUT_S: Final = 8.0
 LONGEST_BLOCK_MS: Final = 5000
@@ -57,7 +59,7 @@ def connect(target: RedisTarget | str, *, blocking: bool = False, **overrides: A
     where = parse_redis(target) if isinstance(target, str) else target
     options = _options(where, blocking)
     if where.kind == "cluster":
-        return _cluster(where, options | overrides)
+        return _cluster(where, options | {"socket_timeout": NODE_TIMEOUT_S} | overrides)
     options |= {"retry": no_retry(), "health_check_interval": HEALTH_CHECK_S, "db": where.db}
     if where.kind == "sentinel":
         return _sentinel(where, options | overrides)

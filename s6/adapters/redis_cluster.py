@@ -1,4 +1,4 @@
-"""A Redis Cluster client that sends again only what the cluster refused to carry out."""
+"""A Redis Cluster client that sends again only what the cluster refused to carry out, and waits for no node twice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import time
 from functools import partial
 from typing import Any, Final
 
-from redis.cluster import ClusterPipeline, PipelineCommand, PipelineStrategy, RedisCluster
+from redis.cluster import (
+    ClusterNode,
+    ClusterPipeline,
+    PipelineCommand,
+    PipelineStrategy,
+    RedisCluster,
+    get_node_name,
+)
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -15,8 +22,11 @@ from redis.exceptions import (
     RedisClusterException,
     RedisError,
     ResponseError,
+    TimeoutError,
     TryAgainError,
 )
+
+from s6.adapters.redis_nodes import HungNodes, NodeAway
 
 #: How long a command may wait for a slot's migration or a failover to be through; within the 3 s of an answer.
 PATIENCE_S: Final = 2.0
@@ -37,6 +47,8 @@ class HonestCluster(RedisCluster):
     With ``retry`` at none, redirections are still followed; commands that a migrating slot or a failover holds up are
     sent again for a while. No node reachable, or slots without a node: a ``redis.exceptions.ConnectionError``, where
     redis-py raises something that is not a ``RedisError``.
+
+    ``hung`` are nodes that let a command time out: commands for them fail at once, those for others go on.
     """
 
     #: How often redis-py itself sends a command that is redirected (MOVED, then ASK) or refused, before it is our turn.
@@ -44,6 +56,7 @@ class HonestCluster(RedisCluster):
 
     def __init__(self, *, patience_s: float = PATIENCE_S, **options: Any) -> None:
         self._patience_s = patience_s
+        self.hung = HungNodes(self._refresh)
         try:
             super().__init__(**options)
         except RedisClusterException as error:
@@ -61,10 +74,44 @@ class HonestCluster(RedisCluster):
             except RedisClusterException as error:
                 raise ConnectionError(str(error)) from error
 
+    def publish(self, channel: Any, message: Any, **kwargs: Any) -> Any:
+        """Publish through a node that answers: the nodes hand messages on among themselves."""
+        nodes = self.get_primaries()  # type: ignore[no-untyped-call]
+        node = next((node for node in nodes if not self.hung.hangs(node)), None)
+        return self.execute_command("PUBLISH", channel, message, target_nodes=node, **kwargs)
+
+    def owner(self, *command: Any) -> ClusterNode:
+        """Return the node that a command's keys are on, as far as is known."""
+        slot = self.determine_slot(*command)
+        if slot is None:
+            raise RedisClusterException(f"{command[0]} goes to no one node")
+        return self.nodes_manager.get_node_from_slot(slot)
+
+    def _execute_command(self, target_node: ClusterNode, *args: Any, **kwargs: Any) -> Any:
+        self.hung.check(target_node)
+        try:
+            return super()._execute_command(target_node, *args, **kwargs)  # type: ignore[no-untyped-call]
+        except (ConnectionError, TimeoutError) as error:
+            where = getattr(error, "connection", target_node)  # another one after a redirection
+            if isinstance(error, TimeoutError):
+                self.hung.note(get_node_name(where.host, where.port))
+            raise NodeAway(f"{where.host}:{where.port}: {error}") from error
+
+    def _refresh(self, failed: str) -> None:
+        """Learn who has which slots now, from another node than this one."""
+        try:
+            self.nodes_manager.initialize(last_failed_node_name=failed)
+        except RedisClusterException as error:
+            raise ConnectionError(str(error)) from error
+
+    def _get_command_keys(self, *args: Any) -> Any:
+        return _stream_keys(args) or super()._get_command_keys(*args)  # type: ignore[no-untyped-call]
+
     def pipeline(self, transaction: bool | None = None, shard_hint: Any = None) -> ClusterPipeline:
         pipe: ClusterPipeline = super().pipeline(transaction, shard_hint)  # type: ignore[no-untyped-call]
         if not transaction:
             pipe._execution_strategy = _HonestPipeline(pipe, self)
+            pipe._get_command_keys = self._get_command_keys  # type: ignore[method-assign]
             for name in UNBLOCKED:
                 setattr(pipe, name, partial(pipe.execute_command, name.upper()))
         return pipe
@@ -82,6 +129,15 @@ def refused(error: object) -> bool:
     return isinstance(error, ResponseError) and NOT_HERE in str(error)
 
 
+def _stream_keys(command: tuple[Any, ...]) -> list[Any]:
+    """Return the keys of a read of streams, for which redis-py asks a server each time; of other commands, none."""
+    if str(command[0]).upper() not in ("XREAD", "XREADGROUP"):
+        return []
+    words = [word.upper() if isinstance(word, str | bytes) else word for word in command]
+    names = command[words.index(b"STREAMS" if b"STREAMS" in words else "STREAMS") + 1 :]
+    return list(names[: len(names) // 2])
+
+
 class _HonestPipeline(PipelineStrategy):
     """Sends a pipeline's commands once; redis-py sends them again, one by one, when their answers were lost."""
 
@@ -95,17 +151,55 @@ class _HonestPipeline(PipelineStrategy):
         if not stack:
             return []
         try:
-            self._send_cluster_commands(  # type: ignore[no-untyped-call]
-                stack, raise_on_error=False, allow_redirections=False
-            )
+            self._send(stack)
         except RedisClusterException as error:
             raise ConnectionError(str(error)) from error
         for command in stack:
-            if refused(command.result):
+            if isinstance(command.result, ConnectionError | TimeoutError):
+                command.result = self._away(command, command.result)
+            elif refused(command.result):
                 command.result = self._again(command)
         if raise_on_error:
             self._raise_first_error(stack, time.monotonic())  # type: ignore[no-untyped-call]
         return [command.result for command in stack]
+
+    def _send(self, stack: list[PipelineCommand]) -> None:
+        """Send what is for nodes that answer; what is for the others gets its error.
+
+        Without a connection to each node that is asked, redis-py sends nothing to any: then look who hangs, and send.
+        """
+        hung = self._cluster.hung
+        while waiting := self._without_hung(stack) if hung else stack:
+            try:
+                self._send_cluster_commands(  # type: ignore[no-untyped-call]
+                    waiting, raise_on_error=False, allow_redirections=False
+                )
+                return
+            except (ConnectionError, TimeoutError):
+                if not hung.find({self._cluster.owner(*command.args) for command in waiting}):
+                    raise
+
+    def _without_hung(self, stack: list[PipelineCommand]) -> list[PipelineCommand]:
+        owners = [self._cluster.owner(*command.args) for command in stack]
+        errors = {node: self._error(node) for node in set(owners)}
+        for command, owner in zip(stack, owners, strict=True):
+            command.result = errors[owner]
+        return [command for command in stack if command.result is None]
+
+    def _error(self, node: ClusterNode) -> NodeAway | None:
+        try:
+            self._cluster.hung.check(node)
+        except NodeAway as error:
+            return error
+        return None
+
+    def _away(self, command: PipelineCommand, error: Exception) -> NodeAway:
+        if isinstance(error, NodeAway):
+            return error
+        node = self._cluster.owner(*command.args)
+        if isinstance(error, TimeoutError):
+            self._cluster.hung.note(node.name)
+        return NodeAway(f"{node.name}: {error}")
 
     def _again(self, command: PipelineCommand) -> Any:
         try:

@@ -58,10 +58,8 @@ class RedisIndex(RedisPart):
 
     def _drop_symbol(self, symbol: str) -> None:
         """Commits put a position in before its symbol: whoever comes in between is seen by the count or comes after."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.srem(keys.SYMBOLS, symbol)
-        pipe.scard(keys.open_positions(symbol))
-        if pipe.execute()[1]:
+        self._redis.srem(keys.SYMBOLS, symbol)
+        if self._redis.scard(keys.open_positions(symbol)):
             self._redis.sadd(keys.SYMBOLS, symbol)
 
     def open_ids(self) -> Iterator[str]:
@@ -84,6 +82,7 @@ class RedisIndex(RedisPart):
 
     def ops_in_flight(self) -> list[tuple[str, float]]:
         with asking():
+            self._pay_marks()
             return [(str(m), float(s)) for m, s in self._redis.zrange(keys.OPS, 0, -1, withscores=True)]
 
     def op_settled(self, position_id: str, seen: float) -> None:

@@ -45,8 +45,12 @@ class RedisMarkets(RedisPart):
             for symbol in names:
                 pipe.hgetall(keys.market(symbol))
                 pipe.hgetall(keys.features(symbol))
-            rows = pipe.execute() if names else []
-        return {symbol: records.view(symbol, rows[2 * i], rows[2 * i + 1]) for i, symbol in enumerate(names)}
+            rows = self._answers(pipe) if names else []
+        return {
+            symbol: records.view(symbol, tick, features)
+            for symbol, tick, features in zip(names, rows[::2], rows[1::2], strict=True)
+            if not isinstance(tick, Exception) and not isinstance(features, Exception)
+        }
 
     def put_tick(self, symbol: str, tick: Tick) -> None:
         with asking():

@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError
 from s6 import keys
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_marks import AWAY
 from s6.adapters.redis_part import asking
 from s6.adapters.redis_quotas import RedisQuotas
 from s6.model import jsonx
@@ -79,21 +80,25 @@ class RedisOutbox(RedisQuotas):
 
     def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
         with asking():
+            self._pay_marks()
             return [(str(m), float(s)) for m, s in self._redis.zrange(keys.OUTBOX, 0, limit - 1, withscores=True)]
 
     def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
         with asking():
             return [jsonx.loads(text) for text in self._redis.lrange(keys.snaps_outbox(position_id), 0, limit - 1)]
 
-    def outbox_read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
+    def outbox_read(self, position_ids: Sequence[str], limit: int) -> dict[str, Waiting]:
         with asking():
             pipe = self._redis.pipeline(transaction=False)
             for position_id in position_ids:
                 pipe.llen(keys.events_outbox(position_id))
                 pipe.lrange(keys.snaps_outbox(position_id), 0, limit - 1)
-            rows = pipe.execute() if position_ids else []
-            pairs = zip(rows[::2], rows[1::2], strict=True)
-            return [Waiting(int(events), [jsonx.loads(text) for text in texts]) for events, texts in pairs]
+            rows = self._answers(pipe) if position_ids else []
+        return {
+            position_id: Waiting(int(events), [jsonx.loads(text) for text in texts])
+            for position_id, events, texts in zip(position_ids, rows[::2], rows[1::2], strict=True)
+            if not isinstance(events, Exception) and not isinstance(texts, Exception)
+        }
 
     def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
         """Positions leave the list only when no events wait either: another relay may be at those."""
@@ -104,12 +109,12 @@ class RedisOutbox(RedisQuotas):
             pipe = self._redis.pipeline(transaction=False)
             for c in through:
                 pipe.llen(keys.events_outbox(c.position_id))
-            left = pipe.execute() if through else []
-            done = [c for c, events in zip(through, left, strict=True) if not events]
+            left = self._answers(pipe) if through else []
+            done = [c for c, events in zip(through, left, strict=True) if events == 0]
             self._play(self._done, [([keys.OUTBOX], [c.position_id, c.seen]) for c in done])
 
     def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> None:
-        """Run one script many times: in one round trip, except in a cluster, which has no scripts in pipelines.
+        """Run one script many times: in one round trip, except in a cluster, where a node that is away is passed over.
 
         Each run must be harmless to repeat.
         """
@@ -125,7 +130,11 @@ class RedisOutbox(RedisQuotas):
             except NoScriptError:
                 pass  # a new server: the calls below bring the script
         for where, what in calls:
-            script(keys=where, args=what)
+            try:
+                script(keys=where, args=what)
+            except AWAY:
+                if not self._is_cluster:
+                    raise
 
     def outbox_size(self) -> int:
         """Return how many snapshots wait, over all positions."""

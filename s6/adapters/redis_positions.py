@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -12,6 +13,7 @@ from s6 import keys
 from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_marks import AWAY, Mark, queue
 from s6.adapters.redis_part import RedisPart, asking
 from s6.model import jsonx
 from s6.model.codec import from_fields
@@ -19,6 +21,7 @@ from s6.model.commit import Commit, Loaded
 from s6.model.position import Order, Position
 from s6.ports import Clock, LockLost
 
+log = logging.getLogger(__name__)
 CHUNK: Final = 500
 MOST_ORDERS: Final = 512
 """So many orders of a position may be remembered before the oldest finished ones are forgotten."""
@@ -39,13 +42,27 @@ class RedisPositions(RedisPart):
         loaded: list[Loaded | None] = []
         with asking():
             for start in range(0, len(position_ids), CHUNK):
-                pipe = self._redis.pipeline(transaction=False)
-                for position_id in position_ids[start : start + CHUNK]:
-                    pipe.hgetall(keys.state(position_id))
-                    pipe.hgetall(keys.operation(position_id))
-                rows = pipe.execute()
+                rows = self._pipe_of(position_ids[start : start + CHUNK]).execute()
                 loaded += [records.loaded(rows[i], rows[i + 1]) for i in range(0, len(rows), 2)]
         return loaded
+
+    def load_reachable(self, position_ids: Sequence[str]) -> dict[str, Loaded | None]:
+        found: dict[str, Loaded | None] = {}
+        with asking():
+            for start in range(0, len(position_ids), CHUNK):
+                chunk = position_ids[start : start + CHUNK]
+                rows = self._answers(self._pipe_of(chunk))
+                for position_id, state, op in zip(chunk, rows[::2], rows[1::2], strict=True):
+                    if not isinstance(state, Exception) and not isinstance(op, Exception):
+                        found[position_id] = records.loaded(state, op)
+        return found
+
+    def _pipe_of(self, position_ids: Sequence[str]) -> Any:
+        pipe = self._redis.pipeline(transaction=False)
+        for position_id in position_ids:
+            pipe.hgetall(keys.state(position_id))
+            pipe.hgetall(keys.operation(position_id))
+        return pipe
 
     def commit(self, change: Commit) -> Position | None:
         before = change.position
@@ -77,43 +94,58 @@ class RedisPositions(RedisPart):
         On a single server one pipeline is enough; a cluster's keeps no order between nodes. The outbox is marked once
         more after the write, because a relay that looked in between found nothing and may have crossed it off.
         """
-        pipe = self._redis.pipeline(transaction=False)
-        self._index(pipe, before, change)
         where = keys.commit_keys(before.position_id)
         over = before.rev if change.over is None else change.over
         what = [change.token, str(over), jsonx.dumps(records.payload(after, change))]
         changed = f"{after.symbol} {after.position_id}"
-        if not self._is_cluster:
-            pipe.evalsha(self._commit.sha, len(where), *where, *what)
-            pipe.publish(keys.CHANGED, changed)
-            marked = self._mark_outbox(pipe, change)
-            try:
-                return int(pipe.execute()[-3 if marked else -2])
-            except NoScriptError:
-                pass  # a new server: nothing was written, and the call below sends the script
-        pipe.execute()
+        marks, outbox = self._index(before, change), self._outbox(change)
+        if self._is_cluster:
+            return self._written_on_nodes([*marks, *outbox], where, what, changed, outbox)
+        pipe = self._redis.pipeline(transaction=False)
+        queue(pipe, [*marks, *outbox])
+        pipe.evalsha(self._commit.sha, len(where), *where, *what)
+        pipe.publish(keys.CHANGED, changed)
+        queue(pipe, outbox)
+        try:
+            return int(pipe.execute()[-2 - len(outbox)])
+        except NoScriptError:  # a new server: nothing was written, and the call below sends the script
+            written = int(self._commit(keys=where, args=what))
+            self._redis.publish(keys.CHANGED, changed)
+            queue(self._redis, outbox)
+            return written
+
+    def _written_on_nodes(
+        self, marks: list[Mark], where: list[str], what: list[str], changed: str, outbox: list[Mark]
+    ) -> int:
+        """Do the same on a cluster. Only the position's own node must answer.
+
+        Nodes are asked in no order, so what must come behind another mark is written once more behind all.
+        """
+        self._marks.write(marks)
         written = int(self._commit(keys=where, args=what))
-        self._redis.publish(keys.CHANGED, changed)
-        self._mark_outbox(self._redis, change)
+        try:
+            self._redis.publish(keys.CHANGED, changed)
+        except AWAY as error:
+            log.warning("a change of %s was not published, and is found by the next look: %s", changed, error)
+        self._marks.write([*outbox, *(mark for mark in marks if mark.args[0] == keys.SYMBOLS)])
         return written
 
-    @classmethod
-    def _index(cls, pipe: Any, before: Position, change: Commit) -> None:
-        position_id = before.position_id
+    @staticmethod
+    def _index(before: Position, change: Commit) -> list[Mark]:
+        position_id, marks = before.position_id, []
         if before.rev == 0 or change.over is not None or (before.is_open and change.events):
-            pipe.zadd(keys.POSITIONS, {position_id: 0})
-            pipe.sadd(keys.open_positions(before.symbol), position_id)
-            pipe.sadd(keys.SYMBOLS, before.symbol)
+            marks.append(Mark("zadd", (keys.POSITIONS, {position_id: 0})))
+            marks.append(Mark("sadd", (keys.open_positions(before.symbol), position_id)))
+            marks.append(Mark("sadd", (keys.SYMBOLS, before.symbol)))
         if change.op is not None:
-            pipe.zincrby(keys.OPS, 1, position_id)
-        cls._mark_outbox(pipe, change)
+            marks.append(Mark("zincrby", (keys.OPS, 1, position_id)))
+        return marks
 
     @staticmethod
-    def _mark_outbox(redis: Any, change: Commit) -> bool:
+    def _outbox(change: Commit) -> list[Mark]:
         if not (change.snapshots or change.events or change.quotas or change.alerts or change.ended_adds):
-            return False
-        redis.zincrby(keys.OUTBOX, 1, change.position.position_id)
-        return True
+            return []
+        return [Mark("zincrby", (keys.OUTBOX, 1, change.position.position_id))]
 
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         with asking():

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from s6 import keys
 from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_part import asking
 from s6.adapters.redis_text import text
 from s6.alerts import scripts as lua
 from s6.alerts.notify import notify_pending
@@ -22,7 +23,7 @@ from s6.model import jsonx
 from s6.model.commit import Alert
 from s6.model.types import Severity
 from s6.model.wire import carries_fill, printable
-from s6.ports import Clock, Metrics, StateUnavailable
+from s6.ports import Clock, Metrics
 from s6.store import Page, Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -101,10 +102,8 @@ class AlertLog:
         a = alert
         topic = f"{a.severity}:{a.code}:{a.position_id}:"
         raised = _Raised(a.alert_id, a.ts, a.severity, a.code, a.position_id, _shown(a.detail), topic)
-        try:
+        with asking():
             self._write(raised, COUNTED_MS)
-        except RedisError as error:
-            raise StateUnavailable(f"Redis: {error}") from error
 
     def resolve(self, code: str, detail: str, *, scope: str = "") -> None:
         """Note that the condition of ``code`` has ended (WARN ``{code}_OVER``). A new occurrence raises a new alert."""
@@ -127,13 +126,11 @@ class AlertLog:
         written = printable(shown) if isinstance(shown, str) else jsonx.dumps(shown)
         which = entry_id or hashlib.sha256(written.encode()).hexdigest()[:16]
         letter = ["source", source, "entry_id", entry_id, "error", printable(error), "payload", written]
-        try:
+        with asking():
             new = self._put_aside(
                 keys=[keys.DEAD_LETTERS, f"{keys.DEAD_LETTER_SEEN}{source}:{which}"],
                 args=[LETTER_SEEN_MS, STREAM_KEPT, *letter],
             )
-        except RedisError as fault:
-            raise StateUnavailable(f"Redis: {fault}") from fault
         if not int(new):
             return
         self._metrics.inc("s6_deadletter_total", source=source)

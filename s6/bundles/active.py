@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -19,6 +20,7 @@ from s6.model.bundle import ActiveBundle, BundleError, parse_bundle
 from s6.ports import Clock
 
 log = logging.getLogger(__name__)
+REST_S: Final = 0.2
 
 Refresh = Literal["UNCHANGED", "SWAPPED", "REFUSED"]
 
@@ -61,10 +63,16 @@ class Bundles:
         self._source, self._alerts, self._clock = source, alerts, clock
         self._known: _Known | None = None
         self._refused = ""
+        self._read_at = 0.0
 
     def current(self) -> ActiveBundle | None:
-        """Return the bundle in force, or None before the first. One small read; without Redis the last known one."""
+        """Return the bundle in force, or None before the first. One small read; without Redis the last known one.
+
+        After a read that failed, the last known one is returned without another read for a moment.
+        """
         known = self._known
+        if time.monotonic() < self._read_at:
+            return self.latest
         try:
             digest = self._redis.hget(keys.BUNDLE, "digest")
             if digest is None or (known is not None and known.digest == digest):
@@ -72,7 +80,8 @@ class Bundles:
             return self._load()
         except RedisError as error:
             log.warning("the bundle's version was not read, the last one holds: %s", error)
-            return known.bundle if known else None
+            self._read_at = time.monotonic() + REST_S
+            return self.latest
 
     @property
     def latest(self) -> ActiveBundle | None:

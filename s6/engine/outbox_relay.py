@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -10,9 +11,10 @@ from s6.locks import held
 from s6.model import jsonx
 from s6.model.commit import Cleared, Doc
 from s6.model.types import Severity
-from s6.ports import Alerts, Clock, LockBusy, Locks, Outbox
+from s6.ports import Alerts, Clock, LockBusy, Locks, Outbox, PartUnavailable
 from s6.store import Store, StoreConflict, StoreError, StoreRefused
 
+log = logging.getLogger(__name__)
 POSITIONS: Final = 400
 EACH: Final = 50
 BACKLOG: Final = 50_000
@@ -56,9 +58,12 @@ class OutboxRelay:
         waiting = self._state.outbox_read([position_id for position_id, _ in listed], EACH)
         docs: list[Doc] = []
         cleared: list[Cleared] = []
-        for (position_id, seen), (events, batch) in zip(listed, waiting, strict=True):
+        for position_id, seen in listed:
+            if position_id not in waiting:  # its node is away
+                continue
+            events, batch = waiting[position_id]
             if events:  # their committer died before it handed them on
-                self._state.relay_events(position_id, self._alerts.deliver)
+                self._relay_events(position_id)
             docs += batch
             last_key = str(batch[-1]["_key"]) if batch else ""
             cleared.append(Cleared(position_id, len(batch), last_key, seen if len(batch) < EACH else None))
@@ -66,6 +71,12 @@ class OutboxRelay:
             self._write(docs)
         self._state.outbox_clear(cleared)
         return len(docs)
+
+    def _relay_events(self, position_id: str) -> None:
+        try:
+            self._state.relay_events(position_id, self._alerts.deliver)
+        except PartUnavailable as error:
+            log.warning("%s: events and alerts wait: %s", position_id, error)
 
     def _write(self, docs: Sequence[Doc]) -> None:
         """Write all at once. What the store refuses goes to the dead letters, so that it holds up nothing else."""

@@ -4,6 +4,7 @@ something is to be done or an operation stands still. It backs up results and hi
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -25,11 +26,13 @@ from s6.ports import (
     Markets,
     Metrics,
     Outbox,
+    PartUnavailable,
     PositionIndex,
     Positions,
     Quotas,
 )
 
+log = logging.getLogger(__name__)
 SHARD: Final = 500
 BEST_MS: Final = 60_000
 CLOSED_KEEP_MS: Final = 86_400_000
@@ -90,7 +93,10 @@ class Sweep:
         bundle = self._bundles.current()
         if bundle is not None:
             for symbol in self._state.symbols():
-                self._symbol(symbol, bundle, swept)
+                try:
+                    self._symbol(symbol, bundle, swept)
+                except PartUnavailable as error:
+                    log.warning("%s not swept: %s", symbol, error)
         self._hints.evaluate_many(swept.hinted)
         for name, reservation in self._state.adds_reserved().items():
             self._release_stale_add(name, reservation)
@@ -113,7 +119,7 @@ class Sweep:
         view = self._state.market(symbol)
         for start in range(0, len(ids), SHARD):
             shard = ids[start : start + SHARD]
-            for position_id, loaded in zip(shard, self._state.load_many(shard), strict=True):
+            for position_id, loaded in self._state.load_reachable(shard).items():
                 if loaded is None:
                     continue
                 swept.positions += 1

@@ -24,6 +24,7 @@ from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.silent_markets import SilentMarkets
+from s6.listener.streams import lanes
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.logs import configure_logging
 from s6.ports import Alerts
@@ -79,7 +80,6 @@ def _loops(services: Services) -> list[LoopThread]:
     index = TriggerIndex()
     reader = services.reader
     watcher = BundleWatcher(blocking, bundles, alerts, settings.config_poll_s, reader)
-    results = ResultsConsumer(blocking, consumer, services.results, bundles, alerts, reader)
     market = MarketReader(blocking, state, index, services.hints, bundles, alerts, services.clock, reader)
     features = FeatureReader(blocking, state, services.sweep, bundles, alerts, reader)
     keeper = IndexKeeper(blocking, state, bundles, index, services.hints)
@@ -87,11 +87,16 @@ def _loops(services: Services) -> list[LoopThread]:
     poller = _poller(services)
     silent = SilentMarkets(services.redis, services.s1_market, market, services.gate, bundles, services.clock)
     thread = partial(LoopThread, fault=partial(_alert_fault, alerts))
+    readers: list[LoopThread] = []
+    for lane in lanes(blocking):
+        suffix = f"-{lane.number}" if lane else ""
+        results = ResultsConsumer(blocking, consumer + suffix, services.results, bundles, alerts, reader, lane)
+        readers.append(thread(f"results{suffix}", results.round))
+        readers.append(thread(f"mkt{suffix}", partial(market.round, lane)))
+        readers.append(thread(f"feat:events{suffix}", partial(features.round, lane)))
     loops = [
         thread("bundle-watcher", watcher.round, watcher.close),
-        thread("results", results.round),
-        thread("mkt", market.round),
-        thread("feat:events", features.round),
+        *readers,
         thread("index", keeper.round, keeper.close),
         thread("at-rest", at_rest.round),
         thread("poller", poller.round, poller.close),

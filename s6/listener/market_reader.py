@@ -17,10 +17,10 @@ from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.engine.sweep import Sweep
 from s6.listener.index import TriggerIndex
-from s6.listener.streams import Entry, Streams, TailReader, leave_out_odd
+from s6.listener.streams import Entry, Lane, Streams, TailReader, lanes, leave_out_odd
 from s6.model.market import Features, Tick
 from s6.model.wire import FeatureMessage, MalformedMessage, TickMessage
-from s6.ports import Alerts, BundleSource, Clock, Hints, Markets, StateUnavailable
+from s6.ports import Alerts, BundleSource, Clock, Hints, Markets, PartUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
 AGAIN_S: Final = 0.2
@@ -29,7 +29,7 @@ PASSING: Final = (RedisError, StateUnavailable, OSError)
 
 
 class _Reader(ABC):
-    """Reads the streams of one prefix, round by round."""
+    """Reads the streams of one prefix, round by round, each lane in a thread of its own."""
 
     def __init__(
         self,
@@ -42,23 +42,24 @@ class _Reader(ABC):
     ) -> None:
         self._prefix = prefix
         self._tail = TailReader(redis, backlog)
-        self._streams = Streams(redis, prefix)
+        self._streams = {lane: Streams(redis, prefix, lane) for lane in lanes(redis)}
         self._bundles = bundles
         self._alerts = alerts
         self._reader = reader
 
-    def round(self) -> float:
+    def round(self, lane: Lane | None = None) -> float:
         """Read once and take what is new, waiting a little for some. Returns the pause before the next round, in s."""
+        streams, names = self._streams[lane], list[str]()
         try:
             bundle = self._bundles.current()
-            names = self._streams.names(bundle.symbols if bundle else ())
+            names = streams.names(bundle.symbols if bundle else ())
             entries = self._tail.read(names)
             for stream in dict.fromkeys(e.stream for e in entries):
                 self._take(stream, [e for e in entries if e.stream == stream])
         except PASSING as error:
             log.warning("%s* waits for Redis: %s", self._prefix, error)
-            leave_out_odd(self._streams, self._alerts, error)
-            self._tail.forget()
+            leave_out_odd(streams, self._alerts, error)
+            self._tail.forget(names)
             return AGAIN_S
         return 0.0
 
@@ -70,6 +71,9 @@ class _Reader(ABC):
         """Handle one stream; what goes wrong with it doesn't stop the others."""
         try:
             self.take(stream.removeprefix(self._prefix), entries)
+        except PartUnavailable as error:
+            log.warning("%s waits for Redis: %s", stream, error)
+            self._tail.forget([stream])
         except PASSING:
             raise
         except Exception as error:

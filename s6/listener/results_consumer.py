@@ -15,9 +15,9 @@ from s6.adapters.redis_client import RedisClient
 from s6.engine.results import Contended, Results
 from s6.listener.group import GroupReader
 from s6.listener.sequencer import Sequencer
-from s6.listener.streams import Entry, Streams, leave_out_odd
+from s6.listener.streams import Entry, Lane, Streams, leave_out_odd
 from s6.model.wire import MalformedMessage, OrderResult, SideConflict
-from s6.ports import Alerts, BundleSource, NeighbourUnavailable, StateUnavailable
+from s6.ports import Alerts, BundleSource, NeighbourUnavailable, PartUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
 CLAIM_EVERY_S: Final = 0.5
@@ -29,7 +29,11 @@ AGAIN_S: Final = 0.2
 
 
 class ResultsConsumer:
-    """Reads and applies order results, round by round."""
+    """Reads and applies order results, round by round.
+
+    Each lane of a cluster has a consumer of its own, as if it were another listener: no result overtakes when a stream
+    goes over to another lane.
+    """
 
     def __init__(
         self,
@@ -39,9 +43,10 @@ class ResultsConsumer:
         bundles: BundleSource,
         alerts: Alerts,
         messages: Reader,
+        lane: Lane | None = None,
     ) -> None:
         self._reader = GroupReader(redis, consumer)
-        self._streams = Streams(redis, keys.RESULTS)
+        self._streams = Streams(redis, keys.RESULTS, lane)
         self._results = results
         self._bundles = bundles
         self._alerts = alerts
@@ -77,12 +82,18 @@ class ResultsConsumer:
             self._order.hold(self._reader.left_behind(names, IDLE_MS))
         self._order.work_off()
         if claiming:
-            self._results.give_up_overdue()
+            self._give_up_overdue()
         fresh = self._reader.read(self._order.room(names), hurried=self._order.waiting)
         self._order.work_off(self._order.hold(fresh))
         if _is_due(self._tidied_at, TIDY_EVERY_S):
             self._tidied_at = time.monotonic()
             self._reader.tidy(names, GONE_MS)
+
+    def _give_up_overdue(self) -> None:
+        try:
+            self._results.give_up_overdue()
+        except PartUnavailable as error:
+            log.warning("results of unknown positions wait: %s", error)
 
     def _handle(self, entry: Entry, deliveries: int) -> bool:
         """Apply, then acknowledge. Returns false after a passing failure: the entry stays pending, to be claimed."""
@@ -101,6 +112,9 @@ class ResultsConsumer:
             log.warning("%s %s left for later: its position kept changing", entry.stream, entry.entry_id)
             return False
         except NeighbourUnavailable as error:
+            log.warning("%s %s left for later: %s", entry.stream, entry.entry_id, error)
+            return False
+        except PartUnavailable as error:
             log.warning("%s %s left for later: %s", entry.stream, entry.entry_id, error)
             return False
         except (RedisError, StateUnavailable):

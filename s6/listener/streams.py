@@ -1,20 +1,21 @@
 """Reads many streams whose names come and go, on any kind of Redis.
 
 A single server answers for all of them in one blocking call. A cluster cannot block across slots, so one pipeline
-asks for each stream, and a short rest follows when none had anything.
+asks for each stream, and a short rest follows when none had anything. Each of its nodes is read by a thread of its own.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from redis.cluster import RedisCluster
+from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from s6.adapters.redis_client import RedisClient
+from s6.adapters.redis_nodes import NodeAway
 from s6.keys import SYMBOLS
 from s6.model.wire import NOT_UTF8
 from s6.ports import Alerts
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 BLOCK_MS: Final = 250
 REST_S: Final = 0.02
 COUNT: Final = 200
+LANES: Final = 8
 SCAN_S: Final = 0.25
 RECENT_MS: Final = 2_000
 RECENT: Final = 1_000
@@ -50,13 +52,37 @@ def entries_of(answer: Any) -> list[Entry]:
     return found
 
 
-class Streams:
-    """The names of the streams with a prefix: those of known symbols, and those that a scan has found."""
+class Lane(NamedTuple):
+    """Every ``of``-th node of a cluster, which one thread reads: a node that hangs holds up this thread alone."""
 
-    def __init__(self, redis: RedisClient, prefix: str) -> None:
+    number: int
+    of: int
+
+    def nodes(self, cluster: RedisCluster) -> list[ClusterNode]:
+        """Return its nodes."""
+        return sorted(cluster.get_primaries(), key=lambda node: node.name)[self.number :: self.of]
+
+
+def lanes(redis: RedisClient) -> list[Lane | None]:
+    """Return a lane for each node of a cluster, up to eight; of a single server, None for the whole of it."""
+    if not isinstance(redis, RedisCluster):
+        return [None]
+    count = max(1, min(len(redis.get_primaries()), LANES))
+    return [Lane(number, count) for number in range(count)]
+
+
+class Streams:
+    """The names of the streams with a prefix: those of known symbols, and those that a scan has found.
+
+    With a lane: those of them that are on its nodes.
+    """
+
+    def __init__(self, redis: RedisClient, prefix: str, lane: Lane | None = None) -> None:
         self._redis: Any = redis
         self._prefix = prefix
+        self._lane = lane
         self._found: set[str] = set()
+        self._symbols: set[str] = set()
         self._scanned_at = 0.0
         self._named: list[str] = []
         self._odd: set[str] = set()
@@ -66,15 +92,33 @@ class Streams:
         """Return all known names; look for new ones every quarter of a second. Raises ``RedisError``."""
         if time.monotonic() - self._scanned_at >= SCAN_S:
             began = time.monotonic()
-            self._found.update(self._redis.scan_iter(match=f"{self._prefix}*", count=5000, _type="stream"))
+            self._found.update(self._scan())
             # A scan of a large keyspace takes its time: rest ten times as long as it took.
             self._scanned_at = time.monotonic() + 10 * (time.monotonic() - began)
         known = {f"{self._prefix}{symbol}" for symbol in symbols}
-        known.update(f"{self._prefix}{symbol}" for symbol in self._redis.smembers(SYMBOLS))
+        known.update(f"{self._prefix}{symbol}" for symbol in self._known_symbols())
         if self._odd and time.monotonic() > self._odd_until:
             self._odd = set()
         self._named = sorted(name for name in (self._found | known) - self._odd if not NOT_UTF8.search(name))
+        if self._lane is not None:
+            ours = self._lane.nodes(self._redis)
+            self._named = [name for name in self._named if self._redis.get_node_from_key(name) in ours]
         return self._named
+
+    def _scan(self) -> Iterator[str]:
+        what: dict[str, Any] = {"match": f"{self._prefix}*", "count": 5000, "_type": "stream"}
+        if self._lane is not None:
+            what["target_nodes"] = self._lane.nodes(self._redis)
+        names: Iterator[str] = self._redis.scan_iter(**what)
+        return names
+
+    def _known_symbols(self) -> set[str]:
+        """Return the symbols in Redis; those last known while the node that has them is away."""
+        try:
+            self._symbols = self._redis.smembers(SYMBOLS)
+        except NodeAway as error:
+            log.debug("symbols not read: %s", error)
+        return self._symbols
 
     def leave_out(self) -> list[str]:
         """Find names that hold something else than a stream, and leave them out for 10 s. Raises ``RedisError``."""
@@ -102,7 +146,10 @@ def leave_out_odd(streams: Streams, alerts: Alerts, error: Exception) -> None:
 
 
 class TailReader:
-    """Reads streams from its own place in them: every copy of a process sees every entry."""
+    """Reads streams from its own place in them: every copy of a process sees every entry.
+
+    Threads share it, each with streams of its own.
+    """
 
     def __init__(self, redis: RedisClient, begin_with_last: int) -> None:
         self._redis: Any = redis
@@ -137,9 +184,10 @@ class TailReader:
             newest = max(newest, recent[::-1], key=len)
         return [Entry(name, i, f) for i, f in reversed(newest)]
 
-    def forget(self) -> None:
-        """Begin anew: Redis may have lost its streams."""
-        self._last.clear()
+    def forget(self, names: Iterable[str]) -> None:
+        """Begin these anew: Redis may have lost its streams."""
+        for name in names:
+            self._last.pop(name, None)
 
     def _newer(self, names: list[str]) -> list[Entry]:
         if not isinstance(self._redis, RedisCluster):

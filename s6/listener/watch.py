@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
-from s6 import keys
 from s6.adapters.redis_client import RedisClient
 from s6.engine.looks import Looks
+from s6.listener.changes import Changes
 from s6.listener.index import TriggerIndex
 from s6.model.bundle import ActiveBundle
+from s6.model.market import MarketView
 from s6.model.position import Position
-from s6.ports import BundleSource, Clock, Hints, Losses, Markets, PositionIndex, Positions, StateUnavailable
+from s6.ports import (
+    BundleSource,
+    Clock,
+    Hints,
+    Losses,
+    Markets,
+    PartUnavailable,
+    PositionIndex,
+    Positions,
+    StateUnavailable,
+)
 
 log = logging.getLogger(__name__)
 REFRESH_S: Final = 5.0
 AT_REST_EVERY_S: Final = 1.0
 SHARD: Final = 500
 AGAIN_S: Final = 0.2
-GATHER_S: Final = 0.1  # changes come in bunches; a crossing missed meanwhile is found when they are put in
 
 
 class WatchState(Positions, PositionIndex, Markets, Losses, Protocol):
@@ -39,12 +49,11 @@ class IndexKeeper:
         index: TriggerIndex,
         hints: Hints,
     ) -> None:
-        self._redis: Any = redis
+        self._changes = Changes(redis)
         self._state = state
         self._bundles = bundles
         self._index = index
         self._hints = hints
-        self._pubsub: Any = None
         self._due = 0.0
         self._missing: set[str] = set()
         self._doubted: set[str] = set()
@@ -61,38 +70,44 @@ class IndexKeeper:
 
     def close(self) -> None:
         """Give the subscription back."""
-        pubsub, self._pubsub = self._pubsub, None
-        if pubsub is not None:
-            try:
-                pubsub.close()
-            except (RedisError, OSError) as error:
-                log.debug("subscription closed: %s", error)
+        self._changes.close()
 
     def _follow(self) -> None:
-        if self._pubsub is None:
-            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-            self._pubsub.subscribe(keys.CHANGED)
-            self._due = 0.0  # what changed before the subscription was not heard of
+        if self._changes.subscribe():
+            self._due = 0.0  # what changed before was not heard of
         if time.monotonic() >= self._due:
             began = time.monotonic()
-            self._refresh()
+            self._refresh_if_reachable()
             self._due = time.monotonic() + max(REFRESH_S, 5 * (time.monotonic() - began))
-        changed = set()
-        message = self._pubsub.get_message(timeout=0.2)
-        until = time.monotonic() + GATHER_S
-        while message is not None:
-            changed.add(str(message["data"]).partition(" ")[2])
-            message = self._pubsub.get_message(timeout=max(0.0, until - time.monotonic()))
-        if changed:
+        if changed := self._changes.wait():
             self._put(sorted(changed))
 
+    def _refresh_if_reachable(self) -> None:
+        """Refresh. What cannot be reached is found by the messages of its changes, or by the next refresh."""
+        try:
+            self._refresh()
+        except PartUnavailable as error:
+            log.warning("not all open positions were looked at: %s", error)
+
     def _refresh(self) -> None:
-        ids = list(self._state.open_ids())
-        missing = set(ids)
+        ids, whole = self._open_ids()
+        missing = set[str]()
         for start in range(0, len(ids), SHARD):
-            missing -= self._put(ids[start : start + SHARD])
-        self._index.keep_only(set(ids))
-        self._doubt(missing)
+            missing |= self._put(ids[start : start + SHARD])
+        if whole:
+            self._index.keep_only(set(ids))
+            self._doubt(missing)
+
+    def _open_ids(self) -> tuple[list[str], bool]:
+        """Return the open positions, and whether they are all: in a cluster, a node that names some may be away."""
+        ids, whole = list[str](), True
+        for symbol in self._state.symbols():
+            try:
+                ids += self._state.ids_of(symbol)
+            except PartUnavailable as error:
+                log.warning("positions in %s not looked at: %s", symbol, error)
+                whole = False
+        return ids, whole
 
     def _doubt(self, missing: set[str]) -> None:
         """Have everything reconciled when positions are lost: indexed, but missing from Redis twice in a row.
@@ -107,22 +122,25 @@ class IndexKeeper:
             self._state.doubt()
 
     def _put(self, ids: list[str]) -> set[str]:
-        """Index these positions. Returns the ids of those that exist."""
-        loaded = self._state.load_many(ids)
-        found = [each.position for each in loaded if each is not None]
+        """Index these positions. Returns the ids of those that do not exist."""
+        loaded = self._state.load_reachable(ids)
         bundle = self._bundles.current()
         if bundle is not None:
-            self._index_all(found, bundle)
-        return {position.position_id for position in found}
+            self._index_all([each.position for each in loaded.values() if each is not None], bundle)
+        return {position_id for position_id, each in loaded.items() if each is None}
 
     def _index_all(self, found: list[Position], bundle: ActiveBundle) -> None:
         views = self._state.markets({p.symbol for p in found})
         for position in found:
-            late = self._index.put(position, bundle, views[position.symbol].features)
-            for move in late:
-                self._state.put_crossing(position.position_id, move.mark, move.at)
-            if late:
-                self._hints.evaluate(position.position_id)
+            if position.symbol in views:
+                self._index_one(position, bundle, views[position.symbol])
+
+    def _index_one(self, position: Position, bundle: ActiveBundle, view: MarketView) -> None:
+        late = self._index.put(position, bundle, view.features)
+        for move in late:
+            self._state.put_crossing(position.position_id, move.mark, move.at)
+        if late:
+            self._hints.evaluate(position.position_id)
 
 
 class RestWatch:
@@ -151,7 +169,11 @@ class RestWatch:
         listed = self._state.ops_in_flight()
         standing: dict[str, tuple[tuple[object, ...], int]] = {}
         now = self._clock.now_ms()
-        for (name, mark), loaded in zip(listed, self._state.load_many([n for n, _ in listed]), strict=True):
+        known = self._state.load_reachable([name for name, _ in listed])
+        for name, mark in listed:
+            if name not in known:  # its node is away
+                continue
+            loaded = known[name]
             if loaded is None or loaded.op is None:
                 self._state.op_settled(name, mark)
                 continue

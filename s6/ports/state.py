@@ -18,6 +18,10 @@ class StateUnavailable(Exception):
     """Redis could not be asked, or its answer was lost: nothing may be assumed either way."""
 
 
+class PartUnavailable(StateUnavailable):
+    """One node of a Redis Cluster could not be asked; what is on the others can be."""
+
+
 class LockBusy(Exception):
     """Somebody else holds the lock."""
 
@@ -52,6 +56,9 @@ class Positions(Protocol):
     def load(self, position_id: str) -> Loaded | None: ...
 
     def load_many(self, position_ids: Sequence[str]) -> list[Loaded | None]: ...
+
+    def load_reachable(self, position_ids: Sequence[str]) -> dict[str, Loaded | None]:
+        """Return these positions by id, without those on a node of a cluster that is away. Raises if all are."""
 
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         """Return what is known of an order of this position, live or not."""
@@ -133,7 +140,8 @@ class Markets(Protocol):
     def market(self, symbol: str, position_id: str = "") -> MarketView:
         """Return what is known of a symbol; with a position's id also the extremes since its last evaluation."""
 
-    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]: ...
+    def markets(self, symbols: Iterable[str]) -> dict[str, MarketView]:
+        """Return what is known of these symbols, without those on a node of a cluster that is away."""
 
     def put_tick(self, symbol: str, tick: Tick) -> None:
         """Keep a tick, unless a newer one is kept already."""
@@ -185,8 +193,11 @@ class Outbox(Protocol):
     def outbox_peek(self, position_id: str, limit: int) -> list[Doc]:
         """Return the position's oldest snapshots that wait for the store."""
 
-    def outbox_read(self, position_ids: Sequence[str], limit: int) -> list[Waiting]:
-        """Return what each position has waiting, up to ``limit`` snapshots of each, in one round trip."""
+    def outbox_read(self, position_ids: Sequence[str], limit: int) -> dict[str, Waiting]:
+        """Return what each position has waiting, up to ``limit`` snapshots of each, in one round trip.
+
+        A position on a node of a cluster that is away is absent.
+        """
 
     def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
         """Take off what the store has, unless others did already; and off the list each position that has no more."""

@@ -143,7 +143,8 @@ class ColdStart:
         rebuilt = self._state.rebuilt()
         for position_id in rebuilt:
             self._state.relay_events(position_id, self._alerts.deliver)
-        if any(waiting.events for waiting in self._state.outbox_read(rebuilt, 1)):
+        waiting = self._state.outbox_read(rebuilt, 1)
+        if len(waiting) < len(rebuilt) or any(one.events for one in waiting.values()):
             raise StateUnavailable("what rebuilt positions had taken of the quotas is still on its way")
         for market in MARKETS:
             self._state.quota_whole(keys.budget(market))

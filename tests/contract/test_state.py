@@ -131,7 +131,7 @@ def test_alerts_are_told_before_the_rest_is_handed_on(kit: Kit) -> None:
     kit.redis.set(keys.budget("FUT"), "2")
     kit.born(quotas=(QuotaMove("a", keys.budget("FUT"), Decimal(-1)),), alerts=(alert,))
     assert [name for name, _ in kit.state.outbox_ids(9)] == ["p1"]
-    assert kit.state.outbox_read(["p1"], 9)[0].events == 2
+    assert kit.state.outbox_read(["p1"], 9)["p1"].events == 2
 
     def away(told: Alert) -> None:
         raise StateUnavailable("away")

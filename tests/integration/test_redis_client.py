@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
 
-from s6.adapters.redis_client import RedisClient, connect, servers
+from s6.adapters.redis_client import NODE_TIMEOUT_S, RedisClient, connect, servers
+from s6.adapters.redis_nodes import NodeAway
 from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.redis_cluster import EmbeddedCluster
 from tests.support.redis_sentinel import EmbeddedSentinel
@@ -264,3 +266,44 @@ def test_bytes_that_are_no_text_are_read_by_every_way(url: str) -> None:
         message = wait_for(lambda: news.get_message(timeout=0.5), 5)
         assert message["data"] == "\udcff{}"
         news.close()
+
+
+def test_a_node_that_hangs_is_waited_for_once_and_holds_up_nothing_on_others(tmp_path: Path) -> None:
+    with EmbeddedCluster(tmp_path, {"cluster-node-timeout": "10000"}) as cluster, connect(cluster.url()) as client:
+        assert isinstance(client, RedisCluster)
+        names = {node.port: _name_on(client, node.port) for node in cluster.nodes}
+        hung = cluster.nodes[0]
+        for name in names.values():
+            client.set(name, name)
+            client.xadd(f"{{{name}}}:stream", {"n": "1"})
+        client.set_default_node(client.get_node_from_key(names[hung.port]))  # it is asked which keys a command has
+        hung.freeze()
+        for longest_s in (NODE_TIMEOUT_S + 0.8, 0.7, 0.7):
+            began = time.monotonic()
+            pipe = client.pipeline(transaction=False)
+            for name in names.values():
+                pipe.get(name)
+                pipe.xread({f"{{{name}}}:stream": "0"})
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+            assert time.monotonic() - began < longest_s
+            for (port, name), answer, entries in zip(names.items(), answers[::2], answers[1::2], strict=True):
+                if port == hung.port:
+                    assert isinstance(answer, NodeAway) and isinstance(entries, NodeAway)
+                else:
+                    assert answer == name and len(entries) == 1
+            with pytest.raises(NodeAway):
+                client.get(names[hung.port])
+        assert client.publish("news", "told") == 0  # through another node
+        hung.thaw()
+        wait_for(lambda: _value(client, names[hung.port]), 5, "the node answers again")
+
+
+def _name_on(client: RedisCluster, port: int) -> str:
+    return next(name for name in map(str, range(1000)) if client.get_node_from_key(name).port == port)
+
+
+def _value(client: RedisClient, name: str) -> object:
+    try:
+        return client.get(name)
+    except NodeAway:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,15 +19,16 @@ SLOTS: Final = 16384
 
 
 class EmbeddedCluster:
-    """Three masters without replicas, in an empty ``folder``. Also a context manager."""
+    """Three masters without replicas, in an empty ``folder``, with further ``settings``. Also a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.password = secrets.token_urlsafe(24)
         options = {
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-node-timeout": "2000",
             "cluster-announce-ip": HOST,
+            **(settings or {}),
         }
         self.nodes = [
             EmbeddedRedis(folder / f"node{number}", password=self.password, options=options) for number in range(NODES)

@@ -35,7 +35,7 @@ def test_a_relay_that_looks_just_before_the_write_crosses_nothing_off(desk: Desk
         if name == ("evalsha" if known else "script _commit"):
             desk.redis.hook = no_hook
             [(_, mark)] = desk.state.outbox_ids(9)
-            seen.append((mark, desk.state.outbox_read(["p1"], 9)[0].snapshots))
+            seen.append((mark, desk.state.outbox_read(["p1"], 9)["p1"].snapshots))
 
     desk.redis.hook = looks
     assert desk.state.commit(with_snapshot(stopped(39_000))) is not None

@@ -132,7 +132,7 @@ def test_a_relay_that_looks_before_the_write_does_not_cross_the_position_off(
 ) -> None:
     redis_client.zincrby(keys.OUTBOX, 1, "p-1")  # a commit's first mark …
     [(_, seen)] = state.outbox_ids(10)
-    assert state.outbox_read(["p-1"], 10)[0].snapshots == []
+    assert state.outbox_read(["p-1"], 10)["p-1"].snapshots == []
     wrote(state, "p-1", 1)  # … its write …
     state.outbox_clear([Cleared("p-1", 0, "", seen)])  # … and the relay's conclusion
     assert OutboxRelay(state, store, alerts, CLOCK).run() == 1

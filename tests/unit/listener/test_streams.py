@@ -63,7 +63,7 @@ def test_the_newest_first_and_then_what_follows(redis: Any) -> None:
     assert marks(reader.read(["s:a"])) == ["3"]
     assert marks(reader.read(["s:a"])) == []
     assert marks(reader.read(["s:a", "s:b"])) == ["b"]
-    reader.forget()
+    reader.forget(["s:a"])
     assert marks(reader.read(["s:a"])) == ["3"]
 
 
