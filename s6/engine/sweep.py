@@ -153,7 +153,8 @@ class Sweep:
         at_work = loaded is not None and (
             (loaded.op is not None and loaded.op.kind == "ADD") or any(o.kind == "ADD" for o in loaded.position.orders)
         )
-        if not at_work and not self._state.outbox_read([position_id], 1)[0].events:
+        waiting = self._state.outbox_read([position_id], 1).get(position_id)
+        if not at_work and waiting is not None and not waiting.events:
             self._state.release_add(position_id, reservation.client_order_id)
 
 
