@@ -165,6 +165,22 @@ CASES: Final[Mapping[str, tuple[Case, ...]]] = {
         Case(1, {1: {"n": "2"}}, ("1", "high", 5, "n", 2)),
         Case(1, {}, ("", "high", 5, "n", 1)),
     ),
+    "s6.adapters.redis_scripts:RESERVE": (
+        Case(1, {1: {"n": "1"}}, ("1", "p1", 5, "n", 2)),
+        Case(1, {1: {"n": "2"}}, ("1", "p1", 5, "n", 2)),
+        Case(1, {}, ("", "p1", 5, "n", 1)),
+    ),
+    "s6.adapters.redis_scripts:TAKE_OFF": (
+        Case(1, {1: {"p1": "ADD-1 5", "p2": "ADD-2 6"}}, ("p1", "ADD-1 ")),
+        Case(1, {1: {"p1": "ADD-1 5"}}, ("p1", "ADD-1 ")),
+        Case(1, {1: {"p1": "ADD-2 5"}}, ("p1", "ADD-1 ")),
+        Case(1, {}, ("p1", "ADD-1 ")),
+    ),
+    "s6.adapters.redis_scripts:PRUNE": (
+        Case(1, {1: {"a": "1", "b": "2", "c": "3"}}, ("a", "1", "b", "2")),
+        Case(1, {1: {"a": "1", "b": "2"}}, ("a", "1", "b", "2")),
+        Case(1, {1: {"a": "9", "b": "2"}}, ("a", "1", "b", "2")),
+    ),
     "s6.adapters.redis_scripts:DROP_IF": (Case(1, {1: {"n": "1"}}, ("1",)), Case(1, {1: {"n": "2"}}, ("1",))),
     "s6.adapters.redis_scripts:RELAYED": (
         Case(2, {1: "token", 2: ["a", "b"]}, ("token", 2)),
@@ -228,9 +244,10 @@ CASES: Final[Mapping[str, tuple[Case, ...]]] = {
         Case(3, {}, ("al-1", "alert_id", "al-1")),
     ),
     "s6.bundles.active:_SWAP": (
-        Case(1, {1: {"digest": "a"}}, ("a", "digest", "b")),
-        Case(1, {1: {"digest": "c"}}, ("a", "digest", "b")),
-        Case(1, {}, ("", "digest", "b")),
+        Case(2, {1: {"digest": "a"}, 2: ["old"]}, ("a", 1, "new", "digest", "b")),
+        Case(2, {1: {"digest": "a"}, 2: ["old"]}, ("a", 1, "", "digest", "b")),
+        Case(2, {1: {"digest": "c"}, 2: ["old"]}, ("a", 1, "new", "digest", "b")),
+        Case(2, {}, ("", 1, "new", "digest", "b")),
     ),
     "s6.listener.group:_TIDY": (
         Case(1, {1: Stream([{"n": "1"}])}, ("s6", 0, "us")),
