@@ -12,7 +12,7 @@ from typing import Final
 
 LINES: Final = {
     "results": "s6.engine.results:Results._hint",  # a result wakes its operation, or has its position evaluated
-    "ticks": "s6.listener.market_reader:MarketReader._tell",  # a crossing has its position evaluated
+    "ticks": "s6.listener.market_reader:MarketReader._publish",  # a crossing has its position evaluated
     "features": "s6.engine.sweep:Sweep.screen",  # new features have their symbol's positions evaluated
     "ended": "s6.engine.governor:Governor.evaluate_soon",  # the end of an operation has its position evaluated
     "chain": "tasks.execution:carry_on",  # the task that decided sends the rest of the chain
