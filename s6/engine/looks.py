@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 LONGEST_MS: Final = 30_000  # longer waits are looked at again then
 LOST_MS: Final = 1_000
 LOST_AT_ONCE: Final = 1_000
+STUCK_MS: Final = 5_000
+"""A live worker begins a look within this time, unless the look died with another worker."""
 
 
 class QueuedHints(Hints, Protocol):
@@ -80,14 +82,16 @@ class Looks:
                 log.warning("%s is looked at by the sweep: %s", position_id, error)
         self.evaluate_many(position_ids)
 
-    def ask_again(self) -> int:
+    def ask_again(self, working: Callable[[], bool] = bool) -> int:
         """Ask anew for looks that are overdue although nothing waits in the queue: they died with their worker.
 
-        Returns how many. Raises ``StateUnavailable``.
+        While other looks keep the queue filled, and a worker lives (``working``), they are asked for after 5 s all the
+        same: one too many costs less than one that never comes. Returns how many. Raises ``StateUnavailable``.
         """
-        lost = self._state.overdue_looks(self._clock.now_ms() - LOST_MS, LOST_AT_ONCE)
-        if not lost or self._hints.waiting() != 0:
-            return 0
+        now = self._clock.now_ms()
+        lost = self._state.overdue_looks(now - LOST_MS, LOST_AT_ONCE)
+        if lost and self._hints.waiting() != 0:
+            lost = self._state.overdue_looks(now - STUCK_MS, LOST_AT_ONCE) if working() else []
         for position_id, urgent in lost:
             self.begin(position_id)
             if urgent:

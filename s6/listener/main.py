@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from s6.adapters.redis_client import connect
 from s6.bootstrap import AllHints, Services, build
 from s6.bundles.watcher import BundleWatcher
-from s6.health.heartbeat import Heartbeat
+from s6.health.heartbeat import Heartbeat, live_processes
 from s6.health.poller import Poller
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
@@ -83,7 +83,7 @@ def _loops(services: Services) -> list[LoopThread]:
     market = MarketReader(blocking, state, index, services.hints, bundles, alerts, services.clock, reader)
     features = FeatureReader(blocking, state, services.sweep, bundles, alerts, reader)
     keeper = IndexKeeper(blocking, state, bundles, index, services.hints)
-    at_rest = RestWatch(state, services.hints, services.clock, index)
+    at_rest = RestWatch(state, services.hints, services.clock, index, partial(_is_working, services))
     poller = _poller(services)
     silent = SilentMarkets(services.redis, services.s1_market, market, services.gate, bundles, services.clock)
     thread = partial(LoopThread, fault=partial(_alert_fault, alerts))
@@ -119,6 +119,15 @@ def _loops(services: Services) -> list[LoopThread]:
 def _alert_fault(alerts: Alerts, name: str, error: Exception) -> None:
     what = f"a round of {name} failed: {type(error).__name__}: {error}"
     alerts.raise_alert("ERROR", "READER_FAULT", what, scope=name)
+
+
+def _is_working(services: Services) -> bool:
+    """Whether a worker lives, as far as Redis can say."""
+    try:
+        return any(process.role == "worker" for process in live_processes(services.redis))
+    except RedisError as error:
+        log.warning("nobody knows whether a worker lives: %s", error)
+        return False
 
 
 def _poller(services: Services) -> Poller:

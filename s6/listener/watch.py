@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from redis.exceptions import RedisError
@@ -149,11 +150,20 @@ class RestWatch:
     It stands between Celery's own retries and the sweep, because a hint dies with the worker that took it.
     """
 
-    def __init__(self, state: WatchState, hints: Looks, clock: Clock, index: TriggerIndex | None = None) -> None:
+    def __init__(
+        self,
+        state: WatchState,
+        hints: Looks,
+        clock: Clock,
+        index: TriggerIndex | None = None,
+        working: Callable[[], bool] = bool,
+    ) -> None:
+        """``working`` says whether a worker lives."""
         self._state = state
         self._hints = hints
         self._clock = clock
         self._index = index
+        self._working = working
         self._standing: dict[str, tuple[tuple[object, ...], int]] = {}
         self._unprotected: set[str] = set()
 
@@ -189,4 +199,4 @@ class RestWatch:
         for name in sorted((unprotected & self._unprotected) - standing.keys()):
             self._hints.protect(name)
         self._unprotected = unprotected
-        self._hints.ask_again()
+        self._hints.ask_again(self._working)

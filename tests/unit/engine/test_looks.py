@@ -127,6 +127,19 @@ def test_a_look_that_died_with_its_worker_is_asked_for_anew(kit: Kit) -> None:
     assert kit.queue.sent[2:] == [("p3", False, 0)]
 
 
+def test_a_look_that_died_is_asked_for_anew_though_others_keep_the_queue_filled(kit: Kit) -> None:
+    kit.looks.protect("p1")
+    kit.queue.sent.clear()
+    kit.queue.length = 300
+    kit.clock.now += 4_900
+    assert kit.looks.ask_again(lambda: True) == 0
+    kit.clock.now += 200
+    assert kit.looks.ask_again(lambda: False) == 0  # without a worker there is nothing to ask
+    assert kit.looks.ask_again(lambda: True) == 1
+    assert kit.looks.ask_again(lambda: True) == 0  # at most once in 5 s
+    assert kit.queue.sent == [("p1", True, 0)]
+
+
 def test_looks_that_a_worker_gives_back_are_sent_anew(kit: Kit) -> None:
     kit.looks.evaluate_many(["p1", "p2"])
     kit.looks.hand_back(["p2"])
