@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from redis import Redis
 
-from s6.paper.client import PaperClient
 from s6.standalone.redis_single import EmbeddedRedis
 from s6.store import open_store
+from tests.support.paper_client import PaperClient
 from tests.support.procs import S6Processes
 from tests.support.waiting import wait_for
 

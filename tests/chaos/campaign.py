@@ -14,10 +14,10 @@ from typing import Any, Final, Self
 import requests
 from redis.exceptions import RedisError
 
-from s6.paper.client import PaperClient
 from s6.standalone.redis_single import EmbeddedRedis
 from tests.chaos.weather import SPELLS
 from tests.chaos.world import World
+from tests.support.paper_client import PaperClient
 from tests.support.procs import CORE, S6Processes
 
 VICTIMS: Final = ("worker", "worker", "listener", "listener", "beat", "web")

@@ -13,11 +13,11 @@ from typing import Final
 import requests
 
 from s6.paper.bundle import SPECS
-from s6.paper.client import PaperClient, PaperError
 from s6.paper.config import PaperConfig
 from s6.paper.ledger import now_ms
 from s6.paper.market import Track
 from s6.threads import LoopThread
+from tests.support.paper_client import PaperClient, PaperError
 
 TICK_S: Final = 0.2
 MARKET_MS_A_TICK: Final = 12_000

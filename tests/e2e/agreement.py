@@ -6,8 +6,8 @@ from decimal import Decimal
 from itertools import groupby, pairwise
 from typing import Any
 
-from s6.paper.client import Item
 from tests.e2e.running import D, Running, near, total
+from tests.support.paper_client import Item
 from tests.support.waiting import wait_for
 
 EVENT_OF = {"ENTRY": "ENTRY", "ADD": "ADD", "TP": "TP_PARTIAL", "REDUCE": "RISK_DOWNGRADE"}

@@ -16,9 +16,9 @@ from s6.adapters.redis_client import connect
 from s6.keys import ALERTS_FATAL
 from s6.model import jsonx
 from s6.model.jsonx import dumps
-from s6.paper.client import Item, Number, PaperClient
 from s6.standalone.redis_single import EmbeddedRedis
 from tests.judge.judge import Bounds, Violation, exposure, judge
+from tests.support.paper_client import Item, Number, PaperClient
 from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
 

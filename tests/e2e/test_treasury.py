@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from s6.model import jsonx
-from s6.paper.client import Item
 from s6.standalone.redis_single import EmbeddedRedis
 from tests.e2e.running import D, Running
 from tests.support.http_server import HttpServer, Reply
+from tests.support.paper_client import Item
 from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
 

@@ -10,9 +10,9 @@ from itertools import groupby
 
 import pytest
 
-from s6.paper.client import PaperClient
 from tests.e2e.agreement import state_agrees, stop_agrees
 from tests.e2e.running import D, Running
+from tests.support.paper_client import PaperClient
 from tests.support.procs import Process
 from tests.support.waiting import wait_for
 

@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from s6.adapters.redis_client import RedisClient
-from s6.paper.client import PaperClient, PaperError
 from s6.paper.http import HttpServer, Request, Router
 from s6.paper.requests import Answer
 from s6.standalone.redis_single import EmbeddedRedis
+from tests.support.paper_client import PaperClient, PaperError
 
 
 def start(redis_url: str, *options: str) -> tuple["subprocess.Popen[str]", str]:

@@ -11,7 +11,7 @@ import pytest
 from s6 import keys
 from s6.adapters.redis_client import RedisClient, connect
 from s6.model import jsonx
-from s6.paper.client import PaperClient
+from tests.support.paper_client import PaperClient
 from tests.support.procs import BIN, S6Processes
 from tests.support.waiting import wait_for
 

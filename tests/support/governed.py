@@ -12,11 +12,11 @@ import requests
 
 from s6.adapters.redis_client import RedisClient, connect
 from s6.model import jsonx
-from s6.paper.client import Number, PaperClient
 from s6.store import Store, open_store
 from tests.chaos.campaign import quiet
 from tests.chaos.verdict import verdict
 from tests.judge.history import Record
+from tests.support.paper_client import Number, PaperClient
 from tests.support.procs import CORE, S6Processes
 from tests.support.waiting import wait_for
 

@@ -16,10 +16,10 @@ from redis.exceptions import RedisError
 
 from s6.adapters.redis_client import connect
 from s6.model import jsonx
-from s6.paper.client import PaperClient
 from s6.standalone.free_ports import free_port
 from s6.standalone.guardian import guardian
 from s6.standalone.supervisor import process_types
+from tests.support.paper_client import PaperClient
 from tests.support.waiting import wait_for
 
 ROOT: Final = Path(__file__).resolve().parents[2]

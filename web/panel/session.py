@@ -44,7 +44,7 @@ def current() -> Caller | None:
 
 
 def csrf_token() -> str:
-    """Return the token that a form of this session must send back."""
+    """Return the token that a form of this sign-in must send back."""
     return cast(str, session.get("csrf", ""))
 
 
