@@ -11,7 +11,7 @@ def test_a_guard_is_crossed_in_what_s1_answers(s6: Running) -> None:
     symbol = s6.symbol()
     pid = s6.enter(symbol, market="SPOT", leverage=1)
     s6.guarded(pid, price=38_000)
-    s6.publish(health={"market_stale_ms": 1_000, "poll_interval_s": 1})
+    s6.publish(health={"market_stale_ms": 4_000, "poll_interval_s": 1})
     s6.alert("MARKET_STALE", matching=lambda alert: symbol in alert["detail"])
     s6.paper.tick(symbol, 39_000, to="exchange")
     wait_for(lambda: s6.redis.hget(f"s6:market:{symbol}", "mark") == "39000", 5, "S1's answer read")

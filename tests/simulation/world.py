@@ -117,6 +117,7 @@ class World:
             "alerts": alerts,
             "metrics": metrics,
             "hints": hints,
+            "s1_market": None,
             "orders": orders,
             "results": results,
             "governor": governor,
