@@ -20,7 +20,12 @@ class SimWallets:
 
     def handle(self, method: str, path: str, body: Mapping[str, object], text: str) -> tuple[int, dict[str, object]]:
         if method == "GET":
-            return 200, {"asset": "USDT", "SPOT": {"free": self.free["SPOT"]}, "FUT": {"free": self.free["FUT"]}}
+            return 200, {
+                "asset": "USDT",
+                "ts": self._kernel.now_ms(),
+                "SPOT": {"free": self.free["SPOT"]},
+                "FUT": {"free": self.free["FUT"]},
+            }
         name = str(body["transfer_id"])
         assert self.bodies.setdefault(name, text) == text, f"transfer {name} asked for with two bodies"
         if name not in self._answers:
