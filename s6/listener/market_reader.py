@@ -115,11 +115,11 @@ class MarketReader(_Reader):
         self._clock = clock
         self._newest: dict[str, Tick] = {}
         self._streamed: dict[str, int] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._locks: dict[str, threading.RLock] = {}
 
     def take(self, symbol: str, entries: list[Entry]) -> None:
         """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at."""
-        with self._locks.setdefault(symbol, threading.Lock()):
+        with self._locks.setdefault(symbol, threading.RLock()):
             self._take_ticks(symbol, entries)
 
     def answered(self, symbol: str, fields: Mapping[str, str]) -> None:
