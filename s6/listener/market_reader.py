@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -56,12 +55,18 @@ class _Reader(ABC):
             entries = self._tail.read(names)
             for stream in dict.fromkeys(e.stream for e in entries):
                 self._take(stream, [e for e in entries if e.stream == stream])
+            for stream, answer in self.answers(names).items():
+                self._take(stream, [answer])
         except PASSING as error:
             log.warning("%s* waits for Redis: %s", self._prefix, error)
             leave_out_odd(streams, self._alerts, error)
             self._tail.forget(names)
             return AGAIN_S
         return 0.0
+
+    def answers(self, names: list[str]) -> dict[str, Entry]:
+        """Return what has come for these streams by another way, each once; usually nothing does."""
+        return {}
 
     @abstractmethod
     def take(self, symbol: str, entries: list[Entry]) -> None:
@@ -115,29 +120,29 @@ class MarketReader(_Reader):
         self._clock = clock
         self._newest: dict[str, Tick] = {}
         self._streamed: dict[str, int] = {}
-        self._locks: dict[str, threading.RLock] = {}
-
-    def take(self, symbol: str, entries: list[Entry]) -> None:
-        """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at."""
-        with self._locks.setdefault(symbol, threading.RLock()):
-            self._take_ticks(symbol, entries)
+        self._answers: dict[str, Mapping[str, str]] = {}
 
     def answered(self, symbol: str, fields: Mapping[str, str]) -> None:
-        """Take S1's answer about a market like an entry of its stream. Any thread may call it.
+        """Have S1's answer about a market taken like an entry of its stream, in this round or the next.
 
-        Raises one of ``PASSING``; the answer is lost then.
+        Any thread may call it.
         """
-        source = f"GET /market/{symbol}"
-        if fields.get("symbol", symbol) != symbol:
-            self._alerts.dead_letter(source, "", f"symbol: must be {symbol}", fields)
-            return
-        self._take(f"{self._prefix}{symbol}", [Entry(source, "", dict(fields))])
+        self._answers[symbol] = fields
 
     def streamed_ts(self, symbol: str) -> int | None:
         """Return the ``ts`` (ms) of the newest tick that the stream brought, or None before the first."""
         return self._streamed.get(symbol)
 
-    def _take_ticks(self, symbol: str, entries: list[Entry]) -> None:
+    def answers(self, names: list[str]) -> dict[str, Entry]:
+        found = {}
+        for symbol in list(self._answers):
+            stream = f"{self._prefix}{symbol}"
+            if stream in names:
+                found[stream] = Entry(f"GET /market/{symbol}", "", dict(self._answers.pop(symbol)))
+        return found
+
+    def take(self, symbol: str, entries: list[Entry]) -> None:
+        """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at."""
         read_at = self._clock.now_ms()
         known = self._newest.get(symbol) or self._state.market(symbol).tick  # a former process may have read it
         newest = known
@@ -148,6 +153,8 @@ class MarketReader(_Reader):
             tick = self._reader.read(TickMessage, entry.fields).tick()
             if entry.stream.startswith(self._prefix):
                 self._streamed[symbol] = tick.ts
+            elif entry.fields.get("symbol", symbol) != symbol:
+                raise MalformedMessage(f"symbol: must be {symbol}")
             if newest is not None and tick.ts < newest.ts <= self._reader.latest_ts():
                 return
             for name in sorted(self._index.crossed(symbol, newest.mark if newest else None, tick.mark, read_at)):

@@ -33,7 +33,7 @@ class Ticks(Protocol):
         """Return the time (ms) of the newest tick that the stream brought, or None before the first."""
 
     def answered(self, symbol: str, fields: Mapping[str, str]) -> None:
-        """Take S1's answer like an entry of the stream."""
+        """Have S1's answer taken like an entry of the stream."""
 
 
 class SilentMarkets:
