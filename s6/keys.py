@@ -186,6 +186,11 @@ def quota_applied(counter: str) -> str:
     return f"s6:quota:{{{counter}}}"
 
 
+def gone(position_id: str) -> str:
+    """What a position that has left Redis leaves behind, for its next life to go on from."""
+    return f"pos:gone:{{{position_id}}}"
+
+
 def kept_keys(position_id: str) -> list[str]:
     """Everything that is kept of a position but for its locks; the state and both outboxes first."""
     names = (state, events_outbox, snaps_outbox, stop, ladder, adds, operation, orders, crossing)

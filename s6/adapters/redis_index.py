@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from s6 import keys
+from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_part import RedisPart, asking
@@ -13,6 +14,8 @@ from s6.model.position import Position
 from s6.ports import Clock
 
 GONE_KEPT: Final = 100_000
+TRACE: Final = ("market", "side", "life", "rev", "seq", "op_count", "used_signals", "ladder")
+"""Fields of a position, besides its symbol, that its next life goes on from."""
 
 
 class RedisIndex(RedisPart):
@@ -37,11 +40,14 @@ class RedisIndex(RedisPart):
         """Note it as gone, take it out of the indexes, then delete it: so a new life in between puts it back into the
         indexes, or finds it gone and asks the store. Where it stays it is put back here."""
         with asking():
-            status, rev, symbol = self._redis.hmget(keys.state(position_id), ["status", "rev", "symbol"])
+            status, symbol, *rest = self._redis.hmget(keys.state(position_id), ["status", "symbol", *TRACE])
             if status == "CLOSED":
                 self.note_gone({position_id: self._clock.now_ms()})
                 self._redis.zrem(keys.POSITIONS, position_id)
-                if not self._forget(keys=keys.kept_keys(position_id), args=[rev]):
+                found = zip(("symbol", *TRACE), (symbol, *rest), strict=True)
+                trace = {name: text for name, text in found if text is not None}
+                where = [keys.gone(position_id), *keys.kept_keys(position_id)]
+                if not self._forget(keys=where, args=[trace["rev"], *records.flat(trace)]):
                     self._redis.zadd(keys.POSITIONS, {position_id: 0})
                     return False
                 self._drop_symbol(symbol)
@@ -52,9 +58,18 @@ class RedisIndex(RedisPart):
 
     def note_gone(self, positions: Mapping[str, int]) -> None:
         with asking():
-            if positions:
-                self._redis.zadd(keys.GONE, positions)
-                self._redis.zremrangebyrank(keys.GONE, 0, -GONE_KEPT - 1)
+            if not positions:
+                return
+            self._redis.zadd(keys.GONE, positions)
+            oldest = self._redis.zrange(keys.GONE, 0, -GONE_KEPT - 1)
+            for position_id in oldest:
+                self._redis.delete(keys.gone(position_id))
+            if oldest:
+                self._redis.zrem(keys.GONE, *oldest)
+
+    def trace(self, position_id: str) -> Mapping[str, str]:
+        with asking():
+            return dict(self._redis.hgetall(keys.gone(position_id)))
 
     def _drop_symbol(self, symbol: str) -> None:
         """Commits put a position in before its symbol: whoever comes in between is seen by the count or comes after."""

@@ -97,6 +97,9 @@ class RedisPositions(RedisPart):
         where = keys.commit_keys(before.position_id)
         over = before.rev if change.over is None else change.over
         what = [change.token, str(over), jsonx.dumps(records.payload(after, change))]
+        if over == 0:
+            where.append(keys.gone(before.position_id))
+            what.append("birth" if change.over is None else "restore")
         changed = f"{after.symbol} {after.position_id}"
         marks, outbox = self._index(before, change), self._outbox(change)
         if self._is_cluster:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
-# KEYS: lock, state, sl, tp, adds, op, orders, events, snaps
-# ARGV: token ("" = not under the lock), expected rev, payload (JSON)
+# A birth is refused where a former life has left a trace: whoever looked before that one began knows nothing of it.
+# KEYS: lock, state, sl, tp, adds, op, orders, events, snaps; of a birth or a restored position also its trace
+# ARGV: token ("" = not under the lock), expected rev, payload (JSON); 'birth' or 'restore'
 # Returns 1 written, 0 somebody else wrote first, -1 the lock is no longer ours.
 COMMIT: Final = """
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local rev = redis.call('HGET', KEYS[2], 'rev') or '0'
 if rev ~= ARGV[2] then return 0 end
+local trace = #KEYS == 10 and redis.call('EXISTS', KEYS[10]) == 1
+if trace and ARGV[4] == 'birth' then return 0 end
 local p = cjson.decode(ARGV[3])
 local function replace(key, fields)
   if #fields == 0 then redis.call('DEL', key) return end
@@ -33,6 +36,7 @@ replace(KEYS[6], p.op)
 for i = 1, #p.orders, 2 do redis.call('HSET', KEYS[7], p.orders[i], p.orders[i + 1]) end
 for _, e in ipairs(p.events) do redis.call('RPUSH', KEYS[8], e) end
 for _, s in ipairs(p.snaps) do redis.call('RPUSH', KEYS[9], s) end
+if trace then redis.call('DEL', KEYS[10]) end
 return 1
 """
 
@@ -78,11 +82,12 @@ return 0
 
 # Take finished orders off, each unless it has been written anew. KEYS: hash · ARGV: field, value as it was seen, ...
 PRUNE: Final = """
-local gone = 0
+local stale = {}
 for i = 1, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then gone = gone + redis.call('HDEL', KEYS[1], ARGV[i]) end
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then table.insert(stale, ARGV[i]) end
 end
-return gone
+if #stale == 0 then return 0 end
+return redis.call('HDEL', KEYS[1], unpack(stale))
 """
 
 # KEYS: hash · ARGV: expected 'n'
@@ -117,13 +122,15 @@ if score and tonumber(score) <= tonumber(ARGV[2]) then return redis.call('ZREM',
 return 0
 """
 
-# Take a closed position off for good, in one command, if nothing of it waits for others.
-# KEYS: state, events, snaps, then all else that is kept of it · ARGV: rev
+# Take a closed position off for good, in one command, if nothing of it waits for others; a trace of it stays.
+# KEYS: trace, state, events, snaps, then all else that is kept of it · ARGV: rev, then field, value ... of the trace
 FORGET: Final = """
-local known = redis.call('HMGET', KEYS[1], 'status', 'rev')
+local known = redis.call('HMGET', KEYS[2], 'status', 'rev')
 if known[1] ~= 'CLOSED' or known[2] ~= ARGV[1] then return 0 end
-if redis.call('LLEN', KEYS[2]) + redis.call('LLEN', KEYS[3]) > 0 then return 0 end
-redis.call('DEL', unpack(KEYS))
+if redis.call('LLEN', KEYS[3]) + redis.call('LLEN', KEYS[4]) > 0 then return 0 end
+redis.call('EXISTS', unpack(KEYS))
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('DEL', unpack(KEYS, 2))
 return 1
 """
 

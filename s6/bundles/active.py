@@ -29,6 +29,7 @@ Refresh = Literal["UNCHANGED", "SWAPPED", "REFUSED"]
 #   the new one as it is kept ('': it is the same bundle), then field, value ...
 _SWAP: Final = """
 if (redis.call('HGET', KEYS[1], 'digest') or '') ~= ARGV[1] then return 0 end
+redis.call('LLEN', KEYS[2])
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 if ARGV[3] ~= '' then
   redis.call('LPUSH', KEYS[2], ARGV[3])

@@ -218,6 +218,9 @@ class Losses(Protocol):
     def doubt(self) -> None:
         """Have everything reconciled anew."""
 
+    def trace(self, position_id: str) -> Mapping[str, str]:
+        """Return what a position left behind when it left Redis: the fields that its next life needs, or none."""
+
     def torn(self, position_id: str) -> bool:
         """Return whether some of an existing position's keys are gone."""
 

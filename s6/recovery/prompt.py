@@ -22,9 +22,12 @@ class Recoverer(Protocol):
 
     def rebuild(self, position_id: str) -> bool: ...
 
+    def restore(self, position_id: str) -> bool: ...
+
 
 class PromptRecovery:
     """Asks the store for ``PATIENCE_S`` at most, in a helper thread, and once that was not enough not for ``REST_S``.
+    A position that has left Redis for good is restored by its trace then.
 
     A rebuild that comes too late writes only where nobody else has written, so it does no harm.
     """
@@ -45,6 +48,14 @@ class PromptRecovery:
         """
         if not self._rebuilder.may_be_lost(position_id):
             return False
+        try:
+            return self._asked(position_id)
+        except StoreError:
+            if self._rebuilder.restore(position_id):
+                return True
+            raise
+
+    def _asked(self, position_id: str) -> bool:
         with self._lock:
             if self._seconds() < self._not_before:
                 raise StoreUnavailable("it did not answer in time, and is not asked for a while")

@@ -21,7 +21,7 @@ from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO
 from s6.ports import Clock, Commits, Losses, Outbox, Positions, StateUnavailable
 from s6.rules.exact import exactly
-from s6.store import Store, StoreConflict
+from s6.store import Store, StoreConflict, StoreError
 
 PAGE: Final = 500
 PAGES: Final = 1_000
@@ -52,11 +52,31 @@ class Rebuilder:
 
         Returns whether it was put back. Raises ``StoreError``, ``StateUnavailable``.
         """
-        return self.may_be_lost(position_id) and self.rebuild(position_id)
+        if not self.may_be_lost(position_id):
+            return False
+        try:
+            return self.rebuild(position_id)
+        except StoreError:
+            if self.restore(position_id):
+                return True
+            raise
 
     def may_be_lost(self, position_id: str) -> bool:
         """Return whether a position that Redis lacks may have been there. Raises ``StateUnavailable``."""
         return self._state.may_be_lost(position_id)
+
+    def restore(self, position_id: str) -> bool:
+        """Put a closed position back by the trace that it left in Redis: its counters, without its orders' books.
+
+        Returns whether there was one. Raises ``StateUnavailable``.
+        """
+        trace = self._state.trace(position_id)
+        if not trace:
+            return False
+        p = from_fields(Position, {**trace, "position_id": position_id, "status": "CLOSED"})
+        now = self._clock.now_ms()
+        p = replace(p, rev=p.rev + AHEAD, op_count=p.op_count + AHEAD, rebuilt_ts=now, closed_ts=now, ts=now)
+        return self._state.commit(Commit(p, None, over=0)) is not None
 
     def rebuild(self, position_id: str) -> bool:
         """Put a position back, unless the store knows no more than Redis, or somebody else writes meanwhile.

@@ -321,10 +321,14 @@ class MemoryRedis:
     # -- scripts -----------------------------------------------------------------------------------------------
 
     def _commit(self, keys: list[str], args: list[str]) -> int:
-        token, expected, payload = args
+        token, expected, payload, *kind = args
         if token and self._live(keys[0]) != token:
             return -1
         if self._hash(keys[1]).get("rev", "0") != expected:
+            if not self.data[keys[1]]:
+                del self.data[keys[1]]
+            return 0
+        if kind == ["birth"] and self._live(keys[9]) is not None:
             if not self.data[keys[1]]:
                 del self.data[keys[1]]
             return 0
@@ -338,6 +342,8 @@ class MemoryRedis:
             self._hash(keys[6]).update(_pairs(change["orders"]))
         self._push(keys[7], change["events"])
         self._push(keys[8], change["snaps"])
+        if kind:
+            self.do_delete(keys[9])
         self.committed(before, self._written(keys))
         return 1
 
@@ -413,10 +419,11 @@ class MemoryRedis:
         return iter(self.scan(match))
 
     def _forget(self, keys: list[str], args: list[str]) -> int:
-        status, rev = self.do_hmget(keys[0], ["status", "rev"])
-        if status != "CLOSED" or rev != args[0] or self.do_llen(keys[1]) + self.do_llen(keys[2]):
+        status, rev = self.do_hmget(keys[1], ["status", "rev"])
+        if status != "CLOSED" or rev != args[0] or self.do_llen(keys[2]) + self.do_llen(keys[3]):
             return 0
-        for key in keys:
+        self._hash(keys[0]).update(_pairs(args[1:]))
+        for key in keys[1:]:
             self.do_delete(key)
         return 1
 

@@ -124,6 +124,9 @@ _COMMIT: Final = (
     Case(9, {1: "token", 2: _STATE, 4: {"ladder": "[]"}}, ("token", 7, _WHOLE)),
     Case(9, _HELD, ("other", 7, _WHOLE)),
     Case(9, _HELD, ("token", 6, _WHOLE)),
+    Case(10, {1: "token"}, ("token", 0, _WHOLE, "birth")),
+    Case(10, {1: "token", 10: {"rev": "5"}}, ("token", 0, _WHOLE, "birth")),  # a former life has left its trace
+    Case(10, {1: "token", 10: {"rev": "5"}}, ("token", 0, _WHOLE, "restore")),
 )
 
 _CLOSED: Final = {"rev": "7", "status": "CLOSED"}
@@ -200,11 +203,12 @@ CASES: Final[Mapping[str, tuple[Case, ...]]] = {
         Case(1, {1: Zset({"p": 3})}, ("p", 2)),
     ),
     "s6.adapters.redis_scripts:FORGET": (
-        Case(9, {1: _CLOSED, 4: {"k": "1"}, 8: {"SL-1": "{}"}}, (7,)),
-        Case(9, dict.fromkeys((1, 4, 5, 6, 7, 8, 9), _CLOSED), (7,)),
-        Case(9, {1: _CLOSED, 2: ["e1"], 3: ["s1"], **{n: {"k": "1"} for n in range(4, 10)}}, (7,)),
-        Case(9, {1: _CLOSED}, (6,)),
-        Case(9, {}, (7,)),
+        Case(10, {2: _CLOSED, 5: {"k": "1"}, 9: {"SL-1": "{}"}}, (7, "rev", 7)),
+        Case(10, dict.fromkeys((2, 5, 6, 7, 8, 9, 10), _CLOSED), (7, "rev", 7)),
+        Case(10, {2: _CLOSED, 3: ["e1"], 4: ["s1"], **{n: {"k": "1"} for n in range(5, 11)}}, (7, "rev", 7)),
+        Case(10, {1: {"rev": "1"}, 2: _CLOSED, **{n: {"k": "1"} for n in range(5, 11)}}, (7, "rev", 7)),
+        Case(10, {2: _CLOSED}, (6, "rev", 7)),
+        Case(10, {}, (7, "rev", 7)),
     ),
     "s6.adapters.redis_scripts:QUOTA": (
         Case(2, {1: "5", 2: Zset({"old": 1, "m1": 60})}, ("m2", "5", "6", 90, 50)),

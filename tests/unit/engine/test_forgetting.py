@@ -8,7 +8,10 @@ import pytest
 
 from s6 import keys
 from s6.adapters import redis_index
+from s6.model.commit import Commit
 from s6.model.position import Position
+from s6.store import StoreUnavailable
+from tests.doubles.memory_redis import After, no_hook
 from tests.simulation.memory_store import MemoryStore
 from tests.support.desk import Desk
 from tests.unit.given import bundle, result
@@ -49,7 +52,7 @@ def test_a_closed_position_leaves_redis_when_its_time_is_over(desk: Desk) -> Non
     assert desk.now().status == "CLOSED"
     desk.clock.now += 2
     desk.sweep.run()
-    assert left(desk) == [keys.GONE]
+    assert left(desk) == [keys.gone("p1"), keys.GONE]
     assert desk.state.symbols() == []
 
 
@@ -109,7 +112,10 @@ def test_a_late_word_about_what_has_left_is_booked_and_leaves_again(desk: Desk) 
 def test_of_those_that_have_left_the_newest_are_remembered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_index, "GONE_KEPT", 3)
     for number in range(5):
-        desk.state.note_gone({f"p{number}": number})
+        lived(desk, f"p{number}")
+        desk.clock.now += KEEP_MS + 1
+        desk.sweep.run()
+    assert sorted(key for key in desk.redis.data if key.startswith("pos:")) == [keys.gone(f"p{n}") for n in (2, 3, 4)]
     assert sorted(cast(dict[str, float], desk.redis.data[keys.GONE])) == ["p2", "p3", "p4"]
 
 
@@ -133,4 +139,36 @@ def test_what_closed_before_it_was_noted_is_noted_by_a_cold_start(desk: Desk) ->
     desk.clock.now += 2 * KEEP_MS
     desk.relay.run()
     desk.sweep.run()
-    assert left(desk) == [keys.GONE]
+    assert left(desk) == [keys.gone("p1"), keys.GONE]
+
+
+def test_the_store_away_the_next_life_goes_on_by_the_trace(desk: Desk) -> None:
+    """Its ids and steps must not be those of the former life."""
+    desk.redis.do_set(keys.RECONCILED, "1")
+    former = lived(desk)
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+
+    def away(name: str, key: str, writes: bool) -> After:
+        raise StoreUnavailable("away")
+
+    desk.store.hook = away
+    assert desk.results.apply(result(ts=desk.clock.now, client_order_id="e2"), {}) == "APPLIED"
+    now = desk.now()
+    assert (now.life, now.seq, now.is_open, now.side) == (2, former.seq + 1, True, "LONG")
+    assert now.op_count > former.op_count and now.rev > former.rev
+    assert keys.gone("p1") not in desk.redis.data
+    desk.store.hook = no_hook
+    desk.relay.run()
+    assert (history(desk.store), desk.alerts.letters) == (list(range(1, now.seq + 1)), [])
+
+
+def test_a_birth_that_was_decided_before_a_whole_life_is_refused(desk: Desk) -> None:
+    """A process that was held up for all of a position's life must not begin it once more."""
+    early = Position("p1", "BTCUSDT", "FUT", "LONG")
+    lived(desk)
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    assert desk.state.load("p1") is None
+    assert desk.state.commit(Commit(early, None)) is None
+    assert desk.state.load("p1") is None

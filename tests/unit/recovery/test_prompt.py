@@ -20,6 +20,7 @@ class Rebuilder:
     """``release`` lets a store that hangs answer."""
 
     hangs: bool = False
+    traced: bool = False
     lost: bool = True
     error: Exception | None = None
     asked: list[str] = field(default_factory=list)
@@ -27,6 +28,9 @@ class Rebuilder:
 
     def may_be_lost(self, position_id: str) -> bool:
         return self.lost
+
+    def restore(self, position_id: str) -> bool:
+        return self.traced
 
     def rebuild(self, position_id: str) -> bool:
         self.asked.append(position_id)
@@ -66,6 +70,14 @@ def test_a_store_that_hangs_is_waited_for_once_and_asked_again_after_a_rest() ->
     now[0] += REST_S
     assert recovery("p1")
     assert rebuilder.asked == ["p1", "p1"]
+
+
+def test_what_has_left_redis_is_restored_by_its_trace_when_the_store_does_not_answer() -> None:
+    rebuilder = Rebuilder(hangs=True, traced=True)
+    recovery = PromptRecovery(rebuilder, patience_s=0.05)
+    assert recovery("p1") and recovery("p2")
+    assert rebuilder.asked == ["p1"]
+    rebuilder.release.set()
 
 
 def test_twenty_entries_while_not_reconciled_ask_for_their_stops_at_once() -> None:
