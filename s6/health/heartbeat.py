@@ -35,6 +35,19 @@ class Beat(NamedTuple):
     host: str
     member: str
 
+    def is_dead(self) -> bool:
+        """Return whether the process surely ended, though its last heartbeat stands: it ran on this host, where
+        no process has its number now."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
 
 def send_heartbeat(redis: RedisClient, role: Role, now: int) -> None:
     """Send a heartbeat. The process counts as gone 10 s after the last one. Raises ``RedisError``."""

@@ -102,8 +102,13 @@ def _loops(services: Services) -> list[LoopThread]:
         thread("poller", poller.round, poller.close),
         thread("silent-markets", silent.round, silent.close),
     ]
-    heart = Heartbeat(services.redis, "listener", services.clock, lambda: all(loop.is_at_work() for loop in loops))
     reconciliation = Reconciliation(services)
+    heart = Heartbeat(
+        services.redis,
+        "listener",
+        services.clock,
+        lambda: reconciliation.begun and all(loop.is_at_work() for loop in loops),
+    )
     return [
         thread("heartbeat", heart.round, heart.close),
         thread("reconciliation", reconciliation.round, longest_s=RECONCILING_S),

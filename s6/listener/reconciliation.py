@@ -5,6 +5,7 @@ server than then: a replica that took over, or a server that was restarted, may 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -12,30 +13,41 @@ from redis.exceptions import RedisError
 from s6 import keys
 from s6.adapters.redis_client import servers
 from s6.bootstrap import Services
-from s6.health.heartbeat import live_processes, own_member
+from s6.health.heartbeat import EVERY_S, live_processes, own_member
 from s6.locks import held
 from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
-#: A listener whose heartbeat is no older counts as alive.
+#: A listener whose heartbeat is older is dead.
 HEARD_MS: Final = 2_500
+#: A listener that is alive sends another heartbeat within this time.
+HEARD_S: Final = 2 * EVERY_S + LOOK_S
 
 
 class Reconciliation:
     """Governing goes on meanwhile: only ``/health`` waits for it.
 
-    A listener that starts alone first withdraws the note of an earlier one, because nobody has watched since.
+    A listener that starts alone first withdraws the note of an earlier one, because nobody has watched since. One that
+    starts beside others leaves the note and what it says to them.
     """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._redis: Any = services.redis
         self._first = True
-        self._begun = False
+        #: The other listeners' heartbeats at the first look.
+        self._heard: dict[str, int] | None = None
+        self._heard_until = 0.0
         self._under_way = ("", "")
         self._checked: set[str] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has looked once. Until then this process must not be heard: another one that starts at the same
+        time would leave everything to it."""
+        return self._heard is not None
 
     def round(self) -> float:
         """Look once. Returns the pause before the next round, in s."""
@@ -45,9 +57,8 @@ class Reconciliation:
     def look(self) -> None:
         """Reconcile if that is due; what can't be done now is tried again with the next look."""
         try:
-            if not self._begun:
-                self._withdraw()
-                self._begun = True
+            if self._first and not self._may_begin():
+                return
             now_on = servers(self._redis)
             if now_on and self._redis.get(keys.SERVERS) != now_on:
                 self._services.state.doubt()
@@ -58,12 +69,22 @@ class Reconciliation:
         except (RedisError, StateUnavailable, StoreError, NeighbourUnavailable) as error:
             log.warning("not reconciled yet: %s", error)
 
-    def _withdraw(self) -> None:
-        since = self._services.clock.now_ms() - HEARD_MS
+    def _may_begin(self) -> bool:
+        """Return whether to go on: no other listener is alive (the old note is withdrawn), or one surely is."""
         own = own_member("listener")
         others = (h for h in live_processes(self._redis) if h.role == "listener" and h.member != own)
-        if not any(heart.ts >= since for heart in others):
-            self._redis.delete(keys.RECONCILED)
+        beats = {other.member: other.ts for other in others if not other.is_dead()}
+        if self._heard is None:
+            since = self._services.clock.now_ms() - HEARD_MS
+            self._heard = {member: ts for member, ts in beats.items() if ts >= since}
+            self._heard_until = time.monotonic() + HEARD_S
+        if any(member in beats and beats[member] != ts for member, ts in self._heard.items()):
+            self._first = False  # another listener watches, and has watched all the time
+            return True
+        if self._heard and time.monotonic() < self._heard_until:
+            return False
+        self._redis.delete(keys.RECONCILED)
+        return True
 
     def _prepare_store(self) -> None:
         """Create the store's collections and indexes. Without the right to create, what is there must do."""

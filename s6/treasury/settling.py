@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from s6.model.bundle import Retry
 from s6.model.types import plain
-from s6.model.waiting import left_ms
+from s6.model.waiting import LONGEST_MS, left_ms
 from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 from s6.treasury.dependencies import Dependencies
@@ -24,8 +24,6 @@ Kind = Literal["ASKED", "WAITING", "EXECUTED", "FAILED", "EXPIRED", "DONE", "UNK
 _BUSY_MS: Final = 500
 _UNAVAILABLE_MS: Final = 2_000
 _PAGE: Final = 100
-_LONGEST_MS: Final = 60_000
-"""No neighbour is waited for longer, whatever it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class Settling:
             return Outcome("EXPIRED")
         if record["status"] == "PENDING" and record.get("asked_ts") is not None:
             return Outcome("WAITING")
-        longest = max(_LONGEST_MS, self._retry().cap_ms)
+        longest = max(LONGEST_MS, self._retry().cap_ms)
         wait = left_ms(integer(record, "retry_ts"), self.dependencies.clock.now_ms(), longest)
         return Outcome("LATER", wait) if wait else None
 
@@ -166,12 +164,12 @@ class Settling:
         now, transfer_id = self.dependencies.clock.now_ms(), text(record, "transfer_id")
         retry_ts = integer(record, "retry_ts")
         wanted_ms = error.retry_after_ms or 0
-        wanted_ts = now + min(wanted_ms, _LONGEST_MS)
+        wanted_ts = now + min(wanted_ms, LONGEST_MS)
         if wanted_ts > retry_ts:
             retry_ts = wanted_ts
             changes: Record = {"retry_ts": retry_ts}
             self.dependencies.store.update_transfer(transfer_id, expect=text(record, "status"), changes=changes)
-        if integer(record, counter) >= self._retry().attempts or wanted_ms > _LONGEST_MS:
+        if integer(record, counter) >= self._retry().attempts or wanted_ms > LONGEST_MS:
             if counter == "attempts":
                 detail = f"transfer {transfer_id} of {_sum(record)}: whether it was made is not known yet ({error})"
                 self.dependencies.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+
 import pytest
 
 from s6.adapters.redis_client import RedisClient
 from s6.health import heartbeat
-from s6.health.heartbeat import Heartbeat, live_processes, send_heartbeat
+from s6.health.heartbeat import Beat, Heartbeat, live_processes, send_heartbeat
 from s6.threads import LoopThread
 from tests.support.doubles import ManualClock
 from tests.support.waiting import wait_for
@@ -54,3 +58,12 @@ def test_one_of_two_with_the_same_host_and_pid_ends(redis_client: RedisClient, m
     second.close()
     [left] = live_processes(redis_client)
     assert not left.member.endswith("another-process")
+
+
+def test_a_process_that_ended_on_this_host_is_known_to_be_dead() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    here = socket.gethostname()
+    assert Beat("worker", 5, ended.pid, here, "m").is_dead()
+    assert not Beat("worker", 5, ended.pid, f"{here}-another", "m").is_dead()
+    assert not Beat("worker", 5, os.getpid(), here, "m").is_dead()

@@ -50,7 +50,7 @@ def test_an_outage_and_its_end_are_noticed(parts: Dependencies, poll: Callable[[
         s4.respond = lambda asked: Reply()
         wait_for(lambda: parts.mode() == "NORMAL")
         assert {asked.path for asked in s4.asked} == {"/health"}
-    assert parts.codes() == ["S10_DOWN", "S4_DOWN", "S4_DOWN_OVER"]
+        assert parts.codes() == ["S10_DOWN", "S4_DOWN", "S4_DOWN_OVER"]
     assert ("set", "s6_neighbour_up", 0, {"neighbour": "s10"}) in parts.metrics.samples
 
 

@@ -132,6 +132,22 @@ def test_results(found: list[dict[str, str]]) -> None:
     assert not FAULTS & {code for _, code, _, _ in desk.alerts.raised}
 
 
+def test_an_entry_against_an_open_position_names_it() -> None:
+    desk = Desk(bundle())
+    consumer = ResultsConsumer(
+        cast(RedisClient, desk.redis), "c", desk.results, desk.rules, desk.alerts, Reader(desk.clock, NoBundle())
+    )
+    consumer._reader = cast(Any, SimpleNamespace(done=lambda entry: None))
+    against = RESULT | {"client_order_id": "c-2", "order_id": "8", "side": "SELL", "qty": "0.2", "filled_qty": "0.2"}
+    for entry in entries("BTCUSDT", "ord:result:", [RESULT, against]):
+        assert consumer._handle(entry, 1)
+    assert [letter[1] for letter in desk.alerts.letters] == ["1-1"]
+    conflicts = [(severity, position) for severity, code, _, position in desk.alerts.raised if code == "SIDE_CONFLICT"]
+    assert conflicts == [("ERROR", "odd")]
+    held = desk.state.load("odd")
+    assert held is not None and held.position.qty == D("0.1")
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=odd(RESULT), text=texts)
 def test_dead_letters_take_anything(redis_client: RedisClient, fields: dict[str, str], text: str) -> None:

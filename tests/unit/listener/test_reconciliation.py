@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +13,9 @@ from typing import Any, cast
 import pytest
 
 from s6 import keys
+from s6.adapters.redis_client import servers
 from s6.bootstrap import Services
+from s6.listener import reconciliation
 from s6.listener.reconciliation import Reconciliation
 from s6.ports import NeighbourUnavailable
 from tests.support.desk import Desk
@@ -137,3 +143,66 @@ def test_after_a_loss_nothing_counts_as_checked(listeners: Listeners, loss: str)
         redis.fail_over(redis.copied())
     one.look()
     assert listeners.checked == [[], []]
+
+
+def beats(listeners: Listeners, member: str, ts: int, pid: int = 0) -> None:
+    """Another listener's heartbeat; it has our pid, unless another is named, and the name of our host."""
+    body = json.dumps({"ts": ts, "pid": pid or os.getpid(), "host": socket.gethostname()})
+    listeners.desk.redis.do_set(keys.process(member), body)
+    listeners.desk.redis.do_sadd(keys.PROCESSES, member)
+
+
+def test_a_listener_that_starts_beside_another_disturbs_nothing(listeners: Listeners) -> None:
+    listeners.desk.redis.do_set(keys.RECONCILED, "1")
+    listeners.desk.redis.do_set(keys.SERVERS, servers(cast(Any, listeners.desk.redis)))
+    other = f"listener:{socket.gethostname()}-{os.getpid()}-abcd"
+    beats(listeners, other, listeners.desk.clock.now - 2_500)
+    one = listeners.one()
+    assert not one.begun
+    one.look()
+    assert (one.begun, listeners.runs, listeners.done()) == (True, 0, True)
+    beats(listeners, other, listeners.desk.clock.now)
+    for _ in range(3):
+        one.look()
+    assert (listeners.runs, listeners.desk.redis.do_get(keys.RECONCILED)) == (0, "1")
+    listeners.desk.state.doubt()
+    one.look()
+    assert (listeners.runs, listeners.done()) == (1, True)
+
+
+def test_the_last_heartbeat_of_a_dead_listener_holds_nothing_up_for_long(
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(reconciliation, "time", time)
+    listeners.desk.redis.do_set(keys.RECONCILED, "1")
+    beats(listeners, "listener:gone", listeners.desk.clock.now)
+    one = listeners.one()
+    one.look()
+    beats(listeners, "listener:starts as well", 1)  # it began after us, and leaves the reconciling to us
+    beats(listeners, "listener:starts as well", 2)
+    time.monotonic = lambda: 100.0 + reconciliation.HEARD_S - 0.1
+    one.look()
+    assert (listeners.runs, listeners.done()) == (0, True)
+    time.monotonic = lambda: 100.0 + reconciliation.HEARD_S
+    one.look()
+    assert (listeners.runs, listeners.done()) == (1, True)
+    assert listeners.desk.redis.do_get(keys.RECONCILED) != "1"
+
+
+def test_a_listener_whose_heartbeats_are_old_is_not_waited_for(listeners: Listeners) -> None:
+    listeners.desk.redis.do_set(keys.RECONCILED, "1")
+    beats(listeners, "listener:gone", listeners.desk.clock.now - 2_501)
+    listeners.one().look()
+    assert (listeners.runs, listeners.done()) == (1, True)
+    assert listeners.desk.redis.do_get(keys.RECONCILED) != "1"
+
+
+def test_a_listener_that_was_killed_on_this_host_is_not_waited_for(listeners: Listeners) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    listeners.desk.redis.do_set(keys.RECONCILED, "1")
+    beats(listeners, "listener:gone", listeners.desk.clock.now, ended.pid)
+    listeners.one().look()
+    assert (listeners.runs, listeners.done()) == (1, True)
+    assert listeners.desk.redis.do_get(keys.RECONCILED) != "1"
