@@ -14,6 +14,8 @@ from typing import Final
 
 START_MS: Final = 1_700_000_000_000
 DEEPEST: Final = 4
+#: Due events that wait longer, because too many processes wait already, count as a disturbance.
+HELD_UP_MS: Final = 100
 MOST_STEPS: Final = 8_000
 
 
@@ -55,12 +57,16 @@ class SimClock:
 
 
 class Kernel:
-    """``after_step`` is called whenever an event has run; ``log`` is the history for people."""
+    """``after_step`` is called whenever an event has run; ``log`` is the history for people.
+
+    ``held_up`` gets a duration of 0 ms whenever the nesting, not S6, has kept what was due from running.
+    """
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.now = START_MS
         self.after_step: Callable[[], None] = lambda: None
+        self.held_up: Callable[[int], None] = lambda ms: None
         self.log: list[str] = []
         self.stack: list[Process | None] = []
         self.steps = 0
@@ -104,6 +110,8 @@ class Kernel:
             self.run_until(end)
         else:
             self.now = max(self.now, end)
+            if self._queue and self.now - self._queue[0].at > HELD_UP_MS:
+                self.held_up(0)
         if self.process is not None and self.process.dead:
             raise Crash
 

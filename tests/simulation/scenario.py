@@ -22,6 +22,7 @@ CALM_MS: Final = 17_000
 CLOSING_MS: Final = 8_000
 STILL_MS: Final = 4_000
 SWEEP_MS: Final = 10_000
+RELAYS: Final = 5
 QTYS: Final = tuple(map(Decimal, ("0.006", "0.012", "0.05", "0.3", "1.111", "2")))
 
 
@@ -70,9 +71,12 @@ class Scenario:
         self.judge.at_the_end()
 
     def _relay(self) -> None:
-        """What the relay would do within its period, now."""
-        self.world.as_worker("", lambda: self.world.services.relay.run())
-        self.world.kernel.run_until(self.world.kernel.now + 1)
+        """What the relay would do within its period, now, also with what is written down while it runs."""
+        for _ in range(RELAYS):
+            self.world.as_worker("", lambda: self.world.services.relay.run())
+            self.world.kernel.run_until(self.world.kernel.now + 1)
+            if not self.world.redis.scan("pos:outbox:*"):
+                break
 
     # -- who does what, when -----------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ class World:
         self.kernel = kernel = Kernel(rng)
         self.rng = rng
         self.faults = faults = Faults(kernel, profile)
+        kernel.held_up = faults.disturb
         self.redis = MemoryRedis(kernel, faults.redis)
         self.store = MemoryStore(faults.store)
         self.alerts = SimAlerts(kernel)
@@ -76,7 +77,7 @@ class World:
         self.mark = Decimal(1000)
         self.waiting: dict[int, str] = {}
         self.tainted: set[str] = set()
-        self._handled: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
         self._opening_due: dict[str, int] = {}
         self.wiped = self.failed_over = False
         self.priceless: set[str] = set()
@@ -229,6 +230,7 @@ class World:
             listener.unhandled.append((entry, deliveries))
             return
         f = entry.fields
+        self._in_order(int(entry.entry_id))
         kernel.note(f"result {f['client_order_id']} {f['status']} {f['filled_qty']}/{f['qty']} {f.get('reason', '')}")
         listener.busy += 1
         try:
@@ -268,11 +270,17 @@ class World:
 
     def xack(self, stream: str, group: str, entry_id: str) -> None:
         """The consumer group's acknowledgement."""
-        position_id = self.waiting.pop(int(entry_id), None)
-        if position_id is not None:
-            if int(entry_id) < self._handled.get(position_id, 0):
-                self.tainted.add(position_id)
-            self._handled[position_id] = max(self._handled.get(position_id, 0), int(entry_id))
+        if int(entry_id) in self.waiting:
+            self._in_order(int(entry_id))
+            del self.waiting[int(entry_id)]
+
+    def _in_order(self, entry_id: int) -> None:
+        """A result is taken up, or acknowledged. What a dead or a slow consumer read comes after what was told
+        later."""
+        position_id = self.waiting[entry_id]
+        if entry_id < self._newest.get(position_id, 0):
+            self.tainted.add(position_id)
+        self._newest[position_id] = max(self._newest.get(position_id, 0), entry_id)
 
     def listener_died(self) -> None:
         """Another one is started soon; it knows nothing of what the first one knew."""
