@@ -46,6 +46,7 @@ class Judge:
         self._naked: dict[str, int] = {}
         self._doubled: dict[str, int] = {}
         self._intents: dict[str, str] = {}
+        self._records: dict[str, dict[str, object]] = {}
         self._signals: set[tuple[str, str]] = set()
         self._stops: dict[tuple[str, int, str], list[XOrder]] = defaultdict(list)
         self._levels: dict[str, str] = {}
@@ -206,11 +207,13 @@ class Judge:
             raise Violation(f"closing orders for {total}, more than was held: {[o.client_order_id for o in at_work]}")
 
     def _record(self, order: XOrder) -> dict[str, object]:
-        text = self._world.redis.do_hget(keys.orders(order.position_id), order.client_order_id)
-        if text is None:
-            raise Violation(f"{order.client_order_id} was sent before it was written down")
-        record: dict[str, object] = json.loads(text)
-        return record
+        """As the books had it when it was sent; they forget the orders of lives that have left Redis."""
+        if order.client_order_id not in self._records:
+            text = self._world.redis.do_hget(keys.orders(order.position_id), order.client_order_id)
+            if text is None:
+                raise Violation(f"{order.client_order_id} was sent before it was written down")
+            self._records[order.client_order_id] = json.loads(text)
+        return self._records[order.client_order_id]
 
     def _signal(self, order: XOrder) -> None:
         signal = (order.position_id, str(self._record(order)["signal_id"]))
