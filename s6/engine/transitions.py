@@ -118,7 +118,7 @@ def _stop_accepted(
         sl_level=max(p.sl_level, op.level),
         sl_qty=order.qty if order.live else ZERO,
         sl_order=order.client_order_id if order.live else "",
-        sl_ts=now,
+        sl_ts=max(now, before.ts),  # by the clock that is ahead: how long a stop has lived is never overrated
         sl_refusals=op.refusals if known.status == "PENDING" else 0,  # until NEW is heard: it may be REJECTED yet
         sl_failures=0,
         sl_not_before=0,
@@ -131,7 +131,7 @@ def _stop_accepted(
     moved = stop_event(replace(p, sl_qty=order.qty), op, order.client_order_id, now)
     if lost:
         p, more = refusals.stop_lost(replace(p, sl_ts=max(before.sl_ts, p.entry_ts)), order, retry, now)
-        p, alerts = replace(p, sl_ts=now), (*alerts, *more)
+        p, alerts = replace(p, sl_ts=max(now, before.ts)), (*alerts, *more)
     return Step(p, None, outcome, (order,), (moved,), alerts, (*ended(op, outcome), *samples))
 
 

@@ -172,3 +172,16 @@ def test_a_stop_that_s4_took_behind_its_operations_back_is_published_and_protect
     assert after_result(p, None, taken, new, RETRY, NOW).events == ()  # type: ignore[arg-type]
     own = after_result(p, a_move(), taken, new, RETRY, NOW, unanswered=True)  # type: ignore[arg-type]
     assert (own.op, own.events) == (a_move(), ())  # its operation publishes it
+
+
+def test_stops_lost_in_a_row_are_counted_though_the_clock_that_placed_them_is_an_hour_slow() -> None:
+    op = a_move()
+    assert op.order is not None
+    known = stopped(39000, ts=NOW)  # as the listener wrote it
+    placed = to.accepted(known, op, op.order, RETRY, NOW - 3_600_000).position
+    assert placed.sl_ts == NOW
+    told = result(kind="SL", side="SELL", type="STOP_MARKET", client_order_id="SL-2", status="EXPIRED", filled_qty="0",
+                  avg_price=None)  # fmt: skip
+    gone = replace(placed, sl_losses=1, sl_order="", orders=())
+    lost = after_result(gone, None, replace(op.order, status="EXPIRED"), told, RETRY, NOW + 200)
+    assert (lost.position.sl_losses, lost.position.sl_not_before) == (2, NOW + 300)
