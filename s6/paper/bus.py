@@ -62,6 +62,7 @@ class Bus:
         dropped = {"leverage", "isolated_margin_usdt", "liq_price"} if rules.omit_figures else set()
         dropped |= {"fee"} if rules.omit_fee else set()
         fields = {name: text(value) for name, value in members.items() if name not in dropped and value is not None}
+        fields = self._faults.odd(fields)
         action, delay_ms = self._faults.result(order.kind, str(members["status"]))
         copies = 2 if action == "duplicate" else 1
         self._ledger.add("result", {"fields": fields, "fault": action, "delay_ms": int(delay_ms), "copies": copies})

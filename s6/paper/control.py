@@ -5,7 +5,7 @@
 | `POST /control/ticks` `{symbol, mark, bid?, ask?, last?, ts?}` | moves the market; `to`: `exchange` or `stream` only |
 | `POST /control/features` `{symbol, atr?, regime?, signal?, signal_id?}` | one entry of `feat:events:*` |
 | `POST /control/entries` `{position_id, symbol, side, qty, leverage?, market?, force?}` | opens or adds to a position |
-| `POST /control/closes` `{position_id, qty?}` | closes by hand at the exchange |
+| `POST /control/closes` `{position_id, qty?, reason?}` | closes at the exchange, by hand or by itself (`ADL`) |
 | `POST /control/raw` `{stream, fields}` | any entry on any stream |
 | `POST /control/notes` `{text, lasts_ms?}` | a note in the ledger: the judge takes it for a disturbance |
 | `GET /control/orders` `?position_id=&live=` · `/positions` `?open=` · `/ledger` `?since=&what=` · `/approvals` | |
@@ -80,6 +80,7 @@ class _Entry(_ControlBody):
 class _Close(_ControlBody):
     position_id: PositionId
     qty: Amount | None = None
+    reason: Literal["MANUAL", "ADL"] = "MANUAL"
 
 
 class _Raw(_ControlBody):
@@ -172,7 +173,7 @@ class Control:
 
     def _close(self, request: Request) -> Answer:
         body = _Close.model_validate(loads(request.body))
-        answer = self._exchange.close(body.position_id, body.qty)
+        answer = self._exchange.close(body.position_id, body.qty, reason=body.reason)
         return self._flushed(answer.body) if answer.status == 200 else answer
 
     def _raw(self, request: Request) -> Answer:

@@ -152,6 +152,8 @@ class Order:
             fields |= {"avg_price": self.avg_price, "fee": self.fee}
         if self.reason:
             fields["reason"] = self.reason
+        if self.intent_id.startswith("adl-"):  # an exchange uses one client id for all of them
+            fields |= {"client_order_id": "adl_autoclose", "order_id": self.order_id}
         if self.figures:
             fields |= {
                 "leverage": self.figures.leverage,

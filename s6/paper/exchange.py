@@ -126,7 +126,7 @@ class Exchange:
             return Answer(200, order.members()) if order else Answer(404, {"reason": "UNKNOWN_ORDER"})
 
     def close(self, position_id: str, qty: Decimal | None = None, *, reason: str = "MANUAL") -> Answer:
-        """Close all or `qty` by hand at the exchange, with a market order that S6 did not send."""
+        """Close all or `qty` with a market order that S6 did not send: by hand, or by the exchange itself (`ADL`)."""
         with self._exact():
             position = self._books.positions.get(position_id)
             if position is None or position.qty == 0:
@@ -175,6 +175,9 @@ class Exchange:
         else:
             self._note(order)
             self._await_maker(order)
+            expiry_ms = self._faults.expiry_ms() if order.type == "STOP_MARKET" else None
+            if expiry_ms is not None:
+                self._timer.after(expiry_ms, partial(self._expire, order, "ENDED_BY_EXCHANGE"))
         return _accepted(order)
 
     def _number(self) -> str:
@@ -188,10 +191,10 @@ class Exchange:
         elif order.type == "LIMIT":
             self._timer.after(self._faults.plan.exchange.maker_timeout_ms, partial(self._expire, order))
 
-    def _expire(self, order: Order) -> None:
+    def _expire(self, order: Order, reason: str = "MAKER_TIMEOUT") -> None:
         with self._exact():
             if order.live and not order.working:
-                self._end(order, "EXPIRED", "MAKER_TIMEOUT")
+                self._end(order, "EXPIRED", reason)
 
     def _work(self, order: Order) -> None:
         """Fill an order at once or in increments over time."""

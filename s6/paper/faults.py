@@ -8,10 +8,13 @@ a *script* sets what happens to the next requests, orders, cancels, fills or res
 import random
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from s6.paper.oddities import odd_figures
 
 ROUTES: dict[str, tuple[str, ...]] = {
     "s1": ("transfer", "balances", "market", "health"),
@@ -54,7 +57,7 @@ class HttpFaults(_Settings):
 
 
 class StreamFaults(_Settings):
-    """Faults of the result stream. A result may come late, twice or out of order, but is never lost."""
+    """Faults of the result stream. A result may come late, twice, out of order or odd, but is never lost."""
 
     duplicate_rate: Rate = 0
     delay_rate: Rate = 0
@@ -64,10 +67,11 @@ class StreamFaults(_Settings):
     lost_ms: Millis = 5_000
     omit_figures: bool = False
     omit_fee: bool = False
+    odd_rate: Rate = 0
 
 
 class ExchangeFaults(_Settings):
-    """Faults of the exchange: delays, refusals, races, partial fills (`partial_parts` increments)."""
+    """Faults of the exchange: delays, refusals, races, partial fills (`partial_parts` increments), stops it ends."""
 
     cancel_delay_ms: Millis = 20
     cancel_jitter_ms: Millis = 0
@@ -85,6 +89,8 @@ class ExchangeFaults(_Settings):
     fill_delay_ms: Millis = 0
     fill_interval_ms: Millis = 50
     maker_timeout_ms: Millis = 5_000
+    expire_rate: Rate = 0
+    expire_ms: Millis = 300
     overfill_status: Literal["FILLED", "EXPIRED"] = "FILLED"
     nothing_left: Literal["http", "EXPIRED", "REJECTED"] = "EXPIRED"
     auto_cancel_on_flat: bool = False
@@ -252,6 +258,15 @@ class Faults:
         if self._chance(rules.reorder_rate):
             return "reorder", rules.delay_ms
         return ("duplicate", 0) if self._chance(rules.duplicate_rate) else (None, 0)
+
+    def odd(self, fields: Mapping[str, str]) -> dict[str, str]:
+        """Return a result's fields as the stream shows them: with odd figures when bad luck has it so."""
+        return odd_figures(fields, self._random) if self._chance(self.plan.stream.odd_rate) else dict(fields)
+
+    def expiry_ms(self) -> float | None:
+        """Return after how many ms the exchange ends a stop that it has just taken, or None if it lets it be."""
+        rules = self.plan.exchange
+        return rules.expire_ms if self._chance(rules.expire_rate) else None
 
     def transfer(self) -> str | None:
         """Return the reason why a transfer fails, or None if it succeeds."""

@@ -54,7 +54,8 @@ class OrderRequest(_Body):
 
 
 def by_hand(position: Position, qty: Decimal, reason: str, number: str) -> OrderRequest:
-    """Return a closing market order that S6 did not send: `MANUAL` by an operator, `LIQUIDATION` by the exchange."""
+    """Return a closing market order that S6 did not send: `MANUAL` by an operator, `LIQUIDATION` and `ADL` by the
+    exchange."""
     return OrderRequest(
         intent_id=f"{reason.lower()}-{number}",
         client_order_id=f"{reason[:3]}-{number}-{position.position_id}"[:36].replace(".", "_"),

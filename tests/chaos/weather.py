@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+CLOSING: Final = ("EXIT", "GUARD", "TP", "REDUCE")
+
 Layers = dict[str, dict[str, object]]
 
 
@@ -45,4 +47,8 @@ SPELLS: Final = (
     Spell("late and in disorder", {"stream": {"delay_rate": 0.3, "delay_ms": 800, "reorder_rate": 0.3}}),
     Spell("results missing for long", {"stream": {"lost_rate": 0.15, "lost_ms": 4_000}}),
     Spell("no fees told", {"stream": {"omit_fee": True}}),
+    Spell("odd figures", {"stream": {"odd_rate": 0.5}}),
+    Spell("ingress 404", {"http": {"s4.orders": {"error_rate": 0.7, "error_status": [404, 403]}}}, outage=True),
+    Spell("nothing may close", {"exchange": {"reject_rate": 1, "reject_kinds": list(CLOSING)}}, outage=True),
+    Spell("stops expire", {"exchange": {"expire_rate": 0.5}}, outage=True),
 )

@@ -24,6 +24,8 @@ MARKET_MS_A_TICK: Final = 12_000
 FEATURE_S: Final = 1.0
 SIGNAL_S: Final = 4.0
 PACE_S: Final = 0.05
+#: How often, once a second, the exchange closes a part of some position by itself.
+CLOSES_ITSELF: Final = 0.3
 LEVERAGES: Final = (Decimal(20), Decimal(50), Decimal(50), Decimal(100))
 
 
@@ -74,6 +76,19 @@ class World:
         if now - self._entered_at >= PACE_S:
             self._entered_at = now
             self._enter()
+        if tell and self._random.random() < CLOSES_ITSELF:
+            self._close_some()
+
+    def _close_some(self) -> None:
+        """The exchange closes a part of some position by itself."""
+        held = [p for p in self._paper.positions(open_only=True) if p["market"] == "FUT"]
+        if not held:
+            return
+        chosen = self._random.choice(held)
+        track = next(track for track in self._tracks if track.symbol == chosen["symbol"])
+        part = track.spec.floor(Decimal(str(chosen["qty"])) / 3)
+        if part:
+            self._paper.manual_close(str(chosen["position_id"]), part, reason="ADL")
 
     def _enter(self) -> None:
         held = self._paper.positions(open_only=True)

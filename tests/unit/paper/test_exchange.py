@@ -232,3 +232,23 @@ def test_bodies_outside_the_contract_are_not_taken(change: dict[str, object]) ->
     assert OrderRequest.model_validate(body)
     with pytest.raises(ValueError, match="validation error"):
         OrderRequest.model_validate(body | change)
+
+
+def test_what_the_exchange_closes_by_itself_bears_one_client_id_and_an_order_id_each(floor: Floor) -> None:
+    floor.tick("40000")
+    floor.enter("p", "LONG", "0.3")
+    for _ in range(2):
+        floor.exchange.close("p", Decimal("0.1"), reason="ADL")
+    told = [r for r in floor.results if r["kind"] == "REDUCE"]
+    assert [r["client_order_id"] for r in told] == ["adl_autoclose"] * 2
+    assert len({r["order_id"] for r in told}) == 2
+    assert floor.position()["qty"] == Decimal("0.1")
+
+
+def test_a_stop_that_the_exchange_takes_and_ends(floor: Floor) -> None:
+    floor.tick("40000")
+    floor.enter("p", "LONG", "0.3")
+    floor.faults.merge({"exchange": {"expire_rate": 1, "expire_ms": 1}})
+    assert floor.stop("SL-1", "SELL", "0.3", "39000").status == 200
+    eventually(lambda: floor.results[-1]["status"] == "EXPIRED")
+    assert (floor.results[-1]["client_order_id"], floor.results[-1]["reason"]) == ("SL-1", "ENDED_BY_EXCHANGE")

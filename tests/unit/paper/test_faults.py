@@ -15,6 +15,18 @@ def test_nothing_goes_wrong_by_default() -> None:
     assert faults.result("SL", "NEW") == (None, 0)
 
 
+def test_odd_figures_and_expiries_come_as_often_as_they_are_told_to() -> None:
+    faults = Faults()
+    stop = {"kind": "SL", "status": "NEW", "filled_qty": "0"}
+    assert (faults.odd(stop), faults.expiry_ms()) == (stop, None)
+    faults.merge({"stream": {"odd_rate": 1}, "exchange": {"expire_rate": 1, "expire_ms": 70}})
+    assert faults.odd(stop) == {**stop, "leverage": "0", "isolated_margin_usdt": "-0.01"}
+    assert faults.expiry_ms() == 70
+    entry = {"kind": "ENTRY", "status": "FILLED", "qty": "2", "filled_qty": "2", "liq_price": "900"}
+    seen = {tuple(sorted(faults.odd(entry).items() - entry.items())) for _ in range(50)}
+    assert seen == {(("liq_price", "-12.5"),), (("filled_qty", "2.0000000000000004"),), (("qty", "0"),)}
+
+
 def test_a_change_is_laid_over_what_is_in_force() -> None:
     faults = Faults()
     faults.merge({"http": {"s4": {"latency_ms": 5}}, "stream": {"duplicate_rate": 0.5}})
