@@ -16,6 +16,7 @@ from s6.model.types import TERMINAL, ZERO, plain
 from s6.rules.exact import exactly, quotient, weighted_average
 from tests.simulation.faults import Faults
 from tests.simulation.kernel import Kernel
+from tests.simulation.oddities import Spells, odd_answer, odd_result
 from tests.simulation.profile import Profile
 
 FEE: Final = Decimal("0.0004")
@@ -32,7 +33,8 @@ LONGEST_PAUSE_MS: Final = 60_000
 
 @dataclass(slots=True)
 class XOrder:
-    """An order at the exchange. ``life`` is the position's when it came."""
+    """An order at the exchange. ``life`` is the position's when it came; ``wire_id`` is the client id that results bear
+    where it is not ``client_order_id``."""
 
     client_order_id: str
     intent_id: str
@@ -57,6 +59,8 @@ class XOrder:
     cancelling: bool = False
     ended_ts: int = 0
     first_fill_ts: int = 0
+    order_id: str = ""
+    wire_id: str | None = None
     figures: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -92,6 +96,7 @@ class XPosition:
     adds: int = 0
     changed_ts: int = 0
     closed_ts: int = 0
+    opened_ts: int = 0
     trail: list[tuple[int, Decimal]] = field(default_factory=list)
 
     @property
@@ -139,6 +144,11 @@ class Exchange:
         self.refused: dict[str, str] = {}
         self.fills: list[tuple[XOrder, Decimal, Decimal, int]] = []
         self.on_accept: Callable[[XOrder], None] = lambda order: None
+        self.on_asked: Callable[[Mapping[str, object]], None] = lambda body: None
+        self.spells = Spells(faults.profile)
+        self.unpriced: set[str] = set()
+        self.stops_refused: set[str] = set()
+        self.missing: dict[str, list[int]] = {}
         self.disturb = faults.disturb
 
     @property
@@ -157,12 +167,15 @@ class Exchange:
                 return 422, {"reason": self.refused[name]}
             return 200, {"client_order_id": name, "order_id": f"X-{name}", "status": "NEW"}
         self.bodies[name] = text
-        reason = self._refusal(body)
+        self.on_asked(body)
+        reason = self._refusal(body) or self._spell(body)
         via_stream = False
         if not reason and self._rng.random() < self._profile.refuse:
             reason = self._rng.choice(["RISK_LIMIT", "RISK_LIMIT", "WOULD_TRIGGER", "PRICE_FILTER"])
             via_stream = self._rng.random() < 0.5
             self.disturb(1_500)
+        if reason and body["kind"] == "SL":
+            self.stops_refused.add(str(body["position_id"]))
         if reason and not via_stream:
             self.refused[name] = reason
             self._note_refusal(str(body["position_id"]), str(body["kind"]), known_after_ms=0)
@@ -209,7 +222,22 @@ class Exchange:
     def find(self, name: str) -> tuple[int, dict[str, object]]:
         """``GET /orders/{client_order_id}``."""
         order = self.orders.get(name)
-        return (200, dict(self._fields(order))) if order else (404, {"reason": "UNKNOWN_ORDER"})
+        if order is None:
+            return 404, {"reason": "UNKNOWN_ORDER"}
+        odd = self._rng.random() < self._profile.odd
+        return 200, odd_answer(self._fields(order)) if odd else dict(self._fields(order))
+
+    def _spell(self, body: Mapping[str, object]) -> str:
+        """Refuse what the spell that is on refuses."""
+        name, kind = str(body["position_id"]), str(body["kind"])
+        life = self.positions[name].life if name in self.positions else 0
+        last = [o.stop_px for o in self.orders.values() if o.position_id == name and o.kind == "SL" and o.life == life]
+        reason = self.spells.refusal(body, last[-1] if last else None, self._kernel.now)
+        if reason:
+            self.disturb(self.spells.pause_ms(name, kind) + 1_500)
+            if reason == "NOTHING_LEFT":
+                self.missing.setdefault(name, []).append(self._kernel.now)
+        return reason
 
     def _refusal(self, body: Mapping[str, object]) -> str:
         position = self.positions.get(str(body["position_id"]))
@@ -238,9 +266,13 @@ class Exchange:
         order.side = "BUY" if position.side == "LONG" else "SELL"
         self._accept(order, "", parts=parts, spread_ms=spread_ms)
 
-    def close_by_hand(self, position: XPosition, name: str, qty: Decimal) -> None:
-        """A market order that S6 knows nothing of."""
-        self._accept(self._foreign(position, name, "EXIT", qty), "")
+    def close_by_hand(
+        self, position: XPosition, name: str, qty: Decimal, wire_id: str | None = None, order_id: str = ""
+    ) -> None:
+        """A market order that S6 knows nothing of; results bear ``wire_id`` and ``order_id`` where they are given."""
+        order = self._foreign(position, name, "EXIT", qty)
+        order.wire_id, order.order_id = wire_id, order_id
+        self._accept(order, "")
 
     def stop_entries(self, position_id: str) -> None:
         """The entry side takes back what of its orders has not filled."""
@@ -316,6 +348,15 @@ class Exchange:
             self._work(order, parts, spread_ms)
         else:
             self._tell(order)
+            if self.spells.on("EXPIRY", self._kernel.now):
+                self._kernel.at(self._rng.randint(1, 300), "", partial(self._expire, order))
+
+    def _expire(self, order: XOrder) -> None:
+        """End a resting stop, by the exchange's own will."""
+        if order.live and not order.working:
+            self.stops_refused.add(order.position_id)
+            self.disturb(self.spells.pause_ms(order.position_id, "SL") + 1_500)
+            self._end(order, self._rng.choice(["EXPIRED", "CANCELED"]), "ENDED_BY_EXCHANGE")
 
     def _work(self, order: XOrder, parts: int, spread_ms: int) -> None:
         order.working = True
@@ -337,9 +378,13 @@ class Exchange:
         qty = order.remaining if part is None else min(part, order.remaining)
         if not order.opens:
             qty = min(qty, position.qty)
+        raised = self._profile.terms == "STEP"  # then it would be less than a step, and count as rounding
+        if order.kind == "ENTRY" and part is None and not raised and self._rng.random() < self._profile.odd:
+            with exactly():
+                qty += 3 * STEP  # more than was ordered
         if qty:
             self._book(order, position, qty, self.marks[order.symbol])
-        if order.filled == order.qty:
+        if order.filled >= order.qty:
             self._end(order, "FILLED", "")
         elif not order.opens and not position.qty:
             self._end(order, self._rng.choice(["EXPIRED", "CANCELED"]), "NOTHING_LEFT")
@@ -354,10 +399,12 @@ class Exchange:
             order.cost += qty * price
             order.fee += fee
         order.first_fill_ts = order.first_fill_ts or self._kernel.now
+        self.spells.filled(order.position_id)
         if order.opens:
             self._enlarge(order, position, qty, price)
         else:
             self.exits_refused.pop(position.position_id, None)
+            self.missing.pop(position.position_id, None)
             with exactly():
                 position.realized += (price - position.entry) * qty * position.dir
                 left = position.qty - qty
@@ -378,6 +425,7 @@ class Exchange:
         born = not position.qty
         if born:
             position.life += 1
+            position.opened_ts = self._kernel.now
             position.taken = position.realized = position.q0 = position.added = position.margin = ZERO
             position.adds = 0
         order.life = position.life
@@ -434,7 +482,13 @@ class Exchange:
             self._tell(order)
 
     def _tell(self, order: XOrder) -> None:
-        self._publish(self._fields(order))
+        fields = self._fields(order)
+        if self._rng.random() < self._profile.odd:
+            told, owed = odd_result(fields, order, self._rng)
+            if order.filled and told.get("avg_price") != fields["avg_price"]:
+                self.unpriced.add(order.position_id)
+            fields = told | ({"owed": "FIGURES_ODD"} if owed else {})
+        self._publish(fields)
 
     def _fields(self, order: XOrder) -> dict[str, str]:
         fields = {
@@ -442,7 +496,7 @@ class Exchange:
             "symbol": order.symbol,
             "market": order.market,
             "position_id": order.position_id,
-            "client_order_id": order.client_order_id,
+            "client_order_id": order.client_order_id if order.wire_id is None else order.wire_id,
             "intent_id": order.intent_id,
             "kind": order.kind,
             "side": order.side,
@@ -456,4 +510,6 @@ class Exchange:
             fields["fee"] = plain(order.fee)
         if order.reason:
             fields["reason"] = order.reason
+        if order.order_id:
+            fields["order_id"] = order.order_id
         return fields | order.figures

@@ -35,6 +35,8 @@ class Faults:
         self.down: dict[str, int] = {}
         self.retry_after: dict[str, int] = {}
         self.deaf: dict[str, int] = {}
+        self.sent: dict[str, list[int]] = {}
+        self.answered: Callable[[str, str, int, Mapping[str, object]], None] = lambda name, method, status, doc: None
         self._left = {kind: self._next(kind) for kind in ("crash", "loss", "pause", "gap")}
         self._rest()
 
@@ -144,20 +146,23 @@ class SimNeighbour:
             raise Crash
         text = jsonx.dumps(dict(body or {}))
         name = str((body or {}).get("client_order_id") or (body or {}).get("transfer_id") or path.rsplit("/", 1)[1])
+        if method == "POST":
+            faults.sent.setdefault(name, []).append(kernel.now)
         kernel.note(f"  > {self.name} {method} {path} {name}".rstrip())
         kernel.wait(rng.randint(1, 15))
         if faults.is_down(self.name):
             kernel.wait(rng.choice([1, 1, 500]))
+            faults.answered(name, method, 503, {})
             raise NeighbourUnavailable(self.name, "HTTP 503", faults.retry_after.get(self.name))
         profile = faults.profile
         heard = faults.hears(name, str((body or {}).get("kind")))
         if not heard and method == "GET":
-            return self._timeout("lost on its way")
+            return self._timeout("lost on its way", name, method)
         lose, crash = rng.random() < profile.lose_call, rng.random() < profile.crash_call
         if lose or crash:
             faults.disturb(6_500)
         if lose and rng.random() < 0.4:
-            return self._timeout("lost on its way")
+            return self._timeout("lost on its way", name, method)
         status, doc = self._handler(method, path, body or {}, text)
         if rng.random() < profile.double_call:
             status, doc = self._handler(method, path, body or {}, text)
@@ -166,10 +171,12 @@ class SimNeighbour:
             kernel.note(f"    {process.role} is killed before it reads the answer")
             kernel.die()
         if lose or not heard:
-            return self._timeout("done, the answer is lost")
+            return self._timeout("done, the answer is lost", name, method)
+        faults.answered(name, method, status, doc)
         return Answer(status, {}, b"", doc)
 
-    def _timeout(self, why: str) -> Answer:
+    def _timeout(self, why: str, name: str, method: str) -> Answer:
+        self._faults.answered(name, method, 0, {})
         self._kernel.note(f"    {self.name}: {why}")
         self._kernel.wait(self._rng.choice([5, 3_000]))
         raise NeighbourUnavailable(self.name, why)

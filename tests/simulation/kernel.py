@@ -44,7 +44,7 @@ class Event:
 class SimClock:
     """The time as the running process has it; each role's clock is off by ``skew`` ms at most.
 
-    ``apart`` is by how much two processes' times may differ.
+    ``apart`` is by how much two processes' times may differ, or have differed.
     """
 
     def __init__(self, kernel: Kernel, skew: int) -> None:
@@ -54,6 +54,11 @@ class SimClock:
     def now_ms(self) -> int:
         process = self._kernel.process
         return self._kernel.now + (self._off[process.role] if process else 0)
+
+    def set_back(self, role: str, ms: int) -> None:
+        """Set the clock of these processes back, or forward again. What was due may be done at once, or late."""
+        self._off[role] -= ms
+        self.apart += abs(ms)
 
 
 class Kernel:

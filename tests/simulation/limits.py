@@ -98,7 +98,8 @@ class Limits:
 
     def _take_profit(self, order: XOrder, position: XPosition, record: dict[str, object]) -> None:
         rungs: list[int] = _indexes(record)
-        ladders = [_ladder(b, position.market) for b in self._world.bundles.ever]
+        ever = [_ladder(b, position.market) for b in self._world.bundles.ever]
+        ladders = [ladder for ladder in ever if len(ladder) > max(rungs, default=0)]
         self._sized(order, position, [[ladder[i].fraction for i in rungs] for ladder in ladders])
         self._reached(order, position, min(ladder[i].roe for ladder in ladders for i in rungs))
 

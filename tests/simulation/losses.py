@@ -52,6 +52,7 @@ class Losses:
         if fills == self._fills and _steps(self._replica) != _steps(world.redis.copied()) and world.rng.random() < 0.7:
             world.services.relay.run()
             world.wiped = world.failed_over = True
+            world.failed_over_ts = world.kernel.now
             world.kernel.note("---- a replica takes over")
             world.redis.fail_over(self._replica)
             world.faults.disturb(2_000)

@@ -31,8 +31,11 @@ def _bundle(
     adds: int = 2,
     budget: int | None = None,
     eta: str = "0.8",
+    step: str = "0.001",
+    symbol: str = "BTCUSDT",
+    ladder: tuple[tuple[str, str], ...] = (("0.06", "0.33"), ("0.15", "0.5")),
 ) -> ActiveBundle:
-    spec = {"tick": "0.1", "step": "0.001", "min_qty": "0.001", "min_notional": "5", "mmr": "0.004"}
+    spec = {"tick": "0.1", "step": step, "min_qty": "0.001", "min_notional": "5", "mmr": "0.004"}
     document = {
         "version": version,
         "fut": {
@@ -47,7 +50,7 @@ def _bundle(
                     {"roe": "0.2", "lock_roe": "0.12"},
                 ],
             },
-            "tp_ladder": [{"roe": "0.06", "fraction": "0.33"}, {"roe": "0.15", "fraction": "0.5"}],
+            "tp_ladder": [{"roe": roe, "fraction": fraction} for roe, fraction in ladder],
             "add_on": {"roe_gate": "0.03", "cap": 2, "gamma": "0.5", "eta": eta, "signal_ttl_s": 60},
             "risk": {"lb_min": "0.085", "lb_exit": "0.06", "cooldown_s": 5, "max_reduces": 2},
             "stagnation": {"after_s": 15, "abs_roe_below": "0.05"},
@@ -57,7 +60,7 @@ def _bundle(
             "tp_ladder": [{"roe": "0.008", "fraction": "0.5"}],
             "stagnation": {"after_s": 15, "abs_roe_below": "0.02"},
         },
-        "symbols": {"BTCUSDT": spec, "ETHUSDT": spec},
+        "symbols": {symbol: spec, "ETHUSDT": spec},
         "limits": {"adds_in_flight": adds, "fut_budget": budget},
         "treasury": {"mode": "SEMI", "cooldown_s": 5, "max_transfer": 150},
         "execution": {"cancel_wait_ms": 1000, "breach_grace_ms": 1000, "retry": {"attempts": RETRIES, "cap_ms": 2000}},
@@ -71,18 +74,27 @@ BUNDLES = (
     _bundle("b-3", "BEST", 10, 2),
     _bundle("b-4", "BEST", 5, 1, adds=1, budget=400, eta="0.6"),
 )
+#: The first bundle as it changes under open positions, by ``Profile.terms``.
+CHANGED: Final = {
+    "GONE": _bundle("b-gone", "ENTRY", 0, 0, symbol="SOLUSDT"),
+    "STEP": _bundle("b-step", "ENTRY", 0, 0, step="5"),
+    "LADDER": _bundle("b-ladder", "ENTRY", 0, 0, ladder=(("0.03", "0.1"), ("0.06", "0.33"), ("0.15", "0.5"))),
+}
 
 
 class SimBundles:
-    """The bundle in force, swapped at will; ``ever`` are all that were."""
+    """The bundle in force, swapped at will; ``ever`` are all that were and named the symbol. ``since`` is when the one
+    in force came."""
 
     def __init__(self, first: ActiveBundle) -> None:
         self.bundle = first
         self.ever = [first]
+        self.since = 0
 
-    def put(self, bundle: ActiveBundle) -> None:
-        self.bundle = bundle
-        self.ever.append(bundle)
+    def put(self, bundle: ActiveBundle, now: int) -> None:
+        self.bundle, self.since = bundle, now
+        if "BTCUSDT" in bundle.symbols:
+            self.ever.append(bundle)
 
     def current(self) -> ActiveBundle | None:
         return self.bundle

@@ -6,9 +6,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Final, Literal
 
 CancelFate = Literal["CANCELED", "REJECTED", "FILL", "PART", "SILENT_GONE", "SILENT_LIVE", "LATE"]
+
+#: EXIT: no exit is taken. BETTER: no other price of a stop than the last one. MISSING: S4 says that it holds nothing.
+#: EXPIRY: S4 takes each stop and ends it. INGRESS: what stands before S4 answers 403 or 404.
+Spell = Literal["EXIT", "BETTER", "MISSING", "EXPIRY", "INGRESS"]
+#: GONE: the bundle no longer names the symbol. STEP: no position has a whole step. LADDER: the rungs are others.
+Terms = Literal["GONE", "STEP", "LADDER"]
+SPELLS: Final[tuple[Spell, ...]] = ("EXIT", "BETTER", "MISSING", "EXPIRY", "INGRESS")
+TERMS: Final[tuple[Terms, ...]] = ("GONE", "STEP", "LADDER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,14 @@ class Profile:
     crowd: int = 0
     trend: int = 0
     bundle: int | None = None
+    odd: float = 0
+    foreign: bool = False
+    spell: Spell | None = None
+    long_rest: bool = False
+    set_back: bool = False
+    terms: Terms | None = None
+    old_signal: float = 0
+    meddling: bool = False
 
     def cancel_fate(self, rng: Random) -> CancelFate:
         if rng.random() >= self.odd_cancel:
@@ -102,4 +118,12 @@ def drawn(rng: Random) -> Profile:
         failover=rng.random() < 0.15,
         skew=rng.choice([0, 0, 0, 2_000]),
         deaf=some(0.3, 0.15),
+        odd=some(rng.choice([0.1, 0.5]), 0.25),
+        foreign=rng.random() < 0.25,
+        spell=rng.choice(SPELLS) if rng.random() < 0.25 else None,
+        long_rest=rng.random() < 0.1,
+        set_back=rng.random() < 0.1,
+        terms=rng.choice(TERMS) if rng.random() < 0.2 else None,
+        old_signal=some(0.5, 0.2),
+        meddling=rng.random() < 0.3,
     )

@@ -8,12 +8,13 @@ from random import Random
 from typing import Final
 
 from s6 import keys
+from s6.model.bundle import ActiveBundle
 from s6.rules.exact import exactly
 from tests.simulation.exchange import STEP, XPosition
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.kernel import START_MS
 from tests.simulation.losses import Losses
-from tests.simulation.parts import BUNDLES
+from tests.simulation.parts import BUNDLES, CHANGED
 from tests.simulation.profile import Profile, drawn
 from tests.simulation.world import SYMBOL, Task, World
 
@@ -23,6 +24,11 @@ CLOSING_MS: Final = 8_000
 STILL_MS: Final = 4_000
 SWEEP_MS: Final = 10_000
 RELAYS: Final = 5
+#: So long after the longest that a clock is wrong calm may end.
+SET_RIGHT_MS: Final = 14_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+LONGEST_MS: Final = 60_000
 QTYS: Final = tuple(map(Decimal, ("0.006", "0.012", "0.05", "0.3", "1.111", "2")))
 
 
@@ -37,6 +43,7 @@ class Scenario:
         self._drift = self.profile.trend or rng.choice([-1, 0, 1])
         self._signals = 0
         self._calm_from = START_MS + 10 * TROUBLE_MS
+        self._calm_ms = CALM_MS
 
     def run(self) -> Scenario:
         """Play it to its end. Raises ``Violation``, with the history, at the first thing that must not be."""
@@ -59,7 +66,9 @@ class Scenario:
         world.faults.calm()
         kernel.note("---- calm")
         self._calm_from = kernel.now  # later than planned, when somebody was held up for long
-        kernel.run_until(self._calm_from + CALM_MS)
+        if self.profile.spell or self.profile.long_rest:  # what S4 refused may rest for a minute
+            self._calm_ms += max(0, world.faults.disturbed - kernel.now)
+        kernel.run_until(self._calm_from + self._calm_ms)
         self._relay()
         self.judge.at_rest()
         kernel.note("---- closing")
@@ -96,6 +105,7 @@ class Scenario:
         self._operators()
         self._treasury()
         self._outages()
+        self._oddities()
 
     def _every(self, ms: int, act: object) -> None:
         assert callable(act)
@@ -125,7 +135,7 @@ class Scenario:
         world.tick(max(world.mark + move, Decimal(100)))
 
     def _still(self) -> bool:
-        return self.world.kernel.now > self._calm_from + CALM_MS - STILL_MS
+        return self.world.kernel.now > self._calm_from + self._calm_ms - STILL_MS
 
     def _features(self) -> None:
         rng = self.rng
@@ -137,6 +147,8 @@ class Scenario:
         if rng.random() < 0.6:
             self._signals += 1
             fields |= {"signal": rng.choice(["LONG", "SHORT"]), "signal_id": f"s{self._signals}"}
+            if rng.random() < self.world.faults.profile.old_signal:
+                fields["ts"] = str(self.world.kernel.now - rng.randint(1, 6_000))
         self.world.features(fields)
 
     def _acknowledge(self) -> None:
@@ -185,7 +197,7 @@ class Scenario:
                 world.kernel.at(rng.randint(1_000, TROUBLE_MS), "", partial(self._say, word, "p1"))
         if rng.random() < 0.3:
             bundle = rng.choice(BUNDLES)
-            world.kernel.at(rng.randint(0, TROUBLE_MS), "", lambda: world.bundles.put(bundle))
+            world.kernel.at(rng.randint(0, TROUBLE_MS), "", lambda: world.bundles.put(bundle, world.kernel.now))
 
     def _say(self, word: str, position_id: str) -> None:
         world = self.world
@@ -224,7 +236,7 @@ class Scenario:
 
     def _outages(self) -> None:
         profile, rng = self.profile, self.rng
-        if profile.s4_down:
+        if profile.s4_down or profile.long_rest:
             self._down("s4", rng.choice([800, 4_000]))
         if profile.redis_down:
             self._down("redis", rng.choice([300, 2_000]))
@@ -238,14 +250,59 @@ class Scenario:
         if profile.failover:
             self._every(500, losses.fail_over)
 
+    def _oddities(self) -> None:
+        profile, rng, world = self.profile, self.rng, self.world
+        kernel = world.kernel
+        if profile.foreign:
+            for _ in range(rng.randint(1, 4)):
+                name, share = f"p{rng.choice([1, 1, 2])}", rng.choice([Decimal("0.2"), Decimal("0.5"), Decimal(1)])
+                kernel.at(rng.randint(2_000, TROUBLE_MS), "", partial(world.close_by_hand, name, share))
+        if profile.spell:
+            begin = START_MS + rng.randint(500, 7_000)
+            world.exchange.spells.begin, world.exchange.spells.end = begin, begin + rng.choice([3_000, 7_000, 12_000])
+        if profile.terms:
+            former, at = world.bundles.bundle, rng.randint(1_500, 7_000)
+            kernel.at(at, "", partial(self._change_terms, CHANGED[profile.terms]))
+            kernel.at(at + rng.choice([1_500, 6_000, 20_000]), "", partial(self._change_terms, former))
+        if profile.set_back:
+            at = rng.randint(2_000, 8_000)
+            kernel.at(at, "", partial(self._set_back, HOUR_MS))
+            kernel.at(at + rng.choice([1_500, 5_000, 20_000]), "", partial(self._set_back, -HOUR_MS))
+            self._calm_ms += SET_RIGHT_MS
+        if profile.meddling:
+            self._every(200, self._meddle)
+
+    def _change_terms(self, bundle: ActiveBundle) -> None:
+        self.world.kernel.note(f"---- bundle {bundle.version}")
+        self.world.faults.disturb(0)
+        self.world.bundles.put(bundle, self.world.kernel.now)
+
+    def _set_back(self, ms: int) -> None:
+        self.world.kernel.note(f"---- the workers' clock is set back by {ms} ms")
+        self.world.faults.disturb(1_000)
+        self.world.clock.set_back("worker", ms)
+
+    def _meddle(self) -> None:
+        """People act while an add waits, and write off what the exchange has closed and S6 has not heard of."""
+        world, rng = self.world, self.rng
+        for name, theirs in world.exchange.positions.items():
+            op = world.redis.do_hgetall(keys.operation(name))
+            if op.get("kind") == "ADD" and op["attempts"] != "0" and rng.random() < 0.5:
+                self._say(rng.choice(["EXIT", "PAUSE"]), name)
+            known = world.redis.do_hget(keys.state(name), "status")
+            if known == "OPEN" and not theirs.qty and rng.random() < 0.3:
+                world.written_off.add(name)
+                self._say("WRITE_OFF", name)
+
     def _down(self, name: str, ms: int) -> None:
         world, rng = self.world, self.rng
 
         def go() -> None:
             world.kernel.note(f"---- {name} is away for {ms} ms")
             world.faults.down[name] = world.kernel.now + ms
-            world.faults.retry_after[name] = rng.choice([None, 1_000])  # type: ignore[assignment]
-            world.faults.disturb(ms + 1_000)
+            rest = DAY_MS if self.profile.long_rest else rng.choice([None, 1_000])
+            world.faults.retry_after[name] = rest  # type: ignore[assignment]
+            world.faults.disturb(ms + 1_000 + (LONGEST_MS if self.profile.long_rest else 0))
 
         world.kernel.at(rng.randint(1_000, TROUBLE_MS - 4_000), "", go)
 

@@ -53,7 +53,9 @@ from tests.simulation.profile import Profile
 from tests.simulation.wallets import SimApprovers, SimWallets
 
 SYMBOL: Final = "BTCUSDT"
+#: How long closed positions stay in Redis; long where the store may not answer when an entry asks for what has left.
 CLOSED_KEEP_MS: Final = 3_000
+LONG_KEEP_MS: Final = 86_400_000
 Task = Callable[[], object]
 
 
@@ -62,7 +64,7 @@ class World:
 
     def __init__(self, rng: Random, profile: Profile) -> None:
         self.kernel = kernel = Kernel(rng)
-        self.rng = rng
+        self.rng, self.profile = rng, profile
         self.faults = faults = Faults(kernel, profile)
         kernel.held_up = faults.disturb
         self.redis = MemoryRedis(kernel, faults.redis)
@@ -80,8 +82,12 @@ class World:
         self._newest: dict[str, int] = {}
         self._opening_due: dict[str, int] = {}
         self.wiped = self.failed_over = False
+        self.failed_over_ts = 0
         self.priceless: set[str] = set()
         self.took: list[tuple[int, str, Decimal]] = []
+        self.signals: dict[str, int] = {}
+        self.written_off: set[str] = set()
+        self.owed: Callable[[tuple[str, str, str]], None] = lambda alert: None
         self._number = 0
         self.services = self._built()
         self.hints.services = self.services
@@ -93,6 +99,7 @@ class World:
         s4 = SimNeighbour("s4", kernel, faults, self._s4)
         s1 = SimNeighbour("s1", kernel, faults, self.wallets.handle)
         s12 = SimNeighbour("s12", kernel, faults, self.approvers.handle)
+        keep_ms = LONG_KEEP_MS if self.profile.store_down or self.profile.every_loss else CLOSED_KEEP_MS
         bundles, alerts, metrics = self.bundles, self.alerts, SimMetrics()
         gate = SimGate(faults, alerts, bundles)
         state = RedisState(cast(RedisClient, self.redis), clock)
@@ -125,8 +132,8 @@ class World:
             "executor": Executor(state, orders, bundles, results, recorder, governor, clock, self.rng),
             "commands": OperatorCommands(governor, state, bundles, recorder, hints, clock, cast(Any, alerts)),
             "reconciler": reconciler,
-            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts, CLOSED_KEEP_MS),
-            "sweep": Sweep(state, bundles, gate, hints, metrics, clock, 10_000, CLOSED_KEEP_MS),
+            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts, keep_ms),
+            "sweep": Sweep(state, bundles, gate, hints, metrics, clock, 10_000, keep_ms),
             "relay": relay,
             "treasury": Treasury(
                 store=self.store,
@@ -153,7 +160,12 @@ class World:
             if order is not None:
                 self._taint(order.position_id)
             return self.exchange.find(name)
-        return self.exchange.place(body, text) if path == "/orders" else self.exchange.cancel(body)
+        if path != "/orders":
+            return self.exchange.cancel(body)
+        if self.exchange.spells.on("INGRESS", self.kernel.now):
+            self.faults.disturb(2_500)
+            return self.rng.choice([403, 404]), {"detail": "no such route"}
+        return self.exchange.place(body, text)
 
     # -- the entry side ----------------------------------------------------------------------------------------
 
@@ -187,7 +199,12 @@ class World:
         if qty:
             self._number += 1
             self.kernel.note(f"somebody closes {plain(qty)} of {position_id} by hand")
-            self.exchange.close_by_hand(position, f"manual-{position_id}-{self._number}", qty)
+            name = f"manual-{position_id}-{self._number}"
+            if not self.faults.profile.foreign:
+                self.exchange.close_by_hand(position, name, qty)
+                return
+            wire_id = self.rng.choice([None, "", "adl_autoclose", "adl_autoclose"])
+            self.exchange.close_by_hand(position, name, qty, wire_id, str(self._number))
 
     # -- streams -----------------------------------------------------------------------------------------------
 
@@ -331,10 +348,26 @@ class World:
             return
         fields = {"ts": str(self.kernel.now), "mark": str(mark), "bid": str(mark), "ask": str(mark)}
         delay = rng.choice([50, 700]) if rng.random() < profile.late_tick else rng.randint(1, 10)
-        self.as_listener("", lambda: self.listener.market.take(SYMBOL, [Entry(f"mkt:{SYMBOL}", "0-0", fields)]), delay)
+        self.as_listener("", partial(self._take, Entry(f"mkt:{SYMBOL}", "0-0", fields)), delay)
+
+    def _take(self, entry: Entry) -> None:
+        """A listener reads ticks one after the other."""
+        listener = self.listener
+        listener.ticks.append(entry)
+        if listener.reads_tick:
+            return
+        listener.reads_tick = True
+        try:
+            while listener.ticks:
+                listener.market.take(SYMBOL, [listener.ticks.popleft()])
+        finally:
+            listener.reads_tick = False
 
     def features(self, fields: dict[str, str]) -> None:
-        entry = Entry(f"feat:events:{SYMBOL}", "0-0", {"ts": str(self.kernel.now), **fields})
+        fields = {"ts": str(self.kernel.now), **fields}
+        if "signal_id" in fields:
+            self.signals[fields["signal_id"]] = int(fields["ts"])
+        entry = Entry(f"feat:events:{SYMBOL}", "0-0", fields)
         self.as_listener(f"features {fields}", lambda: self.listener.features.take(SYMBOL, [entry]))
 
 
@@ -346,7 +379,10 @@ class _Watched:
 
     def apply(self, result: OrderResult, raw: Mapping[str, str]) -> object:
         try:
-            return self._world.services.results.apply(result, raw)
+            applied = self._world.services.results.apply(result, raw)
+            if applied == "APPLIED" and "owed" in raw:
+                self._world.owed(("WARN", raw["owed"], result.position_id))
+            return applied
         except (RedisError, StateUnavailable, NeighbourUnavailable, Contended):
             raise
         except Exception as error:
@@ -363,6 +399,8 @@ class Listener:
         self.up_at = up_at
         reader = services.reader
         self.busy = 0
+        self.reads_tick = False
+        self.ticks: deque[Entry] = deque()
         self.unhandled: deque[tuple[Entry, int]] = deque()
         self.index = TriggerIndex()
         self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints)

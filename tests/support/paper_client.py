@@ -66,9 +66,9 @@ class PaperClient:
         answer = self._call("POST", "entries", {**body, "leverage": str(leverage), "force": force})
         return str(answer["client_order_id"])
 
-    def manual_close(self, position_id: str, qty: Number | None = None) -> str:
-        """Close all or `qty` at the exchange, without S6. Returns the order's `client_order_id`."""
-        more = {} if qty is None else {"qty": str(qty)}
+    def manual_close(self, position_id: str, qty: Number | None = None, *, reason: str = "MANUAL") -> str:
+        """Close all or `qty` at the exchange, without S6; `reason` is MANUAL or ADL. Returns the `client_order_id`."""
+        more = {"reason": reason} if qty is None else {"reason": reason, "qty": str(qty)}
         return str(self._call("POST", "closes", {"position_id": position_id, **more})["client_order_id"])
 
     def raw(self, stream: str, **fields: object) -> None:
