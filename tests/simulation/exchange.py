@@ -34,7 +34,7 @@ LONGEST_PAUSE_MS: Final = 60_000
 @dataclass(slots=True)
 class XOrder:
     """An order at the exchange. ``life`` is the position's when it came; ``wire_id`` is the client id that results bear
-    where it is not ``client_order_id``."""
+    where it is not ``client_order_id``; ``news_ts`` is when it last changed."""
 
     client_order_id: str
     intent_id: str
@@ -57,8 +57,8 @@ class XOrder:
     fee: Decimal = ZERO
     working: bool = False
     cancelling: bool = False
-    ended_ts: int = 0
     first_fill_ts: int = 0
+    news_ts: int = 0
     order_id: str = ""
     wire_id: str | None = None
     figures: dict[str, str] = field(default_factory=dict)
@@ -398,6 +398,7 @@ class Exchange:
             order.filled += qty
             order.cost += qty * price
             order.fee += fee
+        order.news_ts = self._kernel.now
         order.first_fill_ts = order.first_fill_ts or self._kernel.now
         self.spells.filled(order.position_id)
         if order.opens:
@@ -451,7 +452,8 @@ class Exchange:
         if not order.live:
             return
         if fate == "REJECTED":
-            self._publish({**self._fields(order), "status": "CANCEL_REJECTED", "reason": "CANCEL_REJECTED"})
+            said = {"ts": str(self._kernel.now), "status": "CANCEL_REJECTED", "reason": "CANCEL_REJECTED"}
+            self._publish(self._fields(order) | said)
         elif fate == "FILL":
             if not order.working:
                 self._work(order, 1, 20)
@@ -473,7 +475,7 @@ class Exchange:
     def _end(self, order: XOrder, status: str, reason: str, tell: bool = True) -> None:
         if not order.live:
             return
-        order.status, order.reason, order.ended_ts = status, reason, self._kernel.now
+        order.status, order.reason, order.news_ts = status, reason, self._kernel.now
         self.changes += 1
         if status == "REJECTED":
             self._note_refusal(order.position_id, order.kind, known_after_ms=HEARD_MS)
@@ -492,7 +494,7 @@ class Exchange:
 
     def _fields(self, order: XOrder) -> dict[str, str]:
         fields = {
-            "ts": str(self._kernel.now),
+            "ts": str(order.news_ts or order.ts),
             "symbol": order.symbol,
             "market": order.market,
             "position_id": order.position_id,

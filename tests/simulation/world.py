@@ -53,9 +53,7 @@ from tests.simulation.profile import Profile
 from tests.simulation.wallets import SimApprovers, SimWallets
 
 SYMBOL: Final = "BTCUSDT"
-#: How long closed positions stay in Redis; long where the store may not answer when an entry asks for what has left.
 CLOSED_KEEP_MS: Final = 3_000
-LONG_KEEP_MS: Final = 86_400_000
 Task = Callable[[], object]
 
 
@@ -99,7 +97,6 @@ class World:
         s4 = SimNeighbour("s4", kernel, faults, self._s4)
         s1 = SimNeighbour("s1", kernel, faults, self.wallets.handle)
         s12 = SimNeighbour("s12", kernel, faults, self.approvers.handle)
-        keep_ms = LONG_KEEP_MS if self.profile.store_down or self.profile.every_loss else CLOSED_KEEP_MS
         bundles, alerts, metrics = self.bundles, self.alerts, SimMetrics()
         gate = SimGate(faults, alerts, bundles)
         state = RedisState(cast(RedisClient, self.redis), clock)
@@ -132,8 +129,8 @@ class World:
             "executor": Executor(state, orders, bundles, results, recorder, governor, clock, self.rng),
             "commands": OperatorCommands(governor, state, bundles, recorder, hints, clock, cast(Any, alerts)),
             "reconciler": reconciler,
-            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts, keep_ms),
-            "sweep": Sweep(state, bundles, gate, hints, metrics, clock, 10_000, keep_ms),
+            "cold_start": ColdStart(state, cast(Any, self.store), relay, reconciler, hints, alerts, CLOSED_KEEP_MS),
+            "sweep": Sweep(state, bundles, gate, hints, metrics, clock, 10_000, CLOSED_KEEP_MS),
             "relay": relay,
             "treasury": Treasury(
                 store=self.store,
