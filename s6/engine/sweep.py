@@ -16,6 +16,7 @@ from s6.model.commit import Loaded, Reservation
 from s6.model.market import MarketView
 from s6.model.position import Position
 from s6.plan import Plan, build_plan
+from s6.plan.agenda import BEST_MS
 from s6.ports import (
     BundleSource,
     Clock,
@@ -34,7 +35,6 @@ from s6.ports import (
 
 log = logging.getLogger(__name__)
 SHARD: Final = 500
-BEST_MS: Final = 60_000
 CLOSED_KEEP_MS: Final = 86_400_000
 FORGOTTEN: Final = 2_000
 STALE_ADD_MS: Final = 60_000  # far longer than any lock lasts under which an add is written down

@@ -73,7 +73,7 @@ def test_a_position_without_liquidation_has_no_buffers() -> None:
 def test_spot_has_its_own_ladder_and_guard() -> None:
     spot = {"tp_ladder": [{"roe": 0.1, "fraction": 0.5}], "guard": {"lock_steps": [{"roe": 0.2, "lock_roe": 0.1}]}}
     held = position(market="SPOT", isolated_margin_usdt=D(40000), liq_price=D(0), sl_price=D(38000))
-    assert triggers(held, bundle(spot=spot), FEATURES) == {D(38000), D(44000), D(48000)}
+    assert triggers(held, bundle(spot=spot), FEATURES) == {D(38000), D(39600), D(44000), D(48000)}
 
 
 def test_a_stop_that_stands_by_the_entry_has_no_trail() -> None:
