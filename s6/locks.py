@@ -76,7 +76,8 @@ def _release(locks: Locks, lock: keys.Lock, token: str, clock: Clock, since: int
     took_ms = clock.now_ms() - since
     if ours:
         return
-    if took_ms >= lock.ttl_ms:
-        overrun(f"{lock.key} was held for {took_ms} ms and expired after {lock.ttl_ms} ms; a late write is refused")
-    else:
+    if 0 <= took_ms < lock.ttl_ms:
         log.warning("%s vanished after %s ms: Redis has lost it", lock.key, took_ms)
+        return
+    how_long = f"{took_ms} ms" if took_ms >= 0 else "nobody knows how long (the clock was set back)"
+    overrun(f"{lock.key} was held for {how_long} and expired after {lock.ttl_ms} ms; a late write is refused")

@@ -25,7 +25,7 @@ from s6.model.bundle import Execution
 from s6.model.commit import Loaded, Sample
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.waiting import LONGEST_MS, left_ms
+from s6.model.waiting import LONGEST_MS, is_over, left_ms
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.ports import (
     BundleSource,
@@ -209,7 +209,7 @@ class Executor:
             return self._place_nothing(position, op, known, token)
         if known.status not in ("PENDING", "REJECTED"):
             return self._accepted(position, op, token)
-        waited = op.attempts > 0 or now - op.started_ts > LOOK_AGAIN_MS
+        waited = op.attempts > 0 or is_over(op.started_ts, LOOK_AGAIN_MS + 1, now)
         if waited and op.kind in SCALING and not self._governor.still_wanted(position, op):
             return self._drop(position, op, order, token)
         if not op.target:

@@ -7,7 +7,7 @@ unverified from there. Why it was sent is lost: a TP counts as the next rung, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -38,6 +38,13 @@ def named(result: OrderResult, known: Order | None) -> OrderResult:
     else:
         name = f"{result.client_order_id}@{result.order_id}"
     return result.model_copy(update={"client_order_id": name})
+
+
+def told_before(orders: Iterable[Order], result: OrderResult) -> Order | None:
+    """Return the order of others that bears the result's ``order_id``, under whatever client id it was told of."""
+    if not result.order_id:
+        return None
+    return next((o for o in orders if not o.ours and o.order_id == result.order_id), None)
 
 
 class OrderSlot(NamedTuple):

@@ -64,12 +64,14 @@ class Recorder:
         quotas: tuple[QuotaMove, ...] = (),
         alerts: tuple[tuple[Severity, str, str], ...] = (),
         samples: tuple[Sample, ...] = (),
+        since: int | None = None,
         outcome: str = "",
     ) -> Position | None:
         """Commit with a snapshot of ``phase`` (none: no snapshot), and hand events and alerts on at once.
 
         ``about`` is the order whose result is written. ``before`` adds a BEFORE snapshot of that position in the same
         commit. ``alerts``: severity, code and detail each. ``samples`` are counted once the commit stands.
+        ``since`` is when it happened at the exchange (ms), where that is known.
         ``outcome`` says how an operation ended; with a RESULT it adds an AFTER snapshot that says so.
 
         Returns the position as written, or None when somebody else wrote first. Raises ``LockLost`` when ``token`` no
@@ -77,7 +79,7 @@ class Recorder:
         """
         snapshots = []
         now = max(now, position.ts)  # processes' clocks differ, and one may have looked before another wrote
-        position, seconds, first = watched(replace(position, ts=now, cause=cause or position.cause), now)
+        position, seconds, first = watched(replace(position, ts=now, cause=cause or position.cause), now, since)
         if seconds is not None:
             samples += (Sample("observe", "s6_first_stop_seconds" if first else "s6_unprotected_seconds", seconds),)
         if before is not None:

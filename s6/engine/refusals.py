@@ -136,7 +136,7 @@ def _after_refused_stop(p: Position, price: Decimal | None, refusals: int, reaso
 
 def _missing(p: Position, op: Operation | None, now: int) -> Step:
     """S4 holds nothing to close while the books do: the result is on its way, or will never come."""
-    since = p.missing_ts or now
+    since = min(p.missing_ts or now, now)  # the clock may have been set back since
     overdue = now - since >= AWAITED_MS
     until = now + (LONGEST_MS if overdue else AWAITED_MS)
     alerts: tuple[Raised, ...] = ()

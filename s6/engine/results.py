@@ -15,13 +15,14 @@ from typing import Final, Literal, NamedTuple, Protocol
 from s6 import keys
 from s6.booking import SymbolTerms, book
 from s6.booking.booking import Warned
-from s6.engine.order_identity import named, recognised
+from s6.engine.order_identity import named, recognised, told_before
 from s6.engine.recorder import Recorder
 from s6.engine.transitions import after_result
 from s6.model.bundle import ActiveBundle, Retry
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO
+from s6.model.waiting import is_over
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.plan.terms import in_force, terms_of
 from s6.ports import (
@@ -162,6 +163,7 @@ class Results:
             quotas=booking.quotas,
             alerts=(*warnings, *step.alerts),
             samples=step.samples,
+            since=result.ts,
             outcome="PARTIAL" if _ended_in_part(known, booking.order) else "",
         )
         if written is None:
@@ -183,7 +185,7 @@ class Results:
             try:
                 found = self._orders.query(order.client_order_id)
             except NeighbourUnavailable:
-                if now - close.ts < ASKED_FOR_MS:
+                if not is_over(close.ts, ASKED_FOR_MS, now):
                     raise
                 continue
             if found is not None and found.filled_qty > order.filled and found.ts <= close.ts:
@@ -208,9 +210,13 @@ class Results:
 
         known = seen(result.client_order_id) if result.client_order_id else None
         result = named(result, known)
-        return result, known if known and known.client_order_id == result.client_order_id else seen(
-            result.client_order_id
-        )
+        if known is None or known.client_order_id != result.client_order_id:
+            known = seen(result.client_order_id)
+        if known is None and result.order_id:
+            known = told_before(self._state.own_orders(position.position_id), result)
+        if known is not None and known.client_order_id != result.client_order_id:
+            result = result.model_copy(update={"client_order_id": known.client_order_id})
+        return result, known
 
     def _hint(self, position: Position, before: Operation | None, op: Operation | None) -> None:
         if op is None and position.is_open and position.live_stop is None:

@@ -92,7 +92,7 @@ def frozen(p: Position, op: Operation, order: Order) -> Step:
 def accepted(p: Position, op: Operation, known: Order, retry: Retry, now: int) -> Step:
     """S4 answered 200. ``known`` is the order as the results have left it, maybe ended already."""
     order = replace(known, status="NEW") if known.status == "PENDING" else known
-    samples = (Sample("observe", "s6_exec_seconds", (now - op.started_ts) / 1000, {"kind": op.kind}),)
+    samples = (Sample("observe", "s6_exec_seconds", max(now - op.started_ts, 0) / 1000, {"kind": op.kind}),)
     if op.kind == "STOP_MOVE":
         return _stop_accepted(p, op, known, order, samples, retry, now)
     unfilled = not order.live and not order.filled
@@ -147,7 +147,8 @@ def _moved(p: Position, old: Decimal | None, why: str, part: str, now: int) -> d
 
 def postponed(p: Position, op: Operation, delay_ms: int, alerts: tuple[Raised, ...], retry: Retry, now: int) -> Step:
     """No usable answer: the same again later, with the same ids. Protection is never given up."""
-    op = replace(op, attempts=op.attempts + 1, failing_ts=op.failing_ts or now, not_before=now + delay_ms)
+    since = min(op.failing_ts or now, now)  # the clock may have been set back since
+    op = replace(op, attempts=op.attempts + 1, failing_ts=since, not_before=now + delay_ms)
     failed_ms = now - op.failing_ts
     text = f"{op.kind} {op.stage} has had no usable answer for {failed_ms} ms, {op.attempts} tries; going on"
     if op.attempts == retry.attempts:

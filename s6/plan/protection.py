@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from s6 import rules
 from s6.model.position import Position
@@ -24,6 +24,10 @@ def is_protected(p: Position) -> bool:
     return covered(p) >= rules.round_down(p.qty, spec.step)
 
 
+LATEST_MS: Final = 24 * 3_600_000
+"""News that is older than this says nothing about how long a position stood without a stop."""
+
+
 class Watched(NamedTuple):
     """A position whose time without a stop is counted; ``seconds`` where such a time ended, ``first`` with the stop
     that a life begins with."""
@@ -33,13 +37,18 @@ class Watched(NamedTuple):
     first: bool = False
 
 
-def watched(p: Position, now: int) -> Watched:
-    """Begin, go on with or end the time that the position stands without a stop for its whole quantity."""
+def watched(p: Position, now: int, since: int | None = None) -> Watched:
+    """Begin, go on with or end the time that the position stands without a stop for its whole quantity.
+
+    ``since`` is when what is written happened at the exchange, where that is known: the time begins then, and not when
+    S6 hears of it.
+    """
     protected = is_protected(p)
     if protected == (p.unprotected_since == 0):
         return Watched(p)
     if not protected:
-        return Watched(replace(p, unprotected_since=now))
+        begun = now if since is None else max(since, p.sl_ts)  # at the last stop's acceptance it had one
+        return Watched(replace(p, unprotected_since=begun if 0 <= now - begun <= LATEST_MS else now))
     seconds = max(now - p.unprotected_since, 0) / 1000
     return Watched(replace(p, unprotected_since=0), seconds, p.is_open and p.sl_fallback is None)
 

@@ -46,6 +46,16 @@ def test_an_overrun_is_fatal_and_the_next_holder_keeps_its_lock(desk: Desk) -> N
     assert desk.redis.do_get(keys.position_lock("p1").key) == token
 
 
+def test_an_overrun_under_a_clock_that_was_set_back_is_fatal_too(desk: Desk) -> None:
+    with held_position(desk.state, desk.alerts, desk.clock, "p1"):
+        desk.clock.now += keys.position_lock("p1").ttl_ms
+        desk.state.lock_and_load("p1", 4_000)
+        desk.clock.now -= 3_600_000
+    assert [(severity, code, name) for severity, code, _, name in desk.alerts.raised] == [
+        ("FATAL", "LOCK_OVERRUN", "p1")
+    ]
+
+
 def test_just_within_its_time_is_no_overrun(desk: Desk) -> None:
     with held_position(desk.state, desk.alerts, desk.clock, "p1"):
         desk.clock.now += keys.position_lock("p1").ttl_ms - 1

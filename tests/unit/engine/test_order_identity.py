@@ -9,6 +9,7 @@ import pytest
 
 from s6.engine.order_identity import slot_of
 from s6.model.position import Order
+from s6.model.wire import OrderResult
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, position, result, stopped
 from tests.unit.losses import COUNT, FIRST, LADDER, have, lost, moving, told
@@ -90,3 +91,47 @@ def test_one_that_was_taken_for_somebody_elses_is_claimed_with_what_is_booked_of
     assert (order.status, order.filled, order.avg_price, order.fee) == (answer.status, D("0.3"), D(41_000), D("0.1"))
     assert (now.qty, now.tp_done) == (D("0.7"), (0,))
     assert (now.order(answer.client_order_id) is not None) == live
+
+
+# --- orders of others ---------------------------------------------------------------------------------------------
+
+
+def close(filled: str, at: int, **fields: object) -> OrderResult:
+    """A close that others sent, and how much of it is filled so far."""
+    told_of: dict[str, object] = {"kind": "EXIT", "side": "SELL", "leverage": None, "qty": filled, "filled_qty": filled}
+    return result(**{**told_of, "avg_price": at, **fields})
+
+
+def test_a_close_that_the_exchange_alone_names_closes(desk: Desk) -> None:
+    desk.put(stopped(39_000))
+    assert desk.results.apply(close("1", 41_000, client_order_id="", order_id="55"), {}) == "APPLIED"
+    assert (desk.now().status, desk.now().realized_pnl_usdt) == ("CLOSED", D(1_000))
+
+
+def test_of_one_client_id_each_order_of_the_exchange_is_another(desk: Desk) -> None:
+    desk.put(stopped(39_000))
+    for number, (qty, at) in enumerate((("0.5", 41_000), ("0.3", 41_500)), 1):
+        forced = close(qty, at, client_order_id="adl_autoclose", order_id=str(number))
+        assert [desk.results.apply(forced, {}) for _ in range(2)] == ["APPLIED", "NOTHING_NEW"]
+    assert (desk.now().qty, desk.now().realized_pnl_usdt) == (D("0.2"), D(950))
+
+
+@pytest.mark.parametrize("names", [("web-1", ""), ("", "web-1"), ("web-1", "web-2")])
+def test_an_order_of_others_is_known_by_the_exchanges_id_whatever_the_client_id(
+    desk: Desk, names: tuple[str, str]
+) -> None:
+    desk.put(stopped(39_000))
+    first, last = names
+    part = close("0.4", 41_000, client_order_id=first, order_id="55", qty="0.6", status="PARTIALLY_FILLED")
+    whole = close("0.6", 41_000, client_order_id=last, order_id="55")
+    assert [desk.results.apply(told, {}) for told in (part, whole, part, whole)] == ["APPLIED"] * 2 + [
+        "NOTHING_NEW"
+    ] * 2
+    assert (desk.now().qty, desk.now().realized_pnl_usdt) == (D("0.4"), D(600))
+
+
+def test_without_the_exchanges_id_the_client_id_is_what_an_order_is_known_by(desk: Desk) -> None:
+    desk.put(stopped(39_000))
+    for qty, at in (("0.5", 41_000), ("0.3", 41_500)):
+        desk.results.apply(close(qty, at, client_order_id="adl_autoclose"), {})
+    assert (desk.now().qty, [a[:2] for a in desk.alerts.raised]) == (D("0.5"), [("ERROR", "RESULT_CONFLICT")])

@@ -166,6 +166,17 @@ def test_a_profit_filled_in_part_says_so(desk: Desk) -> None:
     assert [(d["phase"], d.get("outcome")) for d in docs] == [("RESULT", None), ("AFTER", "PARTIAL")]
 
 
+def test_time_without_a_stop_is_counted_from_what_left_it_without_one_although_nobody_was_there(desk: Desk) -> None:
+    """The stop expires while all processes are dead; another 100 ms later the next one is accepted."""
+    desk.put(stopped(39_200, terms=desk.terms()))
+    desk.clock.now += 20_001
+    market(desk, 40_000)
+    desk.results.apply(told("SL-1", "EXPIRED"), {})
+    desk.clock.now += 100
+    evaluate(desk)
+    assert desk.metrics.observed("s6_unprotected_seconds") == [20.1]
+
+
 def test_time_without_a_stop_is_counted_whatever_the_cause(desk: Desk) -> None:
     desk.put(position(terms=desk.terms()))
     assert desk.now().unprotected_since == NOW

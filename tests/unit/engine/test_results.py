@@ -156,6 +156,17 @@ def test_a_close_waits_for_s4_but_not_for_ever(
     assert not the_position(redis_client).is_open
 
 
+def test_a_clock_set_back_an_hour_holds_no_close_up(
+    results: Results, exchange: Exchange, redis_client: RedisClient, clock: ManualClock
+) -> None:
+    for told in (result(), an_add("NEW", "0", NOW + 50)):
+        applied(results, told)
+    exchange.down = True
+    clock.now -= 3_600_000
+    assert applied(results, CLOSE) == "APPLIED"
+    assert not the_position(redis_client).is_open
+
+
 # --- results that wait for their position -------------------------------------------------------------------------
 
 

@@ -107,6 +107,23 @@ def test_a_profit_that_the_market_took_back_is_dropped(desk: Desk) -> None:
     assert (desk.s4.asked, desk.s4.orders, desk.op()) == ([take.client_order_id], [], None)
 
 
+@pytest.mark.parametrize("passed", [3_600_000, -3_600_000])
+@pytest.mark.parametrize(("begun", "later"), [(41_300, 39_900), (43_300, 39_900)])
+def test_what_all_processes_left_behind_is_looked_at_again_by_their_successors(
+    desk: Desk, begun: int, later: int, passed: int
+) -> None:
+    """They died between the decision and the first request, and return an hour later, or after the clock was set."""
+    desk.put(stopped(39_200))
+    market(desk, begun)
+    op = desk.governor.evaluate("p1").op
+    assert op is not None and op.kind in ("ADD", "TP_PARTIAL") and op.attempts == 0
+    desk.clock.now += passed
+    market(desk, later)
+    desk.executor.advance("p1", op.op_id)
+    assert (desk.s4.asked, desk.s4.orders, desk.op()) == ([op.client_order_id], [], None)
+    assert list(desk.state.adds_reserved()) == []
+
+
 def test_what_is_still_to_be_done_is_sent_with_the_same_ids(desk: Desk) -> None:
     add = waiting(desk, 41_300)
     desk.clock.now += 10_000
@@ -212,6 +229,23 @@ def test_what_protects_and_fails_for_a_minute_is_fatal_once(desk: Desk) -> None:
         desk.executor.advance("p1", op.op_id)
     codes = [(a[0], a[1]) for a in desk.alerts.raised]
     assert codes == [("ERROR", "RETRIES_EXHAUSTED"), ("FATAL", "RETRIES_EXHAUSTED")]
+
+
+def test_a_clock_that_is_set_back_neither_hastens_nor_hides_that_it_fails(desk: Desk) -> None:
+    desk.put(stopped(39_200, sl_order="", orders=()))
+    market(desk, 40_000)
+    desk.s4.down = True
+    evaluate(desk)
+    desk.clock.now -= 3_600_000
+    set_back = desk.clock.now
+    fatal_at = 0
+    while not fatal_at and desk.clock.now < set_back + 120_000:
+        desk.clock.now += 1_000
+        op = desk.op()
+        assert op is not None
+        desk.executor.advance("p1", op.op_id)
+        fatal_at = desk.clock.now if ("FATAL", "RETRIES_EXHAUSTED") in [a[:2] for a in desk.alerts.raised] else 0
+    assert 60_000 <= fatal_at - set_back <= 70_000
 
 
 def test_a_wait_bears_a_clock_that_is_set_back(desk: Desk) -> None:

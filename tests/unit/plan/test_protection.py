@@ -68,6 +68,20 @@ def test_only_the_first_stop_of_an_open_life_is_the_first() -> None:
     assert (closed.first, closed.seconds) == (False, 0.005)
 
 
+DAY_MS = 24 * 3_600_000
+
+
+@pytest.mark.parametrize(("ago", "begun"), [(0, 0), (20_000, 20_000), (DAY_MS, DAY_MS), (DAY_MS + 1, 0), (-3_000, 0)])
+def test_it_begins_when_it_happened_at_the_exchange_and_not_when_it_is_heard_of(ago: int, begun: int) -> None:
+    """Unless that cannot be: it lies ahead, or further back than any outage."""
+    assert watched(governed(position()), NOW, NOW - ago).position.unprotected_since == NOW - begun
+
+
+def test_no_moment_is_counted_twice() -> None:
+    held = replace(governed(position()), sl_ts=NOW - 2_000)
+    assert watched(held, NOW, NOW - 9_000).position.unprotected_since == NOW - 2_000
+
+
 def test_a_clock_that_was_set_back_counts_nothing() -> None:
     held = replace(governed(stopped(39_000)), unprotected_since=NOW)
     assert watched(held, NOW - 5_000).seconds == 0
