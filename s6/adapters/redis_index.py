@@ -14,7 +14,7 @@ from s6.model.position import Position
 from s6.ports import Clock
 
 GONE_KEPT: Final = 100_000
-TRACE: Final = ("market", "side", "life", "rev", "seq", "op_count", "used_signals", "ladder")
+TRACE: Final = ("market", "side", "life", "rev", "seq", "op_count", "born_ts", "used_signals", "ladder")
 """Fields of a position, besides its symbol, that its next life goes on from."""
 
 

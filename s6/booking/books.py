@@ -210,6 +210,7 @@ def _born(former: Position | None, result: OrderResult, price: Decimal, now: int
         best_mark=price,
         best_ts=now,
         ladder=former.ladder if former else "",
+        born_ts=former.born_ts if former else result.ts,
     )
     if former is None:
         return fresh
@@ -259,7 +260,7 @@ def _with_events(booking: Booking, result: OrderResult) -> Booking:
             "life": p.life,
         }
         events += (event(p, "EXIT", "", result.ts, order.filled, order.avg_price, p.exit_reason or order.kind, done),)
-        close = f"{p.position_id}:{p.life}:close"
+        close = f"{p.position_id}:{p.life_name}:close"
         with exactly():
             quotas += (
                 QuotaMove(close, concurrency(p.market), Decimal(-1)),

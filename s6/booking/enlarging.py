@@ -125,7 +125,7 @@ def _added(
     first = fill.filled == fill.qty
     with exactly():
         p = replace(p, add_on_count=p.add_on_count + first, added_qty=p.added_qty + fill.held, add_ts=result.ts)
-    move = f"{p.position_id}:{p.life}:{booking.order.client_order_id}:{fill.filled}"
+    move = f"{p.position_id}:{p.life_name}:{booking.order.client_order_id}:{fill.filled}"
     quotas: tuple[QuotaMove, ...] = (QuotaMove(move, budget(p.market), taken),)
     if booking.opened:  # an add that came after the close begins a life of which the entry side knows nothing
         quotas += (QuotaMove(move, concurrency(p.market), Decimal(1)),)

@@ -55,8 +55,8 @@ def begin(position: Position, action: Action, now: int, tick_ts: int = 0) -> tup
 
 
 def ids(position: Position, number: int, purpose: str) -> tuple[str, str]:
-    """Return the intent's id and the order's. Both follow from the decision's place in the position's history alone."""
-    intent = intent_id(position.position_id, position.life, number, purpose)
+    """Return the intent's id and the order's. Both follow from the position's birth and the decision's place alone."""
+    intent = intent_id(position.position_id, position.life_name, number, purpose)
     return intent, f"{purpose}-{intent.rsplit('-', 1)[1]}"
 
 

@@ -27,7 +27,7 @@ def event(
     """Build an entry of ``pos:events:SYMBOL``. ``part`` distinguishes it from events of its type in the same life."""
     tail = f".{part}" if part else ""
     return {
-        "event_id": f"{position.position_id}.{position.life}.{type_}{tail}",
+        "event_id": f"{position.position_id}.{position.life_name}.{type_}{tail}",
         "ts": str(ts),
         "type": type_,
         "position_id": position.position_id,

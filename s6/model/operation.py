@@ -69,7 +69,7 @@ class Operation:
         return left_ms(due + REST_MS, now, LONGEST_MS + REST_MS) == 0
 
 
-def intent_id(position_id: str, life: int, number: int, purpose: str) -> str:
+def intent_id(position_id: str, life: str, number: int, purpose: str) -> str:
     """Return the decision's intent id: its purpose and 24 hex digits of a SHA-256, the same for every repetition."""
     digest = hashlib.sha256(f"{position_id}|{life}|{number}|{purpose}".encode()).hexdigest()
     return f"{purpose.lower()}-{digest[:24]}"

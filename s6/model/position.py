@@ -81,7 +81,8 @@ class Position:
     The ``_refusals``, ``_failures`` and ``_losses`` count what S4 refused, failed or ended in a row, the
     ``_not_before`` (and ``hold_until``, for profits, adds and reductions) say when it is asked again. ``missing_ts`` is
     when S4 first said that it holds nothing to close. ``unprotected_since`` is when the position was last left without
-    a stop for its whole quantity (0: it has one).
+    a stop for its whole quantity (0: it has one). ``born_ts`` is the time of the first fill of the first life under
+    this id; it goes on from life to life.
     """
 
     position_id: str
@@ -156,7 +157,17 @@ class Position:
     liq_ts: int = 0
     tp_roe: Decimal | None = None
     terms: str = ""
+    born_ts: int = 0
     orders: tuple[Order, ...] = ()
+
+    @property
+    def life_name(self) -> str:
+        """What ids of orders, events and quota moves call this life.
+
+        It holds the birth as well as the count: a position id that comes again after Redis and the store have forgotten
+        it begins at life 1 once more, and must not repeat what S4 and others remember.
+        """
+        return f"{self.life}@{self.born_ts}" if self.born_ts else str(self.life)
 
     @property
     def is_open(self) -> bool:

@@ -42,18 +42,19 @@ class PromptRecovery:
         self._not_before = 0.0
 
     def __call__(self, position_id: str) -> bool:
-        """Put a position that Redis lacks back, if it may have been lost and the store knows it.
+        """Put a position that Redis lacks back, if it may have been lost: from the store, or else by its trace.
 
         Returns whether it is there now. Raises ``StoreError``, ``StateUnavailable``.
         """
         if not self._rebuilder.may_be_lost(position_id):
             return False
         try:
-            return self._asked(position_id)
+            found = self._asked(position_id)
         except StoreError:
             if self._rebuilder.restore(position_id):
                 return True
             raise
+        return found or self._rebuilder.restore(position_id)  # the store may have been pruned
 
     def _asked(self, position_id: str) -> bool:
         with self._lock:

@@ -48,18 +48,19 @@ class Rebuilder:
         self._clock = clock
 
     def recover(self, position_id: str) -> bool:
-        """Put back a position that is not in Redis, if it may have been lost and the store knows it.
+        """Put back a position that is not in Redis, if it may have been lost: from the store, or else by its trace.
 
         Returns whether it was put back. Raises ``StoreError``, ``StateUnavailable``.
         """
         if not self.may_be_lost(position_id):
             return False
         try:
-            return self.rebuild(position_id)
+            found = self.rebuild(position_id)
         except StoreError:
             if self.restore(position_id):
                 return True
             raise
+        return found or self.restore(position_id)  # the store may have been pruned
 
     def may_be_lost(self, position_id: str) -> bool:
         """Return whether a position that Redis lacks may have been there. Raises ``StateUnavailable``."""
@@ -215,7 +216,7 @@ def _unstored(books: Mapping[str, Order], known: list[Order]) -> Iterator[Order]
 
 def _share(p: Position) -> list[QuotaMove]:
     """Return what the position had taken of counters that may be lost with it; applied once in a counter's life."""
-    move = f"{p.position_id}:{p.life}:rebuilt"
+    move = f"{p.position_id}:{p.life_name}:rebuilt"
     return [
         QuotaMove(move, keys.budget(p.market), p.reserved_margin, restores=True),
         QuotaMove(move, keys.concurrency(p.market), ZERO + 1, restores=True),
@@ -231,13 +232,13 @@ def _moves(before: Position | None, after: Position, order: Order) -> list[Quota
     if order.kind == "ADD":
         with exactly():
             taken = p.reserved_margin - (before.reserved_margin if before is not None and same_life else ZERO)
-        move = f"{p.position_id}:{p.life}:{order.client_order_id}:{order.filled}"
+        move = f"{p.position_id}:{p.life_name}:{order.client_order_id}:{order.filled}"
         if taken:
             moves.append(QuotaMove(move, keys.budget(p.market), taken))
         if not same_life:
             moves.append(QuotaMove(move, keys.concurrency(p.market), ZERO + 1))
     elif order.kind not in OPENING_KINDS and before is not None and before.is_open and same_life and not p.is_open:
-        close = f"{p.position_id}:{p.life}:close"
+        close = f"{p.position_id}:{p.life_name}:close"
         with exactly():
             moves.append(QuotaMove(close, keys.concurrency(p.market), ZERO - 1))
             moves.append(QuotaMove(close, keys.budget(p.market), -p.reserved_margin))

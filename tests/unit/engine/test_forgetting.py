@@ -172,3 +172,48 @@ def test_a_birth_that_was_decided_before_a_whole_life_is_refused(desk: Desk) -> 
     assert desk.state.load("p1") is None
     assert desk.state.commit(Commit(early, None)) is None
     assert desk.state.load("p1") is None
+
+
+def first_stop(desk: Desk) -> tuple[str, list[str]]:
+    """An entry and its first stop: the stop's id, and the ids of the events."""
+    seen: list[str] = []
+    desk.redis.appended = lambda stream, fields: seen.append(fields["event_id"])
+    desk.results.apply(result(ts=desk.clock.now, client_order_id=f"e-{desk.clock.now}"), {})
+    op = desk.governor.evaluate("p1").op
+    assert op is not None
+    desk.executor.advance("p1", op.op_id)
+    return desk.now().sl_order, seen
+
+
+def test_an_id_that_comes_again_after_all_of_it_was_forgotten_repeats_no_other_id(desk: Desk) -> None:
+    """The store was pruned, then Redis lost: S4 still answers for the former life's orders under their ids."""
+    former, events = first_stop(desk)
+    for _ in range(2):
+        desk.redis.flushall()
+        desk.store.history.clear()
+        desk.redis.do_set(keys.RECONCILED, "1")
+        again, repeated = first_stop(desk)
+        assert (again, repeated) == (former, events)  # the same entry, told again after the loss
+    desk.redis.flushall()
+    desk.store.history.clear()
+    desk.redis.do_set(keys.RECONCILED, "1")
+    desk.clock.now += 2 * KEEP_MS
+    stop, others = first_stop(desk)
+    assert (desk.now().life, desk.now().seq) == (1, 3)
+    assert stop != former and not set(others) & set(events)
+
+
+def test_the_next_life_keeps_the_birth_of_the_first(desk: Desk) -> None:
+    desk.redis.do_set(keys.RECONCILED, "1")
+    former = lived(desk)
+    desk.clock.now += 1_000
+    desk.results.apply(result(ts=desk.clock.now, client_order_id="e2"), {})
+    assert (desk.now().life, desk.now().born_ts) == (2, former.born_ts)
+    desk.results.apply(result(ts=desk.clock.now, client_order_id="x2", kind="EXIT", side="SELL"), {})
+    desk.governor.evaluate("p1")
+    desk.relay.run()
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    desk.store.history.clear()  # pruned: its trace in Redis is left
+    desk.results.apply(result(ts=desk.clock.now, client_order_id="e3"), {})
+    assert desk.now().born_ts == former.born_ts

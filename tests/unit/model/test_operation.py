@@ -28,5 +28,5 @@ def test_it_is_at_rest_when_its_step_is_overdue(op: Operation, due: int) -> None
 
 
 def test_the_same_decision_has_the_same_id_for_ever() -> None:
-    assert intent_id("p1", 1, 2, "SL") == "sl-f9baceabddb7d0f417a30a76"  # S4 remembers it over releases
-    assert len({intent_id(p, life, n, "SL") for p in ("p1", "p2") for life in (1, 2) for n in (1, 2)}) == 8
+    assert intent_id("p1", "1", 2, "SL") == "sl-f9baceabddb7d0f417a30a76"  # S4 remembers it over releases
+    assert len({intent_id(p, life, n, "SL") for p in ("p1", "p2") for life in ("1", "2", "1@9") for n in (1, 2)}) == 12

@@ -21,6 +21,7 @@ class Rebuilder:
 
     hangs: bool = False
     traced: bool = False
+    knows: bool = True
     lost: bool = True
     error: Exception | None = None
     asked: list[str] = field(default_factory=list)
@@ -38,7 +39,7 @@ class Rebuilder:
             raise self.error
         if self.hangs:
             self.release.wait(30)
-        return True
+        return self.knows
 
 
 def test_what_the_store_gives_back_is_there() -> None:
@@ -47,6 +48,11 @@ def test_what_the_store_gives_back_is_there() -> None:
     rebuilder.lost = False
     assert not PromptRecovery(rebuilder)("p2")
     assert rebuilder.asked == ["p1"]
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_what_a_pruned_store_no_longer_has_is_restored_by_its_trace(traced: bool) -> None:
+    assert PromptRecovery(Rebuilder(knows=False, traced=traced))("p1") is traced
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), StateUnavailable("away")])
