@@ -6,6 +6,7 @@ and only a crash makes an event appear twice, under the same ``event_id``.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -21,6 +22,7 @@ from s6.adapters.redis_quotas import RedisQuotas
 from s6.model import jsonx
 from s6.model.codec import from_fields
 from s6.model.commit import Alert, Cleared, Doc, Waiting
+from s6.model.wire import printable
 from s6.ports import Clock
 
 EVENTS_KEPT: Final = 100_000
@@ -58,8 +60,8 @@ class RedisOutbox(RedisQuotas):
                         deliver(from_fields(Alert, entry["alert"]))
                 self._publish([e["event"] for e in entries if "event" in e])
                 for entry in entries:
-                    if "quota" in entry:
-                        self.move_quota(entry["quota"])
+                    if "quota" in entry and (odd := self.move_quota(entry["quota"])) is not None:
+                        deliver(self._odd_counter(entry["quota"], odd))
                 for entry in entries:
                     if "release" in entry:
                         self.release_add(entry["release"], entry["order"])
@@ -69,6 +71,12 @@ class RedisOutbox(RedisQuotas):
                     return total
                 texts = self._redis.lrange(waiting, 0, BATCH - 1)
             return total  # the outbox is still marked: once the claim expires, the relay goes on
+
+    def _odd_counter(self, move: Mapping[str, Any], text: str) -> Alert:
+        now, counter = self._clock.now_ms(), move["key"]
+        place = hashlib.sha256(f"{counter} {move['id']}".encode()).hexdigest()[:12]
+        detail = f"{counter} was no number ({printable(text):.100}): it is counted from 0"
+        return Alert(f"al-{now}-{place}", now, "ERROR", "QUOTA_MALFORMED", "", detail)
 
     def _publish(self, events: list[Mapping[str, Any]]) -> None:
         if not events:

@@ -12,6 +12,7 @@ from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_part import SWAPS, RedisPart, asking, kept_changing
 from s6.model.commit import Reservation
+from s6.model.numbers import Fault, number
 from s6.model.types import ZERO, plain
 from s6.ports import Clock
 from s6.rules.exact import exactly
@@ -32,7 +33,8 @@ class RedisQuotas(RedisPart):
 
     def quota(self, key: str) -> Decimal:
         with asking():
-            return Decimal(self._redis.get(key) or "0")
+            counted = _counted(self._redis.get(key))
+        return Decimal("Infinity") if counted is None else counted
 
     def reserve_add(
         self,
@@ -70,23 +72,37 @@ class RedisQuotas(RedisPart):
         rows.pop("n", None)
         return {name.removeprefix(records.ADDING): records.reserved(text) for name, text in rows.items()}
 
-    def move_quota(self, move: Mapping[str, Any]) -> None:
-        """Move a counter by exact decimals, once per id, never below 0."""
+    def move_quota(self, move: Mapping[str, Any]) -> str | None:
+        """Move a counter by exact decimals, once per id, never below 0. One that is no number counts as 0.
+
+        Returns what stood there instead of a number, None where one did.
+        """
         if move.get("restores") and self._redis.zscore(keys.quota_applied(move["key"]), WHOLE) is not None:
-            return
-        self._count(move["key"], move["id"], Decimal(move["delta"]), self._clock.now_ms())
+            return None
+        return self._count(move["key"], move["id"], Decimal(move["delta"]), self._clock.now_ms())
 
     def quota_whole(self, counter: str) -> None:
         """The note is lost with the counter, and never expires."""
         with asking():
             self._count(counter, WHOLE, ZERO, NEVER_MS)
 
-    def _count(self, counter: str, move_id: str, delta: Decimal, ts: int) -> None:
+    def _count(self, counter: str, move_id: str, delta: Decimal, ts: int) -> str | None:
         oldest = self._clock.now_ms() - MOVES_REMEMBERED_MS
         for _ in range(SWAPS):
             text = self._redis.get(counter) or ""
-            new = max(ZERO, Decimal(text or "0") + delta)
-            args = [move_id, text, plain(new), ts, oldest]
-            if self._quota(keys=[counter, keys.quota_applied(counter)], args=args) != -1:
-                return
+            counted = _counted(text)
+            with exactly():
+                new = max(ZERO, (counted or ZERO) + delta)
+            args = [move_id, text.encode("utf-8", "surrogateescape"), plain(new), ts, oldest]
+            applied = self._quota(keys=[counter, keys.quota_applied(counter)], args=args)
+            if applied != -1:
+                return text if applied and counted is None else None
         raise kept_changing(counter)
+
+
+def _counted(text: str | None) -> Decimal | None:
+    """Return the number in a counter, which the entry side writes as well; None where it is no number."""
+    try:
+        return number(text or "0")
+    except Fault:
+        return None

@@ -240,7 +240,8 @@ class Losses(Protocol):
 class Quotas(Protocol):
     """Budgets, and the adds at work."""
 
-    def quota(self, key: str) -> Decimal: ...
+    def quota(self, key: str) -> Decimal:
+        """Return what a counter holds; infinity where it is no number, so that nothing more fits."""
 
     def reserve_add(
         self,

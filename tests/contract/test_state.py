@@ -146,6 +146,25 @@ def test_alerts_are_told_before_the_rest_is_handed_on(kit: Kit) -> None:
     assert kit.state.quota(keys.budget("FUT")) == 1
 
 
+@pytest.mark.parametrize("odd", [b"much", b"NaN", b"-Infinity", b"1e999999999", b"\xff", b"1,5", b" "])
+def test_a_counter_that_is_no_number_leaves_no_room_and_is_counted_anew(kit: Kit, odd: bytes) -> None:
+    """The entry side writes it as well. Nothing waits behind it, and people hear of it."""
+    is_memory = isinstance(kit.redis, MemoryRedis)
+    kit.redis.set(keys.budget("FUT"), odd.decode("utf-8", "surrogateescape") if is_memory else odd)
+    assert kit.state.quota(keys.budget("FUT")) == Decimal("Infinity")
+    assert not kit.state.reserve_add(
+        "p2", "ADD-1", Decimal(1), limit=None, room=lambda: Decimal(10) - kit.state.quota(keys.budget("FUT"))
+    )
+    move = QuotaMove("a", keys.budget("FUT"), Decimal(5))
+    first = kit.born(events=(event(1),), quotas=(move,))
+    assert kit.state.relay_events("p1", kit.told.append) == 2
+    assert kit.state.quota(keys.budget("FUT")) == 5
+    assert [(told.severity, told.code) for told in kit.told] == [("ERROR", "QUOTA_MALFORMED")]
+    kit.state.commit(Commit(first, None, quotas=(move,)))
+    kit.state.relay_events("p1", kit.told.append)
+    assert (kit.state.quota(keys.budget("FUT")), len(kit.told)) == (Decimal(5), 1)
+
+
 def test_quotas_never_fall_below_zero(kit: Kit) -> None:
     kit.born(quotas=(QuotaMove("a", keys.budget("FUT"), Decimal("-0.5")),))
     kit.state.relay_events("p1", kit.told.append)

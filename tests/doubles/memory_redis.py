@@ -103,7 +103,7 @@ class MemoryRedis:
     def play(self, sha: str, keys: list[str], args: list[Any]) -> Any:
         """Run a script; from now on it is known by its digest."""
         self._loaded.add(sha)
-        return self._by_sha[sha](keys, [str(arg) for arg in args])
+        return self._by_sha[sha](keys, [_text(arg) for arg in args])
 
     def flushall(self) -> None:
         """Everything is gone, scripts included: a new server."""
@@ -471,6 +471,10 @@ class MemoryPipe:
         if refused is not None:
             raise refused
         return answers
+
+
+def _text(arg: Any) -> str:
+    return arg.decode("utf-8", "surrogateescape") if isinstance(arg, bytes) else str(arg)
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
