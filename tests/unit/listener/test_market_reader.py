@@ -100,6 +100,17 @@ def test_a_tick_from_the_future_goes_to_the_dead_letters_and_true_ones_count() -
     assert hints.of("evaluate") == [("p1",)]
 
 
+def test_a_signal_from_the_future_goes_to_the_dead_letters_and_true_ones_count() -> None:
+    state, alerts = Notes(market=MarketView("BTCUSDT")), MemoryAlerts()
+    features = feature_reader(state, Notes(), alerts)
+    told = {"atr": "10", "regime": "NORMAL", "signal": "LONG"}
+    ahead = [(NOW + 3_600_000, "s-ahead"), (NOW + 5_001, "s-near"), (NOW - 1, "s-true")]
+    for ts, name in ahead:
+        features.take("BTCUSDT", [Entry("feat:events:BTCUSDT", name, {**told, "ts": str(ts), "signal_id": name})])
+    assert [letter[1] for letter in alerts.letters] == ["s-ahead", "s-near"]
+    assert [(found.signal_id, found.signal_ts) for _, found in state.of("put_features")] == [("s-true", NOW - 1)]
+
+
 def test_what_the_clock_left_ahead_when_it_was_set_back_gives_way() -> None:
     ahead = Tick(NOW + 3_600_000, D(40000), D(40000), D(40000))
     known = Features(ts=NOW + 3_600_000, atr=D(1), regime="HIGH", signal="LONG", signal_ts=NOW + 3_600_000)

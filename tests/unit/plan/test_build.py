@@ -228,3 +228,4 @@ def test_a_book_that_is_empty_or_torn_apart_has_no_mid() -> None:
     assert observe(position(), torn, bundle(), NOW).mark == 40000
     empty = replace(torn, tick=Tick(NOW - 60_000, D(40000), D(0), D(39000)))
     assert observe(position(), empty, bundle(), NOW).mark == 40000
+    assert build_plan(stopped(39200), torn, bundle(), "RISK_REDUCTION_ONLY", NOW).actions == ()  # the stop stays
