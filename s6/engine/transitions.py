@@ -22,7 +22,16 @@ from s6.model.wire import OrderResult
 
 
 def cancel_pending(p: Position, op: Operation, wait_ms: int, now: int) -> Step:
-    return Step(p, replace(op, stage="AWAIT_CANCEL", deadline=now + wait_ms, attempts=0, failing_ts=0, not_before=0))
+    """S4 has taken the cancel: its outcome is awaited, and may come after the wait is over."""
+    awaited = replace(op, stage="AWAIT_CANCEL", deadline=now + wait_ms, attempts=0, failing_ts=0, not_before=0)
+    old = p.order(op.target)
+    return Step(p, awaited) if old is None else _marked(Step(p, awaited), old, cancelling=True)
+
+
+def _marked(step: Step, order: Order, *, cancelling: bool) -> Step:
+    """The step with a live order marked as being cancelled, or as not."""
+    orders = step.position.with_order(replace(order, cancelling=cancelling))
+    return replace(step, position=replace(step.position, orders=orders))
 
 
 def unclear(p: Position, op: Operation) -> Step:
@@ -213,6 +222,8 @@ def after_result(
         step = _answered_late(step, op, order, now)
     if not order.live and result.status in ("CANCELED", "EXPIRED") and result.status == order.status:
         step = _ended_unfilled(step, op, order, result, retry, now)
+    if order.cancelling and result.status == "CANCEL_REJECTED":
+        step = _marked(step, order, cancelling=False)
     if result.reason == "MAKER_TIMEOUT" and result.status in TERMINAL:
         step = replace(step, samples=(*step.samples, Sample("inc", "s6_maker_wait_timeout_total", 1)))
     return step
@@ -279,7 +290,8 @@ def _ended_unfilled(
 ) -> Step:
     """S4 ended an order of ours by its own will: a stop is placed again, a market order is not sent in the same breath.
 
-    A stop that we asked to cancel, or that has not been accepted yet, is the operation's affair.
+    A stop that we asked to cancel, or that has not been accepted yet, is the operation's affair; one whose cancel
+    outlasted its operation is no loss.
     """
     p = step.position
     if not order.ours or not p.is_current(order):
@@ -288,6 +300,8 @@ def _ended_unfilled(
         asked = op is not None and order.client_order_id in (op.target, op.client_order_id)
         if asked or p.sl_order or order.stop_px != p.sl_price:
             return step
+        if order.cancelling and result.status == "CANCELED":  # late, after S4 had shown it as resting
+            return replace(step, position=replace(p, sl_not_before=0))
         p, alerts = refusals.stop_lost(p, order, retry, now)
         return replace(step, position=p, alerts=(*step.alerts, *alerts))
     if order.filled or (op is not None and op.client_order_id == order.client_order_id):

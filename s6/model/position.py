@@ -21,7 +21,7 @@ class Order:
     fills. ``ours`` is True for orders that S6 sent. ``rungs`` belongs to a TP, ``signal_id`` to an ADD. A ``PENDING``
     order is written down and perhaps sent, and S4 has not answered yet. ``order_id`` is the exchange's own id, or empty
     if unknown; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee;
-    ``rung_roe`` is the highest ROE among the rungs.
+    ``rung_roe`` is the highest ROE among the rungs. ``cancelling``: S4 has taken S6's request to cancel it.
     """
 
     client_order_id: str
@@ -43,6 +43,7 @@ class Order:
     order_id: str = ""
     fee_qty: Decimal = ZERO
     rung_roe: Decimal | None = None
+    cancelling: bool = False
 
     @property
     def live(self) -> bool:

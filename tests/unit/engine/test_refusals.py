@@ -95,6 +95,43 @@ def test_a_lost_stop_is_placed_again_at_once_the_first_time(desk: Desk) -> None:
     assert len(desk.s4.orders) == 1  # after a pause
 
 
+def test_a_cancel_that_comes_late_each_time_is_no_loss_of_the_stop(desk: Desk) -> None:
+    """S4 needs 3 s for a cancel, and shows the stop as resting meanwhile: S6 asked for it, S4 ended nothing."""
+    desk.put(stopped(39_000, terms=desk.terms()))
+    market(desk, 40_000)
+    for number in range(10):
+        market(desk, 40_000 + 50 * number)
+        desk.rules.bundle = bundle(fut={"stop": {"fallback_pct": f"0.0{19 - number}"}})
+        evaluate(desk)
+        op = desk.op()
+        assert op is not None and op.stage == "AWAIT_CANCEL"
+        desk.s4.has[op.target] = told(op.target, "NEW")
+        desk.clock.now += 2_000
+        desk.executor.advance("p1", op.op_id)
+        assert desk.op() is None and desk.now().sl_order == op.target
+        desk.clock.now += 1_000
+        desk.results.apply(told(op.target, "CANCELED"), {})
+        evaluate(desk)
+        assert desk.now().sl_order not in ("", op.target)
+        desk.clock.now += 1_000
+    assert {order.kind for order in desk.s4.orders} == {"SL"}
+    assert (desk.now().exit_reason, desk.now().sl_losses) == ("", 0)
+    assert [code for code in codes(desk) if code[1] in ("STOP_LOST", "STOP_MOVE_FAILED")] == []
+
+
+def test_a_stop_whose_cancel_s4_refused_and_that_it_ends_afterwards_is_lost(desk: Desk) -> None:
+    desk.put(stopped(39_000, terms=desk.terms()))
+    market(desk, 40_000)
+    evaluate(desk)
+    op = desk.op()
+    assert op is not None and op.stage == "AWAIT_CANCEL"
+    desk.s4.has["SL-1"] = told("SL-1", "NEW")
+    desk.results.apply(told("SL-1", "CANCEL_REJECTED"), {})
+    desk.executor.advance("p1", op.op_id)
+    desk.results.apply(told("SL-1", "CANCELED"), {})
+    assert (desk.now().sl_losses, codes(desk)) == (1, [("WARN", "STOP_LOST")])
+
+
 def test_the_good_stop_stands_while_a_better_price_is_refused(desk: Desk) -> None:
     desk.put(stopped(39_000))
     market(desk, 40_000)
