@@ -15,6 +15,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import TextPubSub, text
 from s6.alerts.log import AlertLog
 from s6.bundles.active import Bundles
+from s6.model.waiting import LONGEST_MS
 from s6.model.wire import BundleEvent, MalformedMessage
 from s6.ports import NeighbourUnavailable, StateUnavailable
 
@@ -36,7 +37,7 @@ class BundleWatcher:
     def __init__(self, redis: RedisClient, bundles: Bundles, alerts: AlertLog, poll_s: float, reader: Reader) -> None:
         self._redis, self._bundles, self._alerts, self._poll_s = text(redis), bundles, alerts, poll_s
         self._reader = reader
-        self._due = 0.0
+        self._due, self._not_before = 0.0, 0.0
         self._pubsub: TextPubSub | None = None
         self._failures = 0
         self._announced, self._announced_until = "", 0.0
@@ -53,16 +54,18 @@ class BundleWatcher:
             self.close()
             return SLICE_S
         if reason or self._lost():
-            self._due = 0.0
+            self._due = self._not_before
         return 0.0
 
     def _refresh(self) -> float:
         """Ask S10 once. Returns the seconds to wait until the next time."""
+        wanted_s = 0.0
         try:
             outcome = self._bundles.refresh()
             well = outcome != "REFUSED" and not self._still_announced()
         except NeighbourUnavailable as error:
             well = False
+            wanted_s = self._heeded(error)
             log.warning("bundle not fetched: %s", error)
         except RedisError as error:
             well = False
@@ -71,7 +74,17 @@ class BundleWatcher:
         if well:
             return self._poll_s
         longest = min(self._poll_s, FIRST_S * 2 ** min(self._failures, 20))
-        return random.uniform(longest / 2, longest)
+        return max(random.uniform(longest / 2, longest), wanted_s)
+
+    def _heeded(self, error: NeighbourUnavailable) -> float:
+        """Return the rest (s) that S10 wants, a minute at most; until it is over no event has S10 asked."""
+        wanted_ms = error.retry_after_ms or 0
+        if wanted_ms > LONGEST_MS:
+            text = f"S10 wants {wanted_ms // 1000} s of rest; asked again in 60 s"
+            self._alerts.raise_alert("ERROR", "S10_RETRY_AFTER", text)
+        wanted_s = min(wanted_ms, LONGEST_MS) / 1000
+        self._not_before = time.monotonic() + wanted_s
+        return wanted_s
 
     def _still_announced(self) -> bool:
         """Return whether an event named a version that S10 doesn't serve yet."""

@@ -14,6 +14,7 @@ from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_text import text
 from s6.health.mode import ModeGate, open_symbols
 from s6.listener.market_reader import PASSING
+from s6.model.waiting import LONGEST_MS
 from s6.ports import BundleSource, Clock, MarketSource, NeighbourUnavailable
 
 log = logging.getLogger(__name__)
@@ -80,13 +81,23 @@ class SilentMarkets:
 
     def _ask(self, symbol: str) -> None:
         try:
-            fields = self._s1.tick(symbol)
-            if fields is None:
-                self._redis.set(keys.asked(symbol), "1", px=NOT_OFFERED_MS)
-            else:
-                self._ticks.answered(symbol, fields)
-        except (NeighbourUnavailable, *PASSING) as error:
+            pause_ms = self._asked(symbol)
+            if pause_ms:
+                self._redis.set(keys.asked(symbol), "1", px=pause_ms)
+        except PASSING as error:
             log.warning("no tick of %s from S1: %s", symbol, error)
         finally:
             with self._lock:
                 self._asking.discard(symbol)
+
+    def _asked(self, symbol: str) -> int:
+        """Ask once, and have the answer taken. Returns how long (ms) S1 must not be asked again, 0: as usual."""
+        try:
+            fields = self._s1.tick(symbol)
+        except NeighbourUnavailable as error:
+            log.warning("no tick of %s from S1: %s", symbol, error)
+            return min(error.retry_after_ms or 0, LONGEST_MS)
+        if fields is None:
+            return NOT_OFFERED_MS
+        self._ticks.answered(symbol, fields)
+        return 0

@@ -18,7 +18,7 @@ from s6 import rules
 from s6.model.answers import Balances
 from s6.model.bundle import Treasury as TreasuryRules
 from s6.model.types import ZERO, plain
-from s6.model.waiting import left_ms
+from s6.model.waiting import APART_MS, left_ms
 from s6.ports import LockBusy
 from s6.store import StoreUnavailable
 from s6.treasury.dependencies import Dependencies
@@ -150,9 +150,13 @@ class Opening:
                 raise CoolingDown(f"the last transfer ended {since} ms ago, cooldown_s is {cooldown_ms / 1000:g}")
 
     def _refuse_old(self, balances: Balances) -> None:
-        """Raise ``Unavailable`` if the balances may not show the last transfer yet."""
+        """Raise ``Unavailable`` if the balances may not show the last transfer yet.
+
+        An execution that lies ahead was noted before the clock was set back: it says nothing any more.
+        """
         executed = self.dependencies.store.transfers(limit=1, status="EXECUTED").items
-        if executed and balances.ts <= integer(executed[0], "executed_ts"):
+        since = integer(executed[0], "executed_ts") if executed else 0
+        if executed and balances.ts <= since <= self.dependencies.clock.now_ms() + APART_MS:
             raise Unavailable("BALANCES_OLD", "S1's balances are from before the last transfer was executed")
 
     def _insert(

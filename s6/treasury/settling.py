@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from s6.model.bundle import Retry
-from s6.model.types import plain
+from s6.model.types import Severity, plain
 from s6.model.waiting import LONGEST_MS, left_ms
 from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
@@ -175,7 +175,8 @@ class Settling:
                 self.dependencies.alerts.raise_alert("ERROR", "TRANSFER_UNSETTLED", detail, scope=transfer_id)
             else:
                 detail = f"transfer {transfer_id} of {_sum(record)} waits: its approval can't be asked for ({error})"
-                self.dependencies.alerts.raise_alert("WARN", "APPROVAL_NOT_ASKED", detail, scope=transfer_id)
+                severity: Severity = "ERROR" if wanted_ms > LONGEST_MS else "WARN"
+                self.dependencies.alerts.raise_alert(severity, "APPROVAL_NOT_ASKED", detail, scope=transfer_id)
         return Outcome("LATER", max(0, retry_ts - now))
 
     def _announce(self, record: Record, status: str, reason: str) -> None:

@@ -16,16 +16,18 @@ def bundle_text(version: str = "b-1", **members: object) -> str:
 
 @dataclass
 class MemoryConfig:
-    """What S10 publishes: ``text`` under an ETag that changes with it. ``down``: no usable answer."""
+    """What S10 publishes: ``text`` under an ETag that changes with it. ``down``: no usable answer, but its wish for
+    ``retry_after_ms`` of rest."""
 
     text: str = field(default_factory=bundle_text)
     down: bool = False
+    retry_after_ms: int | None = None
     with_etag: bool = True
     asked: list[str] = field(default_factory=list)
 
     def active(self, etag: str = "") -> Fetched | None:
         self.asked.append(etag)
         if self.down:
-            raise NeighbourUnavailable("s10", "down")
+            raise NeighbourUnavailable("s10", "down", self.retry_after_ms)
         own = f'"{hash(self.text)}"' if self.with_etag else ""
         return None if own and etag == own else Fetched(self.text, own)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from redis.exceptions import RedisError
@@ -17,7 +19,7 @@ from s6.model import jsonx
 from s6.standalone.redis_single import EmbeddedRedis
 from s6.threads import LoopThread
 from tests.support.bundles import MemoryConfig, bundle_text
-from tests.support.doubles import ManualClock, MemoryMetrics
+from tests.support.doubles import ManualClock, MemoryAlerts, MemoryMetrics
 from tests.support.waiting import wait_for
 from tests.unit.bundles.versions import version
 
@@ -101,6 +103,24 @@ def test_asked_by_period_too_and_with_back_off_after_failures(
     wait_for(lambda: version(bundles) == "b-1")
     s10.text = bundle_text("b-2")
     wait_for(lambda: version(bundles) == "b-2", timeout=3)
+
+
+@pytest.mark.parametrize(("wanted_s", "waited_s", "told"), [(30, 30, []), (86_400, 60, ["S10_RETRY_AFTER"])])
+def test_a_rest_that_s10_wants_is_granted_for_a_minute_at_most_whatever_is_published(
+    redis_client: RedisClient, bundles: Bundles, s10: MemoryConfig, wanted_s: int, waited_s: int, told: list[str]
+) -> None:
+    alerts = MemoryAlerts()
+    watcher = BundleWatcher(redis_client, bundles, cast(AlertLog, alerts), 5.0, Reader(ManualClock(), bundles))
+    s10.down, s10.retry_after_ms = True, wanted_s * 1000
+    watcher.round()
+    watcher.round()  # subscribes, which is a reason to ask as well
+    redis_client.publish("cfg:events", jsonx.dumps({"version": "b-2", "ts": 1}))
+    for _ in range(3):
+        watcher.round()
+    assert len(s10.asked) == 1
+    assert waited_s - 5 < watcher._due - time.monotonic() <= waited_s
+    assert [alert[:2] for alert in alerts.raised] == [("ERROR", code) for code in told]
+    watcher.close()
 
 
 def test_redis_emptied_is_noticed_at_once(watch: Watch, bundles: Bundles, redis_client: RedisClient) -> None:

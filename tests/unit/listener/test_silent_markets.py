@@ -132,6 +132,15 @@ def test_where_s1_offers_none_it_is_asked_once_a_minute(desk: Desk) -> None:
     assert len(desk.s1.asked) == 1
 
 
+@pytest.mark.parametrize(("wanted_s", "waited_s"), [(30, 30), (86_400, 60)])
+def test_a_rest_that_s1_wants_is_granted_for_a_minute_at_most(desk: Desk, wanted_s: int, waited_s: int) -> None:
+    desk.s1.respond = lambda asked: Reply(429, headers={"Retry-After": str(wanted_s)})
+    desk.silent.round()
+    wait_for(lambda: (waited_s - 2) * 1000 < desk.pause_of() <= waited_s * 1000)
+    desk.silent.round()
+    assert len(desk.s1.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("odd", "why"),
     [

@@ -249,6 +249,14 @@ class TestCheck:
         world.s1.balances_ts = executed + 1
         assert world.treasury().check() == "STARTED"
 
+    def test_a_clock_set_back_an_hour_holds_up_no_check(self) -> None:
+        world = World(mode="AUTO", cooldown_s=0, max_transfer=10)
+        assert world.treasury().check() == "STARTED"
+        world.treasury().sweep()
+        world.clock.now -= 3_600_000
+        world.s1.balances_ts = world.clock.now
+        assert world.treasury().check() == "STARTED"
+
     def test_an_amount_needs_no_newer_balances(self) -> None:
         world = World(mode="AUTO", cooldown_s=0)
         world.trigger("t-1")

@@ -125,6 +125,14 @@ def test_s12_down_is_asked_again_until_it_answers() -> None:
     assert world.record()["asked_ts"] == world.clock.now
 
 
+def test_a_long_rest_that_s12_wants_is_cut_short_and_an_error_at_once() -> None:
+    world = World()
+    world.trigger()
+    world.s12.down = NeighbourUnavailable("s12", "503", retry_after_ms=86_400_000)
+    assert world.treasury().advance("t-1").delay_ms == 60_000
+    assert world.book.alerts == [("ERROR", "APPROVAL_NOT_ASKED")]
+
+
 def test_s12_refusing_is_not_asked_again_and_a_decision_counts_all_the_same() -> None:
     world = World()
     world.trigger()
