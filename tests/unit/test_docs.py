@@ -39,6 +39,8 @@ def _codes(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         raised = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("raise_alert", "resolve")
         parts = node.args if isinstance(node, ast.Call) else node.elts if isinstance(node, ast.Tuple) else []
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Alert":
+            raised, parts = True, parts[2:]
         if len(parts) < 2:
             continue
         first, second = _constant(parts[0]), _constant(parts[1])
@@ -74,6 +76,15 @@ def test_the_search_finds_the_contract_s_codes() -> None:
 @pytest.mark.parametrize("code", sorted(alert_codes()))
 def test_the_runbook_knows_every_alert(code: str) -> None:
     assert f"`{code}`" in text_of("docs/runbook.md")
+
+
+@pytest.mark.parametrize("page", ["docs/health.md", "docs/runbook.md", "docs/reliability.md"])
+def test_no_table_speaks_of_an_alert_that_is_none(page: str) -> None:
+    rows = [line for line in text_of(page).splitlines() if line.startswith("| `")]
+    firsts = [row.split("|")[1] for row in rows] if page != "docs/reliability.md" else []
+    told = re.findall(r"(?:WARN|ERROR|FATAL) `([A-Z0-9_]+)`", text_of(page))
+    named = {word for first in firsts for word in re.findall(r"`([A-Z0-9]+(?:_[A-Z0-9]+)+)`", first)} | set(told)
+    assert named and named <= alert_codes()
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
