@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Final
 
 from s6 import keys
 from s6.adapters import redis_records as records
@@ -14,9 +13,8 @@ from s6.adapters.redis_part import SWAPS, RedisPart, asking, kept_changing
 from s6.model.codec import to_fields
 from s6.model.market import Extremes, Features, MarketView, Tick
 from s6.model.types import plain
+from s6.model.waiting import APART_MS, in_force_since
 from s6.ports import Clock
-
-AHEAD_MS: Final = 60_000
 
 
 class RedisMarkets(RedisPart):
@@ -64,7 +62,7 @@ class RedisMarkets(RedisPart):
 
     def _latest(self) -> int:
         """Return the latest time (ms) that what is kept may bear; a later one came before the clock was set back."""
-        return self._clock.now_ms() + AHEAD_MS
+        return self._clock.now_ms() + APART_MS
 
     def put_crossing(self, position_id: str, mark: Decimal, ts: int) -> None:
         key = keys.crossing(position_id)
@@ -75,7 +73,8 @@ class RedisMarkets(RedisPart):
                 pipe.hmget(keys.state(position_id), ["side", "sl_ts", "entry_ts"])
                 known, (side, sl_ts, entry_ts) = pipe.execute()
                 n = known.get("n", "")
-                worst_since, best_since = int(sl_ts or 0), int(entry_ts or 0)
+                now = self._clock.now_ms()
+                worst_since, best_since = (in_force_since(int(since or 0), now) for since in (sl_ts, entry_ts))
                 low_since, high_since = (best_since, worst_since) if side == "SHORT" else (worst_since, best_since)
                 changed: list[str | int] = []
                 if _replaces(known, "high", 1, mark, ts, high_since):

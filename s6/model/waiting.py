@@ -21,6 +21,12 @@ def left_ms(at: int, now: int, longest: int) -> int:
     return min(left, longest) if 0 < left <= longest + APART_MS else 0
 
 
+def in_force_since(at: int, now: int) -> int:
+    """Return since when (ms) something noted at ``at`` is in force; 0, ever since, for a time that lies ahead: it was
+    noted before the clock was set back."""
+    return at if at <= now + APART_MS else 0
+
+
 def is_over(since: int, wait: int, now: int) -> bool:
     """Return whether ``wait`` ms have passed since then, or the clock has been set back meanwhile."""
     return left_ms(since + wait, now, wait) == 0

@@ -8,7 +8,7 @@ from decimal import Decimal
 from s6 import rules
 from s6.model.position import Position
 from s6.model.types import ZERO
-from s6.model.waiting import LONGEST_MS, is_over, left_ms
+from s6.model.waiting import LONGEST_MS, in_force_since, is_over, left_ms
 from s6.plan.action import Action
 from s6.plan.context import PlanContext
 from s6.rules import StopDecision
@@ -44,7 +44,7 @@ def _guard_crossed(context: PlanContext, decision: StopDecision) -> bool:
     if p.sl_price is None or extremes is None:
         return False
     worst, ts = extremes.worst(p.side)
-    return ts >= p.sl_ts and (worst - p.sl_price) * p.dir <= 0
+    return ts >= in_force_since(p.sl_ts, context.now) and (worst - p.sl_price) * p.dir <= 0
 
 
 def breached(context: PlanContext, decision: StopDecision) -> Position:

@@ -121,6 +121,15 @@ def test_a_spike_through_a_guard_is_seen_behind_a_worse_one_from_before_it(
     assert op is not None and (op.kind, op.reason) == ("EXIT", "GUARD")
 
 
+def test_a_spike_through_a_guard_is_seen_although_the_clock_was_set_back(desk: Desk) -> None:
+    market(desk, 41_000)
+    desk.put(position(self_guarded=True, sl_price=D(40_800), sl_ts=NOW + 3_600_000, entry_ts=NOW + 3_600_000))
+    desk.state.put_crossing("p1", D(41_100), NOW - 60)
+    desk.state.put_crossing("p1", D(40_700), NOW - 10)
+    op = desk.governor.evaluate("p1").op
+    assert op is not None and (op.kind, op.reason) == ("EXIT", "GUARD")
+
+
 # --- what S6 holds itself -----------------------------------------------------------------------------------------
 
 
