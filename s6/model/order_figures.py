@@ -11,10 +11,13 @@ from decimal import Decimal
 from typing import Final, get_args
 
 from s6.model.numbers import Fault, number
-from s6.model.types import OPENING_KINDS, ZERO, OrderType, ResultStatus
+from s6.model.types import OPENING_KINDS, ZERO, Market, OrderKind, OrderSide, OrderType, ResultStatus
 
 _STATUSES: Final = frozenset(get_args(ResultStatus))
 _TYPES: Final = frozenset(get_args(OrderType))
+_WORDS: Final = {name: frozenset(get_args(kind)) for name, kind in
+                 (("market", Market), ("kind", OrderKind), ("side", OrderSide))}  # fmt: skip
+LONGEST_ID: Final = 128
 _LIKE: Final = (("EXPIRED", "EXPIRED"), ("CANCEL", "CANCELED"), ("REJECT", "REJECTED"))
 """The beginnings of exchanges' own statuses, and the statuses that they mean."""
 
@@ -24,6 +27,10 @@ def understood(data: Mapping[str, object]) -> dict[str, object]:
     found = {name: value for name, value in data.items() if value is not None}
     odd: list[str] = []
     guessed: list[str] = []
+    _names(found, odd)
+    for name, words in _WORDS.items():
+        said = str(found.get(name, "")).upper()
+        _word(found, guessed, name, said if said in words else None)
     _quantities(found, odd)
     futures = found.get("market") == "FUT" and str(found.get("kind")) in OPENING_KINDS
     spot_buy = found.get("market") == "SPOT" and found.get("side") == "BUY"
@@ -37,6 +44,20 @@ def understood(data: Mapping[str, object]) -> dict[str, object]:
     _word(found, guessed, "type", "MARKET" if "type" not in found else _type(str(found["type"])))
     found["reason"] = str(found.get("reason", ""))[:500]
     return {**found, "odd": tuple(odd), "guessed": tuple(guessed)}
+
+
+def _names(found: dict[str, object], odd: list[str]) -> None:
+    """Read ids that JSON may hold as numbers. An id of the exchange that cannot be is absent; an intent decides nothing
+    and is cut."""
+    for name in ("client_order_id", "order_id", "intent_id"):
+        value = found.get(name)
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            found[name] = f"{value:f}" if isinstance(value, Decimal) else str(value)
+    order_id = found.get("order_id", "")
+    if not isinstance(order_id, str) or len(order_id) > LONGEST_ID:
+        odd.append(f"order_id {str(found.pop('order_id'))[:64]}")
+    intent_id = found.get("intent_id", "")
+    found["intent_id"] = intent_id[:256] if isinstance(intent_id, str) else ""
 
 
 def _quantities(found: dict[str, object], odd: list[str]) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from s6.model.market import Features, Tick
 from s6.model.numbers import Fault, number
-from s6.model.order_figures import understood
+from s6.model.order_figures import LONGEST_ID, understood
 from s6.model.types import Market, OrderKind, OrderSide, OrderType, ResultStatus
 
 
@@ -96,9 +96,9 @@ class OrderResult(Message):
     symbol: Symbol
     market: Market
     position_id: PositionId
-    client_order_id: Annotated[str, Field(max_length=128)] = ""
-    order_id: Annotated[str, Field(max_length=128)] = ""
-    intent_id: Annotated[str, Field(max_length=256)] = ""
+    client_order_id: Annotated[str, Field(max_length=LONGEST_ID)] = ""
+    order_id: Annotated[str, Field(max_length=LONGEST_ID)] = ""
+    intent_id: str = ""
     kind: OrderKind
     side: OrderSide
     type: OrderType

@@ -273,6 +273,7 @@ FILLED = {
         ({"status": "EXPIRED_IN_MATCH", "type": "TAKE_PROFIT_MARKET", "avg_price": None},
          ("EXPIRED", "LIMIT", Decimal("0.2"), None), ["RESULT_UNCLEAR"]),
         ({"client_order_id": None}, ("CANCELED", "MARKET", Decimal("0.2"), Decimal(43000)), []),
+        ({"order_id": 55, "intent_id": 7, "reason": 9}, ("CANCELED", "MARKET", Decimal("0.2"), Decimal(43000)), []),
         ({"kind": "ENTRY", "leverage": Decimal("1e30"), "liq_price": Decimal("-12.5")},
          ("CANCELED", "MARKET", Decimal("0.2"), Decimal(43000)), []),
     ],

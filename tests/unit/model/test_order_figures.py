@@ -38,6 +38,31 @@ def test_figures_of_another_kind_or_market_are_not_looked_at() -> None:
     assert "fee_qty" not in read(market="SPOT", side="SELL", fee_qty="1")
 
 
+@pytest.mark.parametrize(("told", "name"), [(55, "55"), (D(55), "55"), (D("5.5E+1"), "55"), ("a-1", "a-1")])
+def test_an_id_that_is_a_number_in_json_is_its_digits(told: object, name: str) -> None:
+    found = read(order_id=told, client_order_id=told, intent_id=told)
+    assert (found["order_id"], found["client_order_id"], found["intent_id"]) == (name, name, name)
+    assert found["odd"] == ()
+
+
+@pytest.mark.parametrize("told", ["9" * 129, True, ["1"], {}])
+def test_an_exchanges_id_that_cannot_be_is_absent(told: object) -> None:
+    found = read(order_id=told)
+    assert ("order_id" in found, found["odd"]) == (False, (f"order_id {str(told)[:64]}",))
+
+
+@pytest.mark.parametrize(("told", "kept"), [("x" * 300, "x" * 256), (True, ""), ([1], "")])
+def test_no_fill_is_lost_for_its_intent(told: object, kept: str) -> None:
+    assert read(intent_id=told)["intent_id"] == kept
+
+
+def test_words_in_small_letters_are_understood_and_said() -> None:
+    found = read(market="fut", kind="entry", side="buy", leverage="3")
+    assert (found["market"], found["kind"], found["side"], found["leverage"]) == ("FUT", "ENTRY", "BUY", D(3))
+    assert found["guessed"] == ("market fut taken for FUT", "kind entry taken for ENTRY", "side buy taken for BUY")
+    assert read(kind="HEDGE")["guessed"] == ()
+
+
 def test_quantities_that_are_missing_follow_from_each_other() -> None:
     assert read(qty="0")["qty"] == read(qty="", filled_qty="1")["qty"] == "1"
     assert read(filled_qty="")["filled_qty"] == D(1)
