@@ -181,7 +181,7 @@ class OperatorCommands:
         if action in ("PAUSE", "RESUME"):
             return self._pause(loaded, action == "PAUSE", token, cause), None
         if action == "WRITE_OFF":
-            return self._write_off(loaded.position, token, cause), None
+            return self._write_off(loaded, token, cause), None
         if action == "EXIT" and loaded.position.is_open and not loaded.position.exit_reason:
             leaving = replace(loaded.position, exit_reason="OPERATOR", exit_not_before=0)
             written = self._write(leaving, loaded.op, token, cause)
@@ -200,10 +200,16 @@ class OperatorCommands:
             raise Busy(position_id)
         return _view(loaded.position, outcome.plan or Plan(loaded.position), outcome.op), outcome
 
-    def _write_off(self, position: Position, token: str, cause: str) -> PlanView:
-        """Close the books of a position that the exchange no longer has, at the mark; cancel what may rest."""
+    def _write_off(self, loaded: Loaded, token: str, cause: str) -> PlanView:
+        """Close the books of a position that the exchange no longer has, at the mark; cancel what may rest.
+
+        S4 is asked first what the operation in flight may have sent: nobody else would know of it.
+        """
+        position, op = loaded
         if not position.is_open:
             return _view(position, Plan(position), None)
+        if op is not None:
+            position = replace(position, unverified_from=min(position.unverified_from or op.number, op.number))
         bundle, now = self._bundles.current(), self._clock.now_ms()
         mark = self._governor.look(Loaded(position, None), bundle)[0].position.mark if bundle else position.mark
         booking = write_off(position, mark or position.entry_price_avg, now)

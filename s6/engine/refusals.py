@@ -92,10 +92,12 @@ def accepted_stop_refused(p: Position, op: Operation | None, order: Order, reaso
 def stop_lost(p: Position, order: Order, retry: Retry, now: int) -> tuple[Position, tuple[Raised, ...]]:
     """S4 ended a stop that it had accepted, by its own will: once more at once, then after pauses, at last an exit.
 
-    A stop that lived for a minute was no refusal: the count begins anew.
+    A stop that lived for a minute was no refusal: the count begins anew. Where S4 has said meanwhile that it holds
+    nothing, its pause goes on.
     """
     losses = 1 if now - p.sl_ts > LONGEST_MS else p.sl_losses + 1
-    p = replace(p, sl_losses=losses, sl_not_before=now + pause_ms(losses - 1, retry) if losses > 1 else 0)
+    pauses = [now + pause_ms(losses - 1, retry)] if losses > 1 else []
+    p = replace(p, sl_losses=losses, sl_not_before=max([*pauses, p.sl_not_before if p.missing_ts else 0]))
     said = f"{order.client_order_id} was {order.status} by S4 itself, {losses} in a row"
     if losses >= retry.attempts:
         p = replace(p, exit_reason=p.exit_reason or "STOP_LOST")

@@ -58,6 +58,11 @@ class Operation:
     tick_ts: int = 0
 
     @property
+    def number(self) -> int:
+        """Its number among the position's operations, of any life."""
+        return int(self.op_id.rpartition("-")[2])
+
+    @property
     def protects(self) -> bool:
         """Whether the position stands unprotected, or at risk, until this operation has succeeded."""
         unprotected = self.kind == "STOP_MOVE" and (self.stage == "PLACE" or not self.target)

@@ -130,8 +130,7 @@ class Reconciler:
         op = loaded.op
         if op is None:
             return 0
-        number = int(op.op_id.rpartition("-")[2])
-        later = any(one.slot.number > number and one.slot.client_order_id != op.client_order_id for one in sent)
+        later = any(one.slot.number > op.number and one.slot.client_order_id != op.client_order_id for one in sent)
         result = self._orders.query(op.client_order_id) if op.kind != "CLEANUP" else None
         if later:
             self._end_operation(loaded.position.position_id, op, result)

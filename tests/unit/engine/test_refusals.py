@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from s6.engine.evaluation import Evaluation
-from s6.engine.refusals import pause_ms
+from s6.engine.operation import begin
+from s6.engine.refusals import pause_ms, stop_lost
 from s6.model.answers import Placed, Refused
 from s6.model.bundle import Retry
 from s6.model.market import Tick
 from s6.model.wire import OrderResult
+from s6.plan import Action
 from s6.ports import UnexpectedAnswer
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, position, result, stopped
@@ -170,6 +172,16 @@ def test_what_s4_has_no_more_is_missed_once_and_asked_for_each_minute(desk: Desk
     assert desk.now().realized_pnl_usdt == 0
 
 
+def test_s4_is_asked_what_an_operation_had_sent_when_its_position_is_written_off(desk: Desk) -> None:
+    held, op = begin(stopped(39_200, op_count=6), Action("STOP_MOVE", "TRAIL", D(1), target="SL-1"), NOW)
+    desk.put(held, op)
+    desk.commands.execute("p1", "BTCUSDT", "FUT", "WRITE_OFF", "ann", "gone")
+    assert (desk.now().status, desk.now().unverified_from, desk.op()) == ("CLOSED", 7, None)
+    evaluate(desk)
+    assert op.client_order_id in desk.s4.asked
+    assert desk.now().unverified_from == 0
+
+
 def test_a_result_ends_what_was_missed(desk: Desk) -> None:
     desk.put(stopped(39_200, missing_ts=NOW, missing_told=True, exit_not_before=NOW + 60_000, exit_reason="OPERATOR"))
     desk.results.apply(told("x", "FILLED", "EXIT", qty="0.4", filled_qty="0.4", avg_price="40000"), {})
@@ -226,3 +238,13 @@ def test_time_without_a_stop_is_counted_whatever_the_cause(desk: Desk) -> None:
     evaluate(desk)
     assert desk.metrics.observed("s6_unprotected_seconds") == [0.2]
     assert desk.now().unprotected_since == 0
+
+
+def test_a_stop_that_ends_after_s4_said_that_it_holds_nothing_ends_no_pause() -> None:
+    held = stopped(39_000, sl_not_before=NOW + 9_000)
+    lost = replace(held.orders[0], status="CANCELED")
+    assert stop_lost(held, lost, Retry(), NOW)[0].sl_not_before == 0
+    missing = replace(held, missing_ts=NOW - 1)
+    assert stop_lost(missing, lost, Retry(), NOW)[0].sl_not_before == NOW + 9_000
+    often = replace(held, sl_losses=3, sl_ts=NOW)
+    assert stop_lost(often, lost, Retry(), NOW)[0].sl_not_before == NOW + pause_ms(3, Retry())
