@@ -24,8 +24,9 @@ RedisClient = Redis | RedisCluster
 
 CONNECT_TIMEOUT_S: Final = 1.0
 ANSWER_TIMEOUT_S: Final = 3.0
-#: Of one node of a cluster, ``blocking`` or not: the others go on, and nothing blocks across slots.
-NODE_TIMEOUT_S: Final = 1.0
+#: Of one node of a cluster, ``blocking`` or not: the others go on, and nothing blocks across slots. It is longer
+#: than it takes to find that a node hangs (``s6.adapters.redis_nodes``).
+NODE_TIMEOUT_S: Final = 0.7
 #: Of a ``blocking`` client; commands may block the server side for `LONGEST_BLOCK_MS`, the rest is for the answer.
 BLOCKING_TIMEOUT_S: Final = 8.0
 LONGEST_BLOCK_MS: Final = 5000

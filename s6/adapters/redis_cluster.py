@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -12,13 +13,14 @@ from redis.cluster import (
     PipelineCommand,
     PipelineStrategy,
     RedisCluster,
-    get_node_name,
 )
+from redis.commands.core import Script
 from redis.exceptions import (
     AskError,
     ClusterDownError,
     ClusterError,
     ConnectionError,
+    NoScriptError,
     RedisClusterException,
     RedisError,
     ResponseError,
@@ -48,7 +50,7 @@ class HonestCluster(RedisCluster):
     sent again for a while. No node reachable, or slots without a node: a ``redis.exceptions.ConnectionError``, where
     redis-py raises something that is not a ``RedisError``.
 
-    ``hung`` are nodes that let a command time out: commands for them fail at once, those for others go on.
+    ``hung`` are the nodes that do not answer: commands for them fail at once, those for others go on.
     """
 
     #: How often redis-py itself sends a command that is redirected (MOVED, then ASK) or refused, before it is our turn.
@@ -56,11 +58,17 @@ class HonestCluster(RedisCluster):
 
     def __init__(self, *, patience_s: float = PATIENCE_S, **options: Any) -> None:
         self._patience_s = patience_s
-        self.hung = HungNodes(self._refresh)
+        self.hung = HungNodes(self._connectable, self._refresh)
         try:
             super().__init__(**options)
         except RedisClusterException as error:
             raise ConnectionError(str(error)) from error
+        self._learn: Callable[..., None] = self.nodes_manager.initialize
+        self.nodes_manager.initialize = self._learn_from_others  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        self.hung.close()
+        super().close()
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         patience = time.monotonic() + self._patience_s
@@ -76,9 +84,17 @@ class HonestCluster(RedisCluster):
 
     def publish(self, channel: Any, message: Any, **kwargs: Any) -> Any:
         """Publish through a node that answers: the nodes hand messages on among themselves."""
-        nodes = self.get_primaries()  # type: ignore[no-untyped-call]
-        node = next((node for node in nodes if not self.hung.hangs(node)), None)
+        node = next(iter(self.answering()), None)
         return self.execute_command("PUBLISH", channel, message, target_nodes=node, **kwargs)
+
+    def register_script(self, script: Any) -> Script:
+        """Return the script as a function; its ``sha`` is for pipelines."""
+        return _Script(self, script)
+
+    def answering(self) -> list[ClusterNode]:
+        """Return the masters that do not hang."""
+        nodes: list[ClusterNode] = self.get_primaries()  # type: ignore[no-untyped-call]
+        return [node for node in nodes if not self.hung.hangs(node)]
 
     def owner(self, *command: Any) -> ClusterNode:
         """Return the node that a command's keys are on, as far as is known."""
@@ -93,16 +109,21 @@ class HonestCluster(RedisCluster):
             return super()._execute_command(target_node, *args, **kwargs)  # type: ignore[no-untyped-call]
         except (ConnectionError, TimeoutError) as error:
             where = getattr(error, "connection", target_node)  # another one after a redirection
-            if isinstance(error, TimeoutError):
-                self.hung.note(get_node_name(where.host, where.port))
             raise NodeAway(f"{where.host}:{where.port}: {error}") from error
 
-    def _refresh(self, failed: str) -> None:
-        """Learn who has which slots now, from another node than this one."""
-        try:
-            self.nodes_manager.initialize(last_failed_node_name=failed)
-        except RedisClusterException as error:
-            raise ConnectionError(str(error)) from error
+    def _connectable(self) -> list[ClusterNode]:
+        nodes: list[ClusterNode] = self.get_primaries()  # type: ignore[no-untyped-call]
+        for node in nodes:
+            self.get_redis_connection(node)  # which makes it, and connects to nothing
+        return nodes
+
+    def _refresh(self) -> None:
+        self.nodes_manager.initialize()
+
+    def _learn_from_others(self, *args: Any, last_failed_node_name: str | None = None, **options: Any) -> None:
+        """Learn who has which slots, and ask a node that hangs last; redis-py asks any of them first."""
+        failed = last_failed_node_name or next(iter(self.hung.names()), None)
+        self._learn(*args, last_failed_node_name=failed, **options)
 
     def _get_command_keys(self, *args: Any) -> Any:
         return _stream_keys(args) or super()._get_command_keys(*args)  # type: ignore[no-untyped-call]
@@ -138,6 +159,17 @@ def _stream_keys(command: tuple[Any, ...]) -> list[Any]:
     return list(names[: len(names) // 2])
 
 
+class _Script(Script):
+    """A script that is sent to the node that lacks it; redis-py loads it into all, and waits for one that hangs."""
+
+    def __call__(self, keys: Sequence[Any] | None = None, args: Iterable[Any] | None = None, client: Any = None) -> Any:
+        cluster, names = client or self.registered_client, keys or ()
+        try:
+            return cluster.evalsha(self.sha, len(names), *names, *(args or ()))
+        except NoScriptError:
+            return cluster.eval(str(self.script), len(names), *names, *(args or ()))
+
+
 class _HonestPipeline(PipelineStrategy):
     """Sends a pipeline's commands once; redis-py sends them again, one by one, when their answers were lost."""
 
@@ -166,40 +198,47 @@ class _HonestPipeline(PipelineStrategy):
     def _send(self, stack: list[PipelineCommand]) -> None:
         """Send what is for nodes that answer; what is for the others gets its error.
 
-        Without a connection to each node that is asked, redis-py sends nothing to any: then look who hangs, and send.
+        Without a connection to each node that is asked, redis-py sends nothing to any: then leave those out.
         """
-        hung = self._cluster.hung
-        while waiting := self._without_hung(stack) if hung else stack:
+        away: dict[ClusterNode, NodeAway] = {}
+        while waiting := self._without(away, stack) if away or self._cluster.hung else stack:
             try:
                 self._send_cluster_commands(  # type: ignore[no-untyped-call]
                     waiting, raise_on_error=False, allow_redirections=False
                 )
                 return
             except (ConnectionError, TimeoutError):
-                if not hung.find({self._cluster.owner(*command.args) for command in waiting}):
+                lost = self._unconnected({self._cluster.owner(*command.args) for command in waiting})
+                if not lost:
                     raise
+                away |= lost
 
-    def _without_hung(self, stack: list[PipelineCommand]) -> list[PipelineCommand]:
+    def _without(self, away: dict[ClusterNode, NodeAway], stack: list[PipelineCommand]) -> list[PipelineCommand]:
+        """Give the commands for nodes that are away or hang their error. Returns the others."""
         owners = [self._cluster.owner(*command.args) for command in stack]
-        errors = {node: self._error(node) for node in set(owners)}
+        errors = self._hanging(set(owners)) | away
         for command, owner in zip(stack, owners, strict=True):
-            command.result = errors[owner]
+            command.result = errors.get(owner)
         return [command for command in stack if command.result is None]
 
-    def _error(self, node: ClusterNode) -> NodeAway | None:
-        try:
-            self._cluster.hung.check(node)
-        except NodeAway as error:
-            return error
-        return None
+    def _hanging(self, nodes: set[ClusterNode]) -> dict[ClusterNode, NodeAway]:
+        return {node: NodeAway(f"{node.name} hangs") for node in nodes if self._cluster.hung.hangs(node)}
+
+    def _unconnected(self, nodes: set[ClusterNode]) -> dict[ClusterNode, NodeAway]:
+        """Return the errors of those that hang or cannot be connected to."""
+        found = self._hanging(nodes)
+        for node in nodes - found.keys():
+            pool = self._cluster.get_redis_connection(node).connection_pool
+            try:
+                pool.release(pool.get_connection())
+            except (ConnectionError, TimeoutError) as error:
+                found[node] = NodeAway(f"{node.name}: {error}")
+        return found
 
     def _away(self, command: PipelineCommand, error: Exception) -> NodeAway:
         if isinstance(error, NodeAway):
             return error
-        node = self._cluster.owner(*command.args)
-        if isinstance(error, TimeoutError):
-            self._cluster.hung.note(node.name)
-        return NodeAway(f"{node.name}: {error}")
+        return NodeAway(f"{self._cluster.owner(*command.args).name}: {error}")
 
     def _again(self, command: PipelineCommand) -> Any:
         try:

@@ -52,6 +52,7 @@ def test_a_master_that_hangs_stops_only_what_is_on_it(tmp_path: Path, own_redis:
                 time.sleep(max(0.0, HANGS_S - took[-1]))
             finally:
                 node.thaw()
+            wait_for(lambda: not world.redis.hung, 5, "the test's own client finds that it answers")
             world.settled()
         assert max(took) < SOON_S, took
         assert world.faults() == []
