@@ -31,6 +31,7 @@ from s6.ports import (
 log = logging.getLogger(__name__)
 REFRESH_S: Final = 5.0
 AT_REST_EVERY_S: Final = 1.0
+PASSED_OVER_S: Final = 1.0
 SHARD: Final = 500
 AGAIN_S: Final = 0.2
 
@@ -40,7 +41,10 @@ class WatchState(Positions, PositionIndex, Markets, Losses, Protocol):
 
 
 class IndexKeeper:
-    """Follows ``s6:changed``. Since a message may be lost, it also reads all open positions anew every few seconds."""
+    """Follows ``s6:changed``. Since a message may be lost, it also reads all open positions anew every few seconds.
+
+    What it cannot reach it passes over, and reads all anew after a second.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class IndexKeeper:
         self._index = index
         self._hints = hints
         self._due = 0.0
+        self._passed_over = False
         self._missing: set[str] = set()
         self._doubted: set[str] = set()
 
@@ -78,37 +83,40 @@ class IndexKeeper:
             self._due = 0.0  # what changed before was not heard of
         if time.monotonic() >= self._due:
             began = time.monotonic()
-            self._refresh_if_reachable()
+            self._as_far_as_reached(self._refresh)
             self._due = time.monotonic() + max(REFRESH_S, 5 * (time.monotonic() - began))
         if changed := self._changes.wait():
-            self._put(sorted(changed))
+            self._as_far_as_reached(lambda: self._put(sorted(changed)))
+        if self._passed_over:
+            self._due = min(self._due, time.monotonic() + PASSED_OVER_S)
+            self._passed_over = False
 
-    def _refresh_if_reachable(self) -> None:
-        """Refresh. What cannot be reached is found by the messages of its changes, or by the next refresh."""
+    def _as_far_as_reached(self, work: Callable[[], object]) -> None:
         try:
-            self._refresh()
+            work()
         except PartUnavailable as error:
             log.warning("not all open positions were looked at: %s", error)
+            self._passed_over = True
 
     def _refresh(self) -> None:
-        ids, whole = self._open_ids()
-        missing = set[str]()
+        ids = self._open_ids()
+        whole, missing = not self._passed_over, set[str]()
         for start in range(0, len(ids), SHARD):
             missing |= self._put(ids[start : start + SHARD])
         if whole:
             self._index.keep_only(set(ids))
             self._doubt(missing)
 
-    def _open_ids(self) -> tuple[list[str], bool]:
-        """Return the open positions, and whether they are all: in a cluster, a node that names some may be away."""
-        ids, whole = list[str](), True
+    def _open_ids(self) -> list[str]:
+        """Return the open positions, as far as they can be reached: a node that names some may be away."""
+        ids = list[str]()
         for symbol in self._state.symbols():
             try:
                 ids += self._state.ids_of(symbol)
             except PartUnavailable as error:
                 log.warning("positions in %s not looked at: %s", symbol, error)
-                whole = False
-        return ids, whole
+                self._passed_over = True
+        return ids
 
     def _doubt(self, missing: set[str]) -> None:
         """Have everything reconciled when positions are lost: indexed, but missing from Redis twice in a row.
@@ -123,8 +131,9 @@ class IndexKeeper:
             self._state.doubt()
 
     def _put(self, ids: list[str]) -> set[str]:
-        """Index these positions. Returns the ids of those that do not exist."""
+        """Index these positions, as far as they can be reached. Returns the ids of those that do not exist."""
         loaded = self._state.load_reachable(ids)
+        self._passed_over |= len(loaded) < len(ids)
         bundle = self._bundles.current()
         if bundle is not None:
             self._index_all([each.position for each in loaded.values() if each is not None], bundle)
@@ -133,7 +142,9 @@ class IndexKeeper:
     def _index_all(self, found: list[Position], bundle: ActiveBundle) -> None:
         views = self._state.markets({p.symbol for p in found})
         for position in found:
-            if position.symbol in views:
+            if position.symbol not in views:
+                self._passed_over = True
+            else:
                 self._index_one(position, bundle, views[position.symbol])
 
     def _index_one(self, position: Position, bundle: ActiveBundle, view: MarketView) -> None:
@@ -169,13 +180,18 @@ class RestWatch:
 
     def round(self) -> float:
         """Look once. Returns the pause before the next round, in s."""
-        try:
-            self._look()
-        except StateUnavailable as error:
-            log.warning("operations at rest not looked at: %s", error)
+        self._look()
         return AT_REST_EVERY_S
 
     def _look(self) -> None:
+        """Take each step, also when another cannot be taken: in a cluster what they read is on several nodes."""
+        for step in (self._resume_operations, self._protect, self._ask_again):
+            try:
+                step()
+            except StateUnavailable as error:
+                log.warning("what stands still was not all looked at: %s", error)
+
+    def _resume_operations(self) -> None:
         listed = self._state.ops_in_flight()
         standing: dict[str, tuple[tuple[object, ...], int]] = {}
         now = self._clock.now_ms()
@@ -195,8 +211,12 @@ class RestWatch:
             if looks and looks & (looks - 1) == 0 and op.at_rest(now):  # after 1, 2, 4, 8 … looks: poison must not loop
                 self._hints.resume(name, op)
         self._standing = standing
+
+    def _protect(self) -> None:
         unprotected = self._index.unprotected() if self._index is not None else set()
-        for name in sorted((unprotected & self._unprotected) - standing.keys()):
+        for name in sorted((unprotected & self._unprotected) - self._standing.keys()):
             self._hints.protect(name)
         self._unprotected = unprotected
+
+    def _ask_again(self) -> None:
         self._hints.ask_again(self._working)

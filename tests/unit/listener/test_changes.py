@@ -31,5 +31,15 @@ def test_after_a_close_it_is_subscribed_anew(redis_client: RedisClient) -> None:
     changes.close()
 
 
+def test_one_that_ended_is_made_anew_and_says_so(redis_client: RedisClient) -> None:
+    changes, redis = Changes(redis_client), _any(redis_client)
+    assert changes.subscribe()
+    redis.client_kill_filter(_type="pubsub")
+    wait_for(lambda: changes.wait() or changes.subscribe(), 5, "a new subscription")
+    redis.publish(keys.CHANGED, "BTCUSDT p1")
+    wait_for(lambda: "p1" in changes.wait(), 5, "the first change")
+    changes.close()
+
+
 def _any(redis: RedisClient) -> Any:
     return redis

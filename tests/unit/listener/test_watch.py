@@ -16,11 +16,12 @@ from s6.engine.operation import begin
 from s6.listener.index import TriggerIndex
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.model.commit import Commit
-from s6.model.market import Features
+from s6.model.market import Features, MarketView
 from s6.plan import Action
-from s6.ports import StateUnavailable
+from s6.ports import PartUnavailable, StateUnavailable
 from tests.support.desk import Desk, NotedHints, Rules
 from tests.support.doubles import ManualClock
+from tests.support.waiting import wait_for
 from tests.unit.given import NOW, bundle, position, stopped
 
 MOVE = Action("STOP_MOVE", "TRAIL", D(1), D(39_000), D(39_500), target="SL-1")
@@ -94,6 +95,23 @@ def test_redis_away_is_waited_out(desk: Desk) -> None:
     assert watching(desk).round() == 1.0
 
 
+def test_what_cannot_be_read_holds_up_no_other_look(desk: Desk) -> None:
+    def away(name: str, key: str, writes: bool) -> None:
+        if key == keys.OPS:
+            raise StateUnavailable("its node hangs")
+
+    index = TriggerIndex()
+    index.put(position(), bundle(), Features())
+    watch = watching(desk, index)
+    looks(desk).evaluate("p3")
+    desk.clock.now += 10_000
+    desk.redis.hook = away
+    watch.round()
+    watch.round()
+    assert desk.hints.protected == ["p1"]
+    assert desk.hints.evaluated.count("p3") == 2
+
+
 def test_who_has_no_stop_for_two_looks_is_protected(desk: Desk) -> None:
     index = TriggerIndex()
     index.put(position(), bundle(), Features())
@@ -151,6 +169,25 @@ def test_what_was_crossed_before_it_was_put_in_is_written_down_and_hinted_at(kep
     assert kept.hints.evaluated == ["p1"]
     extremes = kept.state.market("BTCUSDT", "p1").extremes
     assert extremes is not None and (extremes.low, extremes.low_ts) == (D(38_900), NOW + 5)
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["some are away", "all are away"])
+def test_what_could_not_be_reached_is_put_in_a_moment_later(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    def away(symbols: set[str]) -> dict[str, MarketView]:
+        if raises:
+            raise PartUnavailable("its node hangs")
+        return {}
+
+    kept.keeper.round()
+    with monkeypatch.context() as patch:
+        patch.setattr(kept.state, "markets", away)
+        kept.state.commit(Commit(stopped(39_000), None))
+        kept.keeper.round()
+        assert kept.crossed(38_990, 39_010) == set()
+    wait_for(lambda: kept.keeper.round() == 0.0 and kept.crossed(38_990, 39_010) == {"p1"}, 3, "what was passed over")
+    kept.keeper.close()
 
 
 def test_what_the_index_names_and_redis_lacks_twice_is_doubted_once(kept: Kept) -> None:
