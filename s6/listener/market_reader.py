@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -25,6 +25,14 @@ log = logging.getLogger(__name__)
 AGAIN_S: Final = 0.2
 PASSING: Final = (RedisError, StateUnavailable, OSError)
 """What ends a round and passes; the entries are read again."""
+
+
+class Crossing(NamedTuple):
+    """The highest and lowest mark at which triggers of a position were crossed, and when they were read (ms)."""
+
+    high: Decimal
+    low: Decimal
+    read_at: int
 
 
 class _Reader(ABC):
@@ -52,6 +60,7 @@ class _Reader(ABC):
         try:
             bundle = self._bundles.current()
             names = streams.names(bundle.symbols if bundle else ())
+            self.catch_up(names)
             entries = self._tail.read(names)
             for stream in dict.fromkeys(e.stream for e in entries):
                 self._take(stream, [e for e in entries if e.stream == stream])
@@ -63,6 +72,9 @@ class _Reader(ABC):
             self._tail.forget(names)
             return AGAIN_S
         return 0.0
+
+    def catch_up(self, names: list[str]) -> None:  # noqa: B027 - most have nothing that waits
+        """Do what could not be done for these streams in former rounds. Raises ``StateUnavailable``."""
 
     def answers(self, names: list[str]) -> dict[str, Entry]:
         """Return what has come for these streams by another way, each once; usually nothing does."""
@@ -121,6 +133,8 @@ class MarketReader(_Reader):
         self._newest: dict[str, Tick] = {}
         self._streamed: dict[str, int] = {}
         self._answers: dict[str, Mapping[str, str]] = {}
+        #: By symbol and position: crossings that are not recorded yet.
+        self._crossed: dict[str, dict[str, Crossing]] = {}
 
     def answered(self, symbol: str, fields: Mapping[str, str]) -> None:
         """Have S1's answer about a market taken like an entry of its stream, in this round or the next.
@@ -142,7 +156,10 @@ class MarketReader(_Reader):
         return found
 
     def take(self, symbol: str, entries: list[Entry]) -> None:
-        """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at."""
+        """Take ticks in order; late ones change nothing. A crossing is recorded before its position is hinted at.
+
+        What cannot be recorded now is recorded in a later round.
+        """
         read_at = self._clock.now_ms()
         known = self._newest.get(symbol) or self._state.market(symbol).tick  # a former process may have read it
         newest = known
@@ -166,12 +183,28 @@ class MarketReader(_Reader):
             return
         self._state.put_tick(symbol, newest)
         self._newest[symbol] = newest
-        self._publish(crossed, read_at)
-
-    def _publish(self, crossed: Mapping[str, list[Decimal]], read_at: int) -> None:
+        unrecorded = self._crossed.setdefault(symbol, {})
         for name, marks in crossed.items():
-            for mark in sorted({max(marks), min(marks)}):
-                self._state.put_crossing(name, mark, read_at)
+            before = unrecorded.get(name)
+            marks += [before.high, before.low] if before else []
+            unrecorded[name] = Crossing(max(marks), min(marks), read_at)
+        self._record(unrecorded)
+        if unrecorded:
+            log.warning("crossings of %s positions in %s wait for Redis", len(unrecorded), symbol)
+
+    def catch_up(self, names: list[str]) -> None:
+        for symbol, unrecorded in list(self._crossed.items()):
+            if unrecorded and f"{self._prefix}{symbol}" in names:
+                self._record(unrecorded)
+
+    def _record(self, unrecorded: dict[str, Crossing]) -> None:
+        for name, crossing in list(unrecorded.items()):
+            try:
+                for mark in sorted({crossing.high, crossing.low}):
+                    self._state.put_crossing(name, mark, crossing.read_at)
+            except PartUnavailable:
+                continue
+            unrecorded.pop(name, None)
             self._hints.evaluate(name)
 
 

@@ -15,7 +15,6 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from s6.adapters.redis_client import RedisClient
-from s6.adapters.redis_nodes import NodeAway
 from s6.keys import SYMBOLS
 from s6.model.wire import NOT_UTF8
 from s6.ports import Alerts
@@ -82,7 +81,6 @@ class Streams:
         self._prefix = prefix
         self._lane = lane
         self._found: set[str] = set()
-        self._symbols: set[str] = set()
         self._scanned_at = 0.0
         self._named: list[str] = []
         self._odd: set[str] = set()
@@ -96,7 +94,8 @@ class Streams:
             # A scan of a large keyspace takes its time: rest ten times as long as it took.
             self._scanned_at = time.monotonic() + 10 * (time.monotonic() - began)
         known = {f"{self._prefix}{symbol}" for symbol in symbols}
-        known.update(f"{self._prefix}{symbol}" for symbol in self._known_symbols())
+        if self._lane is None:  # a lane scans its own nodes, and waits for no other
+            known.update(f"{self._prefix}{symbol}" for symbol in self._redis.smembers(SYMBOLS))
         if self._odd and time.monotonic() > self._odd_until:
             self._odd = set()
         self._named = sorted(name for name in (self._found | known) - self._odd if not NOT_UTF8.search(name))
@@ -111,14 +110,6 @@ class Streams:
             what["target_nodes"] = self._lane.nodes(self._redis)
         names: Iterator[str] = self._redis.scan_iter(**what)
         return names
-
-    def _known_symbols(self) -> set[str]:
-        """Return the symbols in Redis; those last known while the node that has them is away."""
-        try:
-            self._symbols = self._redis.smembers(SYMBOLS)
-        except NodeAway as error:
-            log.debug("symbols not read: %s", error)
-        return self._symbols
 
     def leave_out(self) -> list[str]:
         """Find names that hold something else than a stream, and leave them out for 10 s. Raises ``RedisError``."""

@@ -14,6 +14,7 @@ from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.streams import Entry
 from s6.model.market import Features, MarketView, Tick
+from s6.ports import PartUnavailable
 from tests.support.doubles import MemoryAlerts
 from tests.support.waiting import wait_for
 from tests.unit.given import NOW, bundle, stopped
@@ -76,6 +77,30 @@ def test_the_first_tick_ever_crosses_nothing() -> None:
     reader(state, hints).take("BTCUSDT", [tick_entry("38900", NOW)])
     assert len(state.of("put_tick")) == 1
     assert not hints
+
+
+def test_crossings_that_cannot_be_recorded_hold_up_nothing_and_are_recorded_later() -> None:
+    state, hints = Notes(market=MarketView("BTCUSDT", Tick(NOW - 9000, D(40000), D(40000), D(40000)))), Notes()
+    ticks, recorded, away = reader(state, hints), list[tuple[Any, ...]](), True
+
+    def put_crossing(*crossing: Any) -> None:
+        if away:
+            raise PartUnavailable("its node hangs")
+        recorded.append(crossing)
+
+    state.put_crossing = put_crossing  # type: ignore[attr-defined]
+    ticks.take("BTCUSDT", [tick_entry("38900", NOW - 3000)])
+    ticks.take("BTCUSDT", [tick_entry("39100", NOW - 2000), tick_entry("38800", NOW - 1000)])
+    ticks.catch_up(["mkt:BTCUSDT"])
+    assert [tick.mark for _, tick in state.of("put_tick")] == [D(38900), D(38800)]
+    assert hints == []
+    away = False
+    ticks.catch_up(["mkt:ETHUSDT"])
+    assert recorded == []
+    ticks.catch_up(["mkt:BTCUSDT"])
+    ticks.catch_up(["mkt:BTCUSDT"])
+    assert recorded == [("p1", D(38800), NOW), ("p1", D(39100), NOW)]
+    assert hints.of("evaluate") == [("p1",)]
 
 
 def test_a_regime_that_the_bundle_does_not_know_is_told_of() -> None:
