@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from s6.model.operation import Operation
-from s6.ports import Clock, Hints, PartUnavailable, PendingLooks, StateUnavailable
+from s6.ports import Clock, Hints, PendingLooks, StateUnavailable
 
 log = logging.getLogger(__name__)
 LONGEST_MS: Final = 30_000  # longer waits are looked at again then
@@ -64,14 +64,8 @@ class Looks:
         self._hints.resume(position_id, op)
 
     def begin(self, position_id: str) -> None:
-        """The evaluation begins now: what is asked for from here on is another look. Raises ``StateUnavailable``.
-
-        On a cluster whose node with the looks is away it begins all the same; ``ask_again`` finds the note that stays.
-        """
-        try:
-            self._state.take_look(position_id, self._clock.now_ms())
-        except PartUnavailable as error:
-            log.warning("%s: its look stays noted: %s", position_id, error)
+        """The evaluation begins now: what is asked for from here on is another look. Raises ``StateUnavailable``."""
+        self._state.take_look(position_id, self._clock.now_ms())
 
     def hand_back(self, position_ids: Sequence[str]) -> None:
         """Ask anew for looks that were taken off the queue and not begun."""
