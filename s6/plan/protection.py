@@ -40,10 +40,12 @@ class Watched(NamedTuple):
 def watched(p: Position, now: int, since: int | None = None) -> Watched:
     """Begin, go on with or end the time that the position stands without a stop for its whole quantity.
 
+    A symbol that no bundle ever named is a cause like any other, although S6 can place nothing for it.
+
     ``since`` is when what is written happened at the exchange, where that is known: the time begins then, and not when
     S6 hears of it.
     """
-    protected = is_protected(p)
+    protected = is_protected(p) and (bool(p.terms) or not p.is_open or covered(p) >= p.qty)
     if protected == (p.unprotected_since == 0):
         return Watched(p)
     if not protected:

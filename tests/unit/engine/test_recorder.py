@@ -78,7 +78,7 @@ def services(redis_client: RedisClient, store: Store) -> Services:
 
 
 def test_a_fatal_stands_when_the_step_is_written(services: Services) -> None:
-    assert services.write(WARN, FATAL) == replace(HELD, rev=1, ts=CLOCK.now)
+    assert services.write(WARN, FATAL) == replace(HELD, rev=1, ts=CLOCK.now, unprotected_since=CLOCK.now)
     assert services.told() == [("WARN", WARN[2]), ("FATAL", FATAL[2])]
     [alert_id] = services.book.standing_fatal()
     doc = services.book.get(alert_id)

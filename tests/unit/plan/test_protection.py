@@ -77,6 +77,16 @@ def test_it_begins_when_it_happened_at_the_exchange_and_not_when_it_is_heard_of(
     assert watched(governed(position()), NOW, NOW - ago).position.unprotected_since == NOW - begun
 
 
+def test_the_time_before_a_bundle_names_the_symbol_counts_as_well() -> None:
+    unnamed = watched(position(), NOW, NOW - 200).position
+    assert unnamed.unprotected_since == NOW - 200
+    first = replace(stopped(39_000), terms=governed(position()).terms, unprotected_since=unnamed.unprotected_since)
+    assert watched(first, NOW + 60_000)[1:] == (60.2, True)
+    closed = replace(unnamed, status="CLOSED", qty=D(0))
+    assert watched(closed, NOW + 800)[1:] == (1.0, False)
+    assert watched(stopped(39_000), NOW).position.unprotected_since == 0
+
+
 def test_no_moment_is_counted_twice() -> None:
     held = replace(governed(position()), sl_ts=NOW - 2_000)
     assert watched(held, NOW, NOW - 9_000).position.unprotected_since == NOW - 2_000
