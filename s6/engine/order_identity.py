@@ -16,7 +16,7 @@ from s6.engine.operation import ORDER_PREFIXES, ids
 from s6.model import jsonx
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
-from s6.model.types import Market
+from s6.model.types import OPENING_KINDS, Market
 from s6.model.wire import OrderResult
 
 DIGITS: Final = 24
@@ -40,11 +40,15 @@ def named(result: OrderResult, known: Order | None) -> OrderResult:
     return result.model_copy(update={"client_order_id": name})
 
 
-def told_before(orders: Iterable[Order], result: OrderResult) -> Order | None:
-    """Return the order of others that bears the result's ``order_id``, under whatever client id it was told of."""
-    if not result.order_id:
+def told_before(p: Position, orders: Iterable[Order], result: OrderResult) -> Order | None:
+    """Return the order of others in this life that bears the result's ``order_id``, whatever its client id was.
+
+    An ENTRY after a close begins the next life, so it is none of this one's.
+    """
+    if not result.order_id or (result.kind in OPENING_KINDS and not p.is_open):
         return None
-    return next((o for o in orders if not o.ours and o.order_id == result.order_id), None)
+    same = (result.order_id, result.side, p.life, False)
+    return next((o for o in orders if (o.order_id, o.side, o.life, o.ours) == same), None)
 
 
 class OrderSlot(NamedTuple):

@@ -213,7 +213,7 @@ class Results:
         if known is None or known.client_order_id != result.client_order_id:
             known = seen(result.client_order_id)
         if known is None and result.order_id:
-            known = told_before(self._state.own_orders(position.position_id), result)
+            known = told_before(position, self._state.own_orders(position.position_id), result)
         if known is not None and known.client_order_id != result.client_order_id:
             result = result.model_copy(update={"client_order_id": known.client_order_id})
         return result, known

@@ -130,6 +130,13 @@ def test_an_order_of_others_is_known_by_the_exchanges_id_whatever_the_client_id(
     assert (desk.now().qty, desk.now().realized_pnl_usdt) == (D("0.4"), D(600))
 
 
+def test_an_entry_after_the_close_is_another_order_whatever_its_exchange_calls_it(desk: Desk) -> None:
+    for number, kind, side in ((1, "ENTRY", "BUY"), (2, "EXIT", "SELL"), (3, "ENTRY", "BUY")):
+        told_of = {"kind": kind, "side": side, "client_order_id": f"c{number}", "order_id": "7"}
+        assert desk.results.apply(result(**told_of), {}) == "APPLIED"
+    assert (desk.now().life, desk.now().is_open) == (2, True)
+
+
 def test_without_the_exchanges_id_the_client_id_is_what_an_order_is_known_by(desk: Desk) -> None:
     desk.put(stopped(39_000))
     for qty, at in (("0.5", 41_000), ("0.3", 41_500)):
