@@ -79,7 +79,7 @@ def test_results(s6: Running) -> None:
         assert letter["error"], name
         assert s6.state(mark) == {}, name
     put_aside(s6, stream, f"kind-{symbol}")
-    assert s6.redis.xpending(stream, "s6")["pending"] == 0
+    wait_for(lambda: s6.redis.xpending(stream, "s6")["pending"] == 0, 5, "the last one acknowledged behind its letter")
     agrees(s6, pid, symbol)
 
 
