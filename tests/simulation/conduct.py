@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from s6 import keys
 from s6.rules.exact import exactly
 from tests.doubles.memory_redis import Written
-from tests.simulation.exchange import STEP, XOrder, XPosition
+from tests.simulation.ledger import STEP, XOrder, XPosition
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

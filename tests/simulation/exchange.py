@@ -7,119 +7,24 @@ is drawn from the seed's profile.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from s6.model.types import TERMINAL, ZERO, plain
+from s6.model.types import ZERO, plain
 from s6.rules.exact import exactly, quotient, weighted_average
 from tests.simulation.faults import Faults
 from tests.simulation.kernel import Kernel
+from tests.simulation.ledger import MIN_NOTIONAL, STEP, XOrder, XPosition
 from tests.simulation.oddities import Spells, odd_answer, odd_result
 from tests.simulation.profile import Profile
 
 FEE: Final = Decimal("0.0004")
-OPENING: Final = ("ENTRY", "ADD")
-STEP: Final = Decimal("0.001")
-MIN_NOTIONAL: Final = Decimal(5)
-MMR: Final = Decimal("0.004")
 #: The pause after the first refused EXIT; it doubles with each further one.
 PAUSE_MS: Final = 100
 #: How soon at least a refusal that the stream tells of is known to whoever decides next, when it is not late.
 HEARD_MS: Final = 100
 LONGEST_PAUSE_MS: Final = 60_000
-
-
-@dataclass(slots=True)
-class XOrder:
-    """An order at the exchange. ``life`` is the position's when it came; ``wire_id`` is the client id that results bear
-    where it is not ``client_order_id``; ``news_ts`` is when it last changed."""
-
-    client_order_id: str
-    intent_id: str
-    position_id: str
-    symbol: str
-    market: str
-    kind: str
-    side: str
-    type: str
-    qty: Decimal
-    reduce_only: bool
-    stop_px: Decimal | None
-    ts: int
-    life: int
-    ours: bool
-    status: str = "NEW"
-    reason: str = ""
-    filled: Decimal = ZERO
-    cost: Decimal = ZERO
-    fee: Decimal = ZERO
-    working: bool = False
-    cancelling: bool = False
-    first_fill_ts: int = 0
-    news_ts: int = 0
-    order_id: str = ""
-    wire_id: str | None = None
-    figures: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def live(self) -> bool:
-        return self.status not in TERMINAL
-
-    @property
-    def remaining(self) -> Decimal:
-        return self.qty - self.filled if self.live else ZERO
-
-    @property
-    def opens(self) -> bool:
-        return self.kind in OPENING
-
-
-@dataclass(slots=True)
-class XPosition:
-    """A position at the exchange; ``taken`` is the margin (SPOT: cost) that this life's opening fills took."""
-
-    position_id: str
-    symbol: str
-    market: str
-    side: str
-    leverage: Decimal
-    life: int = 0
-    qty: Decimal = ZERO
-    entry: Decimal = ZERO
-    margin: Decimal = ZERO
-    taken: Decimal = ZERO
-    realized: Decimal = ZERO
-    q0: Decimal = ZERO
-    added: Decimal = ZERO
-    adds: int = 0
-    changed_ts: int = 0
-    closed_ts: int = 0
-    opened_ts: int = 0
-    trail: list[tuple[int, Decimal]] = field(default_factory=list)
-
-    @property
-    def dir(self) -> int:
-        return 1 if self.side == "LONG" else -1
-
-    @property
-    def closing_side(self) -> str:
-        return "SELL" if self.side == "LONG" else "BUY"
-
-    def most_held_since(self, ts: int) -> Decimal:
-        """The largest quantity held at any time from ``ts`` on."""
-        most = self.qty
-        for when, qty in reversed(self.trail):
-            most = max(most, qty)
-            if when < ts:
-                break
-        return most
-
-    def held_since(self, ts: int) -> list[Decimal]:
-        """What was held at ``ts`` and whatever has been held since."""
-        before = [qty for when, qty in self.trail if when < ts][-1:]
-        return [*before, *(qty for when, qty in self.trail if when >= ts)]
 
 
 class Exchange:

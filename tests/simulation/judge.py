@@ -19,7 +19,7 @@ from s6.rules.exact import exactly
 from tests.doubles.memory_redis import Written
 from tests.simulation.alarming import alarming
 from tests.simulation.conduct import Conduct
-from tests.simulation.exchange import MIN_NOTIONAL, XOrder, XPosition
+from tests.simulation.ledger import MIN_NOTIONAL, XOrder, XPosition
 from tests.simulation.limits import Limits
 
 if TYPE_CHECKING:

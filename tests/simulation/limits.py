@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from s6.model.types import ZERO
 from s6.rules.exact import exactly
-from tests.simulation.exchange import MIN_NOTIONAL, STEP, XOrder, XPosition
+from tests.simulation.ledger import MIN_NOTIONAL, STEP, XOrder, XPosition
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation.profile import Profile, Spell
 
 if TYPE_CHECKING:
-    from tests.simulation.exchange import XOrder
+    from tests.simulation.ledger import XOrder
 
 _ODD_STATUS: Final = {
     "EXPIRED": "EXPIRED_IN_MATCH",

@@ -10,9 +10,9 @@ from typing import Final
 from s6 import keys
 from s6.model.bundle import ActiveBundle
 from s6.rules.exact import exactly
-from tests.simulation.exchange import STEP, XPosition
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.kernel import START_MS
+from tests.simulation.ledger import STEP, XPosition
 from tests.simulation.losses import Losses
 from tests.simulation.parts import BUNDLES, CHANGED
 from tests.simulation.profile import Profile, drawn

@@ -44,9 +44,10 @@ from s6.rules.exact import exactly
 from s6.store import StoreError
 from s6.treasury import Refusal, Treasury
 from tests.doubles.memory_redis import MemoryRedis
-from tests.simulation.exchange import STEP, Exchange, XPosition
+from tests.simulation.exchange import Exchange
 from tests.simulation.faults import Faults, SimNeighbour
 from tests.simulation.kernel import Kernel, SimClock
+from tests.simulation.ledger import STEP, XPosition
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.parts import BUNDLES, SimAlerts, SimBundles, SimGate, SimHints, SimMetrics
 from tests.simulation.profile import Profile
