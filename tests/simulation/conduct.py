@@ -119,6 +119,7 @@ class Conduct:
         self._people(name, before.state, after.state)
         if Decimal(after.state["qty"]) < Decimal(before.state.get("qty", "0")):  # a result has come
             self._world.exchange.missing.pop(name, None)
+            self._world.exchange.exits_refused.pop(name, None)
         if not self._world.profile.set_back:
             times = {key: int(after.state[key]) for key in TIMES} | {"op": int(after.op.get("not_before", 0))}
             for what, at in times.items():
