@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ConnectionError, TimeoutError
@@ -27,6 +28,16 @@ class Mark(NamedTuple):
 
     method: str
     args: tuple[Any, ...]
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+def raised(index: str, position_id: str, score: int) -> Mark:
+    """Return the mark that puts a position in a sorted set under a score that never falls.
+
+    Who crosses a position off names the score that it saw. It may have been held up while another one crossed the
+    position off and a commit marked it anew: only scores that never come again tell the two marks apart.
+    """
+    return Mark("zadd", (index, {position_id: score}), {"gt": True})
 
 
 class ClusterMarks:
@@ -61,4 +72,4 @@ class ClusterMarks:
 def queue(pipe: Any, marks: Iterable[Mark]) -> None:
     """Queue the marks' commands in a pipeline."""
     for mark in marks:
-        getattr(pipe, mark.method)(*mark.args)
+        getattr(pipe, mark.method)(*mark.args, **mark.options)

@@ -13,7 +13,7 @@ from s6 import keys
 from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
-from s6.adapters.redis_marks import AWAY, Mark, queue
+from s6.adapters.redis_marks import AWAY, Mark, queue, raised
 from s6.adapters.redis_part import RedisPart, asking
 from s6.model import jsonx
 from s6.model.codec import from_fields
@@ -101,11 +101,11 @@ class RedisPositions(RedisPart):
             where.append(keys.gone(before.position_id))
             what.append("birth" if change.over is None else "restore")
         changed = f"{after.symbol} {after.position_id}"
-        marks, outbox = self._index(before, change), self._outbox(change)
+        marks, outbox = [*self._index(before, change), *self._outbox(change, 0)], self._outbox(change, 1)
         if self._is_cluster:
-            return self._written_on_nodes([*marks, *outbox], where, what, changed, outbox)
+            return self._written_on_nodes(marks, where, what, changed, outbox)
         pipe = self._redis.pipeline(transaction=False)
-        queue(pipe, [*marks, *outbox])
+        queue(pipe, marks)
         pipe.evalsha(self._commit.sha, len(where), *where, *what)
         pipe.publish(keys.CHANGED, changed)
         queue(pipe, outbox)
@@ -114,7 +114,7 @@ class RedisPositions(RedisPart):
         except NoScriptError:  # a new server: nothing was written, and the call below sends the script
             written = int(self._commit(keys=where, args=what))
             self._redis.publish(keys.CHANGED, changed)
-            queue(self._redis, outbox)
+            queue(self._redis, self._outbox(change, 2))
             return written
 
     def _written_on_nodes(
@@ -141,14 +141,16 @@ class RedisPositions(RedisPart):
             marks.append(Mark("sadd", (keys.open_positions(before.symbol), position_id)))
             marks.append(Mark("sadd", (keys.SYMBOLS, before.symbol)))
         if change.op is not None:
-            marks.append(Mark("zincrby", (keys.OPS, 1, position_id)))
+            marks.append(raised(keys.OPS, position_id, before.rev + 1))
         return marks
 
     @staticmethod
-    def _outbox(change: Commit) -> list[Mark]:
+    def _outbox(change: Commit, again: int) -> list[Mark]:
+        """The mark of what the commit puts into the outbox: before the write, and higher ``again`` (1, 2) after it."""
         if not (change.snapshots or change.events or change.quotas or change.alerts or change.ended_adds):
             return []
-        return [Mark("zincrby", (keys.OUTBOX, 1, change.position.position_id))]
+        position = change.position
+        return [raised(keys.OUTBOX, position.position_id, 3 * (position.rev + 1) + again)]
 
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         with asking():

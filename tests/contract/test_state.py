@@ -203,6 +203,15 @@ def test_indexes_name_what_there_is(kit: Kit) -> None:
     assert kit.state.ops_in_flight() == [] and kit.state.ids_of("BTCUSDT") == ["p1"]
 
 
+def test_a_mark_that_was_seen_before_others_crosses_off_nothing_newer(kit: Kit) -> None:
+    first = kit.state.commit(Commit(position("p2"), replace(operation(), position_id="p2")))
+    [(_, seen)] = kit.state.ops_in_flight()
+    kit.state.op_settled("p2", seen)
+    assert first is not None and kit.state.commit(Commit(first, replace(operation(), position_id="p2"))) is not None
+    kit.state.op_settled("p2", seen)
+    assert [name for name, _ in kit.state.ops_in_flight()] == ["p2"]
+
+
 def test_markets_keep_the_newest(kit: Kit) -> None:
     for ts, mark in ((2, "10.5"), (1, "9")):
         kit.state.put_tick("BTCUSDT", Tick(ts, Decimal(mark), Decimal(10), Decimal(11)))

@@ -238,7 +238,13 @@ class MemoryRedis:
         return sorted(self._scored(key).items(), key=lambda item: (item[1], item[0]))
 
     def do_zadd(
-        self, key: str, mapping: Mapping[str, float], nx: bool = False, lt: bool = False, ch: bool = False
+        self,
+        key: str,
+        mapping: Mapping[str, float],
+        nx: bool = False,
+        lt: bool = False,
+        gt: bool = False,
+        ch: bool = False,
     ) -> int:
         self._live(key)
         scores: dict[str, float] = self.data.setdefault(key, {})
@@ -246,7 +252,8 @@ class MemoryRedis:
         new = {
             name: float(score)
             for name, score in mapping.items()
-            if name in added or not (nx or (lt and float(score) >= scores[name]))
+            if name in added
+            or not (nx or (lt and float(score) >= scores[name]) or (gt and float(score) <= scores[name]))
         }
         changed = sum(scores.get(name) != score for name, score in new.items())
         scores.update(new)

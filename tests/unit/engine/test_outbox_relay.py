@@ -130,11 +130,25 @@ def test_whatever_else_fails_is_the_stores_trouble(
 def test_a_relay_that_looks_before_the_write_does_not_cross_the_position_off(
     state: RedisState, store: Store, alerts: MemoryAlerts, redis_client: RedisClient
 ) -> None:
-    redis_client.zincrby(keys.OUTBOX, 1, "p-1")  # a commit's first mark …
+    redis_client.zadd(keys.OUTBOX, {"p-1": 2})  # a commit's first mark …
     [(_, seen)] = state.outbox_ids(10)
     assert state.outbox_read(["p-1"], 10)["p-1"].snapshots == []
     wrote(state, "p-1", 1)  # … its write …
     state.outbox_clear([Cleared("p-1", 0, "", seen)])  # … and the relay's conclusion
+    assert OutboxRelay(state, store, alerts, CLOCK).run() == 1
+
+
+def test_a_relay_that_was_held_up_does_not_cross_off_what_came_behind_another_one(
+    state: RedisState, store: Store, alerts: MemoryAlerts
+) -> None:
+    wrote(state, "p-1", 2)
+    [(_, seen)] = state.outbox_ids(10)  # it stands still for longer than its lock …
+    assert OutboxRelay(state, store, alerts, CLOCK).run() == 2
+    assert state.outbox_ids(10) == []
+    position = Position("p-1", "BTCUSDT", "FUT", "LONG", rev=2, seq=3)
+    last = snapshot(position, "RESULT", "a test", 3, op=None)
+    assert state.commit(Commit(position, None, snapshots=(last,))) is not None
+    state.outbox_clear([Cleared("p-1", 2, "p-1:00000002", seen)])  # … and goes on
     assert OutboxRelay(state, store, alerts, CLOCK).run() == 1
 
 
