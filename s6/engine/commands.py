@@ -10,6 +10,8 @@ from s6.booking import write_off
 from s6.engine.governor import Governor, Outcome
 from s6.engine.operation import ORDER_KIND
 from s6.engine.recorder import Change, Recorder
+from s6.engine.step import Step
+from s6.engine.transitions import position_closed
 from s6.locks import held_position
 from s6.model.commit import Loaded
 from s6.model.operation import Operation
@@ -203,7 +205,8 @@ class OperatorCommands:
     def _write_off(self, loaded: Loaded, token: str, cause: str) -> PlanView:
         """Close the books of a position that the exchange no longer has, at the mark; cancel what may rest.
 
-        S4 is asked first what the operation in flight may have sent: nobody else would know of it.
+        The operation in flight ends with it. S4 is asked first what it may have sent, since nobody else would know; a
+        stop that S4 has taken is published like any other.
         """
         position, op = loaded
         if not position.is_open:
@@ -213,17 +216,21 @@ class OperatorCommands:
         bundle, now = self._bundles.current(), self._clock.now_ms()
         mark = self._governor.look(Loaded(position, None), bundle)[0].position.mark if bundle else position.mark
         booking = write_off(position, mark or position.entry_price_avg, now)
+        step = Step(booking.position, None)
+        if op is not None:
+            step = position_closed(booking.position, op, position.order(op.client_order_id), now)
         written = self._recorder.write(
-            booking.position,
+            step.position,
             None,
             now,
             token=token,
             phase="RESULT",
             cause=cause,
             about=booking.order,
-            orders=(booking.order,),
-            events=booking.events,
+            orders=(booking.order, *step.orders),
+            events=(*step.events, *booking.events),
             quotas=booking.quotas,
+            samples=step.samples,
         )
         if written is None:
             raise Busy(position.position_id)

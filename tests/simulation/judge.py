@@ -185,7 +185,7 @@ class Judge:
                 continue
             if (order.stop_px - one.stop_px) * position.dir < 0:
                 raise Violation(f"{order.client_order_id} at {order.stop_px} is looser than {one.stop_px} was")
-        if order.qty > position.most_held_since(self._race()) and not self._may_not_know(position):
+        if order.qty > position.most_held_since(self._race()) and not self._may_not_know(order):
             raise Violation(f"{order.client_order_id} is for {order.qty}, more than was held")
         self._moved(order, stops, position)
         stops.append(order)
@@ -208,14 +208,19 @@ class Judge:
         now, disturbed = self._kernel.now, self._world.faults.disturbed
         return 0 if disturbed + ONE_SWEEP_MS >= now else now - RACE_MS
 
-    def _may_not_know(self, position: XPosition) -> bool:
-        """Whether results are under way that the books can't know yet, or the books have said that they lost track."""
-        return position.position_id in self._world.waiting.values() or self._lost_track(position.position_id)
+    def _may_not_know(self, order: XOrder) -> bool:
+        """Whether results were under way, when the order was sent, that the books couldn't know, or the books have said
+        that they lost track."""
+        name, world = order.position_id, self._world
+        unheard = (
+            name in world.waiting.values() or world.heard.get(name, 0) >= world.faults.sent[order.client_order_id][0]
+        )
+        return unheard or self._lost_track(name)
 
     def _closing(self, order: XOrder, position: XPosition) -> None:
         at_work = [o for o in self._exchange.live_orders(order.position_id) if o.ours and o.kind in CLOSING]
         total = sum((o.remaining for o in at_work), ZERO)
-        if total > position.most_held_since(self._race()) and not self._may_not_know(position):
+        if total > position.most_held_since(self._race()) and not self._may_not_know(order):
             raise Violation(f"closing orders for {total}, more than was held: {[o.client_order_id for o in at_work]}")
 
     def _record(self, order: XOrder) -> dict[str, object]:

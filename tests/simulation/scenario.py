@@ -24,7 +24,7 @@ CLOSING_MS: Final = 8_000
 STILL_MS: Final = 4_000
 SWEEP_MS: Final = 10_000
 RELAYS: Final = 5
-#: So long after the longest that a clock is wrong calm may end.
+#: So long after a clock is right again, or a bundle has returned, calm may end: a sweep looks at all by then.
 SET_RIGHT_MS: Final = 14_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
@@ -262,8 +262,10 @@ class Scenario:
             world.exchange.spells.begin, world.exchange.spells.end = begin, begin + rng.choice([3_000, 7_000, 12_000])
         if profile.terms:
             former, at = world.bundles.bundle, rng.randint(1_500, 7_000)
+            back = at + rng.choice([1_500, 6_000, 20_000])
             kernel.at(at, "", partial(self._change_terms, CHANGED[profile.terms]))
-            kernel.at(at + rng.choice([1_500, 6_000, 20_000]), "", partial(self._change_terms, former))
+            kernel.at(back, "", partial(self._change_terms, former))
+            self._calm_ms = max(self._calm_ms, back + SET_RIGHT_MS - TROUBLE_MS)
         if profile.set_back:
             at = rng.randint(2_000, 8_000)
             kernel.at(at, "", partial(self._set_back, HOUR_MS))
@@ -283,14 +285,18 @@ class Scenario:
         self.world.clock.set_back("worker", ms)
 
     def _meddle(self) -> None:
-        """People act while an add waits, and write off what the exchange has closed and S6 has not heard of."""
+        """People act while an add waits, and write off what the exchange has closed and S6 has not heard of.
+
+        They do so when S6 has heard of all that was opened: what comes later would begin a life that never was.
+        """
         world, rng = self.world, self.rng
         for name, theirs in world.exchange.positions.items():
             op = world.redis.do_hgetall(keys.operation(name))
             if op.get("kind") == "ADD" and op["attempts"] != "0" and rng.random() < 0.5:
                 self._say(rng.choice(["EXIT", "PAUSE"]), name)
-            known = world.redis.do_hget(keys.state(name), "status")
-            if known == "OPEN" and not theirs.qty and rng.random() < 0.3:
+            known = world.redis.do_hgetall(keys.state(name))
+            heard = known and Decimal(known["q0"]) + Decimal(known["added_qty"]) == theirs.q0 + theirs.added
+            if heard and known["status"] == "OPEN" and not theirs.qty and rng.random() < 0.3:
                 world.written_off.add(name)
                 self._say("WRITE_OFF", name)
 

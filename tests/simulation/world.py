@@ -77,6 +77,7 @@ class World:
         self.approvers = SimApprovers(kernel)
         self.mark = Decimal(1000)
         self.waiting: dict[int, str] = {}
+        self.heard: dict[str, int] = {}
         self.tainted: set[str] = set()
         self._newest: dict[str, int] = {}
         self._opening_due: dict[str, int] = {}
@@ -287,7 +288,7 @@ class World:
         """The consumer group's acknowledgement."""
         if int(entry_id) in self.waiting:
             self._in_order(int(entry_id))
-            del self.waiting[int(entry_id)]
+            self.heard[self.waiting.pop(int(entry_id))] = self.kernel.now
 
     def _in_order(self, entry_id: int) -> None:
         """A result is taken up, or acknowledged. What a dead or a slow consumer read comes after what was told

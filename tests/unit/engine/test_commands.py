@@ -18,7 +18,7 @@ from s6.plan import Action
 from s6.ports import StateUnavailable
 from tests.doubles.memory_redis import no_hook
 from tests.support.desk import Desk
-from tests.unit.given import NOW, bundle, position, stopped
+from tests.unit.given import NOW, bundle, position, result, stopped
 from tests.unit.losses import lost
 
 
@@ -240,3 +240,17 @@ def test_an_unverified_position_has_an_empty_plan_and_an_exit_is_remembered(desk
     desk.reconciler.verify("p1")
     outcome = desk.governor.evaluate("p1")
     assert outcome.op is not None and outcome.op.kind == "EXIT"
+
+
+def test_a_write_off_publishes_the_stop_that_s4_has_taken_meanwhile(desk: Desk) -> None:
+    desk.put(position())
+    op = desk.governor.evaluate("p1").op
+    assert op is not None and op.order is not None
+    given = {"kind": "SL", "side": "SELL", "type": "STOP_MARKET", "client_order_id": op.client_order_id}
+    desk.results.apply(result(status="NEW", filled_qty="0", avg_price=None, leverage=None, **given), {})
+    told: list[str] = []
+    desk.redis.appended = lambda stream, fields: told.append(fields["event_id"])
+    shown = ask(desk, "WRITE_OFF")  # before who sent it has noted S4's answer
+    assert told == [f"p1.1.STOP_MOVE.{op.client_order_id}", "p1.1.EXIT"]
+    assert (shown.position.status, desk.op()) == ("CLOSED", None)
+    assert [o.client_order_id for o in shown.position.orders if o.live] == [op.client_order_id]  # for CLEANUP
