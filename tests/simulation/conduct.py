@@ -90,7 +90,10 @@ class Conduct:
             if other is order or not (other.live or other.filled):
                 continue
             text = self._world.redis.do_hget(keys.orders(order.position_id), other.client_order_id)
-            taken = json.loads(text or "{}").get("rung_roe")
+            known = json.loads(text or "{}")
+            taken = known.get("rung_roe")
+            if known.get("life") != record["life"]:  # a close overtook an opening fill: S6 counts a life more
+                continue
             if taken and Decimal(str(record["rung_roe"])) <= Decimal(str(taken)):
                 raise Misconduct(f"{order.client_order_id} takes profit at {record['rung_roe']} again")
 
