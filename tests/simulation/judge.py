@@ -30,8 +30,6 @@ LOOK_MS: Final = 50
 ONE_SWEEP_MS: Final = 12_500
 LEFTOVER_MS: Final = 5_000
 RACE_MS: Final = 1_000
-#: Within this time S6 notices that another Redis has taken over.
-NOTICED_MS: Final = 1_000
 #: Within this time a request is answered, or given up.
 ANSWERED_MS: Final = 3_000
 CAP: Final = 2
@@ -178,7 +176,7 @@ class Judge:
         stops = self._stops[order.position_id, order.life, str(self._record(order)["life"])]
         earlier = [o for o in stops if o.status != "REJECTED"]
         beside = [o.client_order_id for o in earlier if o.live]
-        if beside and not self._unnoticed():
+        if beside and not self._world.unnoticed():
             raise Violation(f"{order.client_order_id} was placed beside {beside}")
         assert order.stop_px is not None
         for one in earlier:
@@ -191,11 +189,6 @@ class Judge:
             raise Violation(f"{order.client_order_id} is for {order.qty}, more than was held")
         self._moved(order, stops, position)
         stops.append(order)
-
-    def _unnoticed(self) -> bool:
-        """Whether a replica has just taken over and S6 cannot know it yet: it acts on the replica's state."""
-        since = self._world.failed_over_ts
-        return since > 0 and self._kernel.now - since <= NOTICED_MS
 
     def _moved(self, order: XOrder, stops: list[XOrder], position: XPosition) -> None:
         """Hold it against the stop that was cancelled for it."""

@@ -55,6 +55,8 @@ from tests.simulation.wallets import SimApprovers, SimWallets
 
 SYMBOL: Final = "BTCUSDT"
 CLOSED_KEEP_MS: Final = 3_000
+#: Within this time S6 notices that another Redis has taken over.
+NOTICED_MS: Final = 1_000
 Task = Callable[[], object]
 
 
@@ -188,6 +190,13 @@ class World:
         self.kernel.note(f"the entry side: {position.side} {plain(qty)} for {position.position_id}")
         self.exchange.enter(position, name, qty, parts, self.rng.choice([20, 400]))
 
+    def unnoticed(self) -> bool:
+        """Whether a replica has just taken over and S6 cannot know it yet: it acts on the replica's state.
+
+        What the replica books may be lost then; S4 must be able to tell of it by its id.
+        """
+        return self.failed_over_ts > 0 and self.kernel.now - self.failed_over_ts <= NOTICED_MS
+
     def close_by_hand(self, position_id: str, share: Decimal) -> None:
         position = self.exchange.positions.get(position_id)
         if position is None or not position.qty:
@@ -203,6 +212,8 @@ class World:
                 self.exchange.close_by_hand(position, name, qty)
                 return
             wire_id = self.rng.choice([None, "", "adl_autoclose", "adl_autoclose"])
+            if self.unnoticed():
+                wire_id = None
             self.exchange.close_by_hand(position, name, qty, wire_id, str(self._number))
 
     # -- streams -----------------------------------------------------------------------------------------------
