@@ -99,8 +99,8 @@ def stop_lost(p: Position, order: Order, retry: Retry, now: int) -> tuple[Positi
     pauses = [now + pause_ms(losses - 1, retry)] if losses > 1 else []
     p = replace(p, sl_losses=losses, sl_not_before=max([*pauses, p.sl_not_before if p.missing_ts else 0]))
     said = f"{order.client_order_id} was {order.status} by S4 itself, {losses} in a row"
-    if losses >= retry.attempts:
-        p = replace(p, exit_reason=p.exit_reason or "STOP_LOST")
+    if losses >= retry.attempts and not p.exit_reason:
+        p = replace(p, exit_reason="STOP_LOST")
         return p, (("FATAL", "STOP_MOVE_FAILED", f"{said}: closing at market"),)
     return p, (("WARN", "STOP_LOST", f"{said}: placed again"),)
 

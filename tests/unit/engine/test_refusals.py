@@ -85,6 +85,12 @@ def test_a_stop_that_s4_expires_each_time_leads_to_an_exit_and_a_fatal(desk: Des
     assert codes(desk).count(("FATAL", "STOP_MOVE_FAILED")) == 1
 
 
+def test_a_position_that_leaves_for_its_lost_stops_says_so_once(desk: Desk) -> None:
+    desk.put(stopped(39_200, sl_losses=Retry().attempts, exit_reason="STOP_LOST"))
+    desk.results.apply(told("SL-1", "EXPIRED"), {})  # one more, which was late
+    assert (desk.now().sl_losses, codes(desk)) == (Retry().attempts + 1, [("WARN", "STOP_LOST")])
+
+
 def test_a_lost_stop_is_placed_again_at_once_the_first_time(desk: Desk) -> None:
     desk.put(stopped(39_200))
     market(desk, 40_000)
