@@ -49,6 +49,7 @@ class Judge:
         self._naked: dict[str, int] = {}
         self._doubled: dict[str, int] = {}
         self._intents: dict[str, str] = {}
+        self._written: dict[str, int] = {}
         self._records: dict[str, dict[str, object]] = {}
         self._signals: set[tuple[str, str]] = set()
         self._stops: dict[tuple[str, int, str], list[XOrder]] = defaultdict(list)
@@ -204,12 +205,10 @@ class Judge:
         return 0 if disturbed + ONE_SWEEP_MS >= now else now - RACE_MS
 
     def _may_not_know(self, order: XOrder) -> bool:
-        """Whether results were under way, when the order was sent, that the books couldn't know, or the books have said
-        that they lost track."""
+        """Whether results were under way, when the order was written down, that the books couldn't know, or the books
+        have said that they lost track."""
         name, world = order.position_id, self._world
-        unheard = (
-            name in world.waiting.values() or world.heard.get(name, 0) >= world.faults.sent[order.client_order_id][0]
-        )
+        unheard = name in world.waiting.values() or world.heard.get(name, 0) >= self._written[order.client_order_id]
         return unheard or self._lost_track(name)
 
     def _closing(self, order: XOrder, position: XPosition) -> None:
@@ -250,13 +249,16 @@ class Judge:
     def _event(self, stream: str, fields: dict[str, str]) -> None:
         known = self.events.setdefault(fields["event_id"], fields)
         if self._world.wiped:  # told once more by those who have lost that they told it, of a moment that was another
-            fields = {**fields, **{name: known[name] for name in ("ts", "price", "reason", "data")}}
+            same = ("ts", "price", "reason", "data", *(["qty"] if fields["type"] == "STOP_MOVE" else []))
+            fields = {**fields, **{name: known[name] for name in same}}
         if known != fields:
             raise Violation(f"two events bear one id: {known} {fields}")
 
     def _committed(self, before: Written, after: Written) -> None:
         """What a position has just come to shows what people must be told, whatever becomes of who wrote it."""
         self._conduct.committed(before, after)
+        if after.op.get("order"):  # from here on it is sent as it stands
+            self._written.setdefault(after.op["client_order_id"], self._kernel.now)
         if before.state and before.state["rebuilt_ts"] == after.state["rebuilt_ts"]:  # a rebuild was told of before
             name = after.state["position_id"]
             self._owed.update((severity, code, name) for severity, code in alarming(before, after))
