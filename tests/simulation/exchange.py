@@ -333,7 +333,7 @@ class Exchange:
             position.life += 1
             position.opened_ts = self._kernel.now
             position.taken = position.realized = position.q0 = position.added = position.margin = ZERO
-            position.adds = 0
+            position.adds, position.by_add = 0, order.kind == "ADD"
         order.life = position.life
         with exactly():
             margin = quotient(qty * price, position.leverage)

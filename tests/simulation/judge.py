@@ -291,7 +291,7 @@ class Judge:
             if theirs.adds > CAP:
                 raise Violation(f"{name}: {theirs.adds} adds")
             with exactly():
-                if theirs.q0 and theirs.added > ETA * theirs.q0:
+                if theirs.q0 and not theirs.by_add and theirs.added > ETA * theirs.q0:
                     raise Violation(f"{name}: {theirs.added} added to {theirs.q0}")
         self._history()
         self._in_use()

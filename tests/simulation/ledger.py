@@ -60,7 +60,8 @@ class XOrder:
 
 @dataclass(slots=True)
 class XPosition:
-    """A position at the exchange; ``taken`` is the margin (SPOT: cost) that this life's opening fills took."""
+    """A position at the exchange; ``taken`` is the margin (SPOT: cost) that this life's opening fills took, ``by_add``
+    whether an add that came after a close began it."""
 
     position_id: str
     symbol: str
@@ -76,6 +77,7 @@ class XPosition:
     q0: Decimal = ZERO
     added: Decimal = ZERO
     adds: int = 0
+    by_add: bool = False
     changed_ts: int = 0
     closed_ts: int = 0
     opened_ts: int = 0

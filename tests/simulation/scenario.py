@@ -24,6 +24,7 @@ CLOSING_MS: Final = 8_000
 STILL_MS: Final = 4_000
 SWEEP_MS: Final = 10_000
 RELAYS: Final = 5
+FINISHING_S: Final = 5
 #: So long after a clock is right again, or a bundle has returned, calm may end: a sweep looks at all by then.
 SET_RIGHT_MS: Final = 14_000
 HOUR_MS: Final = 3_600_000
@@ -69,6 +70,7 @@ class Scenario:
         if self.profile.spell or self.profile.long_rest:  # what S4 refused may rest for a minute
             self._calm_ms += max(0, world.faults.disturbed - kernel.now)
         kernel.run_until(self._calm_from + self._calm_ms)
+        self._finish()
         self._relay()
         self.judge.at_rest()
         kernel.note("---- closing")
@@ -78,6 +80,13 @@ class Scenario:
         kernel.run_until(kernel.now + CLOSING_MS)
         self._relay()
         self.judge.at_the_end()
+
+    def _finish(self) -> None:
+        """Let what a pause that has just ended, or the last sweep, has begun come to its end, for up to 5 s."""
+        for _ in range(FINISHING_S):
+            if not self.world.redis.scan("pos:op:*"):
+                return
+            self.world.kernel.run_until(self.world.kernel.now + 1_000)
 
     def _relay(self) -> None:
         """What the relay would do within its period, now, also with what is written down while it runs."""
