@@ -30,6 +30,7 @@ from s6.engine.looks import Looks, QueuedHints
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
 from s6.engine.results import Results
+from s6.engine.results_batch import ResultsBatch
 from s6.engine.sweep import Sweep
 from s6.health.mode import ModeGate
 from s6.health.poller import report_neighbour
@@ -71,6 +72,7 @@ class Services:
     orders: S4Orders
     s1_market: S1Market
     results: Results
+    results_batch: ResultsBatch
     governor: Governor
     executor: Executor
     commands: OperatorCommands
@@ -161,6 +163,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
         orders=orders,
         s1_market=S1Market(Neighbour("s1", settings.neighbours["s1"], Onlooker(breaker), metrics)),
         results=results,
+        results_batch=ResultsBatch(results, state, bundles, recorder),
         governor=governor,
         executor=Executor(state, orders, bundles, results, recorder, governor, clock),
         commands=OperatorCommands(governor, state, bundles, recorder, looks, clock, alerts),

@@ -23,10 +23,11 @@ Overrun = Callable[[str], object]
 
 
 class HeldPosition(NamedTuple):
-    """A position whose lock is held: the token for commits, and the position as it was read with the lock."""
+    """A position whose lock is held since ``since`` (ms): the token for commits, and the position as it was read."""
 
     token: str
     loaded: Loaded | None
+    since: int
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def held_position(locks: PositionLocks, alerts: Alerts, clock: Clock, position_i
     if token is None:
         raise LockBusy(lock.key)
     try:
-        yield HeldPosition(token, loaded)
+        yield HeldPosition(token, loaded, since)
     finally:
         _release(locks, lock, token, clock, since, raise_overrun(alerts, position_id))
 

@@ -13,8 +13,7 @@ from s6.engine.evaluation import Evaluation
 from s6.ports import NeighbourUnavailable, StateUnavailable
 from tasks.app import app
 from tasks.base import alert_failure, services, task
-from tasks.execution import begin
-from tasks.hints import URGENT
+from tasks.hints import URGENT, carry_on
 from tasks.scheduling import EvaluationQueue, priority
 
 log = logging.getLogger(__name__)
@@ -49,10 +48,10 @@ def evaluate(self: Any, position_id: str, attempt: int = 0) -> None:
 
 def _evaluate(position_id: str, attempt: int) -> None:
     known = services()
-    evaluation = Evaluation(known.governor, known.executor, known.reconciler, priority.decision)
+    evaluation = Evaluation(known.governor, known.executor, known.reconciler, priority.decision, priority.step)
     try:
         known.hints.begin(position_id)
-        again = evaluation.run(position_id, begin)
+        again = evaluation.run(position_id, carry_on)
     except (StateUnavailable, NeighbourUnavailable):
         again = True
     if again and attempt < RETRIES:  # then the sweep asks

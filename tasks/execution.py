@@ -1,7 +1,7 @@
 """Drives operations. STOP_MOVE is ``cancel_stop -> await_cancel -> place_stop``. Each link takes the operation as far
 as it goes, and does nothing where another has been: the record's stage decides, not the message.
 
-The task that decided is itself the first link (``begin``), because the trip through the broker costs much of a move.
+The task that decided takes the first step itself, because the trip through the broker costs much of a move.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import random
 from typing import Any
 
 from s6.engine.executor import Progress
-from s6.model.operation import Operation
 from s6.ports import StateUnavailable
 from tasks.base import services, task
-from tasks.hints import carry_on
 from tasks.scheduling import priority
 
 NUDGE_S = 0.02
@@ -37,17 +35,6 @@ def _advance(self: Any, position_id: str, op_id: str) -> Progress:
         return _step(position_id, op_id)
     except StateUnavailable as error:
         raise _again(self, 500) from error
-
-
-def begin(position_id: str, op: Operation) -> None:
-    """Take a new operation as far as it goes now; the rest of its chain goes on from there."""
-    try:
-        progress = _step(position_id, op.op_id)
-    except StateUnavailable:
-        services().hints.execute(position_id, op)
-        return
-    if progress.kind != "DONE":
-        carry_on(position_id, op, progress)
 
 
 @task(bind=True)

@@ -37,13 +37,14 @@ class CeleryHints:
     def evaluate(self, position_id: str, *, delay_ms: int = 0, attempt: int = 0) -> None:
         _send(lambda: _signature(EVALUATE, position_id, attempt).apply_async(countdown=_countdown(delay_ms)))
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         """One connection and one channel for the whole batch."""
+        priority = {"priority": URGENT} if urgent else {}
 
         def send() -> None:
             with app.producer_pool.acquire(block=True, timeout=5) as producer:
                 for position_id in position_ids:
-                    _signature(EVALUATE, position_id).apply_async(producer=producer)
+                    _signature(EVALUATE, position_id).apply_async(producer=producer, **priority)
 
         if position_ids:
             _send(send)

@@ -25,12 +25,17 @@ class RedisIndex(RedisPart):
         super().__init__(redis, clock)
         self._done = redis.register_script(lua.DONE_UNLESS_MORE)
         self._forget = redis.register_script(lua.FORGET)
+        self._settled = redis.register_script(lua.SETTLED)
 
     def settled(self, position: Position) -> None:
+        since, name = max(position.closed_ts, position.rebuilt_ts), position.position_id
+        closed, opened = keys.CLOSED, keys.open_positions(position.symbol)
         with asking():
-            since = max(position.closed_ts, position.rebuilt_ts)
-            self._redis.zadd(keys.CLOSED, {position.position_id: since})
-            self._redis.srem(keys.open_positions(position.symbol), position.position_id)
+            if self._is_cluster:
+                self._redis.zadd(closed, {name: since})
+                self._redis.srem(opened, name)
+            else:
+                self._settled(keys=[keys.state(name), closed, opened], args=[position.rev, name, since])
 
     def closed_before(self, ts: int, limit: int) -> list[str]:
         with asking():

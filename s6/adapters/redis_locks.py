@@ -34,13 +34,12 @@ class RedisLocks(RedisPart):
             pipe = self._redis.pipeline(transaction=False)
             pipe.set(key, token, nx=True, px=ttl_ms)
             pipe.hgetall(keys.state(position_id))
-            pipe.hgetall(keys.operation(position_id))
-            taken, state, op = pipe.execute()
+            taken, state = pipe.execute()
         except RedisError as error:
             with suppress(RedisError):
                 self._release(keys=[key], args=[token])  # it may have been taken: nobody is to wait for its TTL
             raise StateUnavailable(f"Redis: {type(error).__name__}: {error}") from error
-        return (token, records.loaded(state, op)) if taken else (None, None)
+        return (token, records.loaded(state)) if taken else (None, None)
 
     def unlock(self, key: str, token: str) -> bool:
         with asking():

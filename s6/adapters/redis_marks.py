@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +29,13 @@ class Mark(NamedTuple):
     method: str
     args: tuple[Any, ...]
     options: Mapping[str, Any] = MappingProxyType({})
+
+    def words(self) -> list[str]:
+        """Return the command as Redis reads it."""
+        key, *rest = self.args
+        flags = [name.upper() for name, on in self.options.items() if on]
+        scored = (part for arg in rest for part in (_scores(arg) if isinstance(arg, Mapping) else (arg,)))
+        return [self.method.upper(), key, *flags, *map(str, scored)]
 
 
 def raised(index: str, position_id: str, score: int) -> Mark:
@@ -67,6 +74,12 @@ class ClusterMarks:
         for answer in answers:
             if isinstance(answer, Exception) and not isinstance(answer, AWAY):
                 raise answer
+
+
+def _scores(scores: Mapping[str, float]) -> Iterator[object]:
+    """Yield the scores and members of a ``ZADD``."""
+    for member, score in scores.items():
+        yield from (score, member)
 
 
 def queue(pipe: Any, marks: Iterable[Mark]) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
 from s6 import keys
+from s6.adapters import redis_records as records
 from s6.adapters import redis_scripts as lua
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_marks import AWAY
@@ -25,7 +27,6 @@ from s6.model.commit import Alert, Cleared, Doc, Waiting
 from s6.model.wire import printable
 from s6.ports import Clock
 
-EVENTS_KEPT: Final = 100_000
 BATCH: Final = 200
 ROUNDS: Final = 100
 
@@ -83,7 +84,7 @@ class RedisOutbox(RedisQuotas):
             return
         pipe = self._redis.pipeline(transaction=False)
         for event in events:
-            pipe.xadd(keys.events(event["symbol"]), dict(event), maxlen=EVENTS_KEPT, approximate=True)
+            pipe.xadd(keys.events(event["symbol"]), dict(event), maxlen=records.EVENTS_KEPT, approximate=True)
         pipe.execute()
 
     def outbox_ids(self, limit: int) -> list[tuple[str, float]]:
@@ -111,38 +112,36 @@ class RedisOutbox(RedisQuotas):
     def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
         """Positions leave the list only when no events wait either: another relay may be at those."""
         with asking():
-            taken = [c for c in cleared if c.number]
-            self._play(self._drop, [([keys.snaps_outbox(c.position_id)], [c.number, c.last_key]) for c in taken])
-            through = [c for c in cleared if c.seen is not None]
-            pipe = self._redis.pipeline(transaction=False)
-            for c in through:
-                pipe.llen(keys.events_outbox(c.position_id))
-            left = self._answers(pipe) if through else []
-            done = [c for c, events in zip(through, left, strict=True) if events == 0]
-            self._play(self._done, [([keys.OUTBOX], [c.position_id, c.seen]) for c in done])
+            lists = [[keys.snaps_outbox(c.position_id), keys.events_outbox(c.position_id)] for c in cleared]
+            calls = [(where, [c.number, c.last_key]) for where, c in zip(lists, cleared, strict=True)]
+            left = self._play(self._drop, calls)
+            done = [c for c, events in zip(cleared, left, strict=True) if c.seen is not None and events == 0]
+            for start in range(0, len(done), BATCH):
+                args = [arg for c in done[start : start + BATCH] for arg in (c.position_id, c.seen)]
+                self._play(self._done, [([keys.OUTBOX], args)])
 
-    def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> None:
-        """Run one script many times: in one round trip, except in a cluster, where a node that is away is passed over.
+    def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Run one script many times: in one round trip, except in a cluster. Each run must be harmless to repeat.
 
-        Each run must be harmless to repeat.
+        Returns the answers, None in the place of one of a cluster's nodes that is away.
         """
         if not calls:
-            return
+            return []
         if not self._is_cluster:
             pipe = self._redis.pipeline(transaction=False)
             for where, what in calls:
                 pipe.evalsha(script.sha, len(where), *where, *what)
-            try:
-                pipe.execute()
-                return
-            except NoScriptError:
-                pass  # a new server: the calls below bring the script
+            with suppress(NoScriptError):  # a new server: the calls below bring the script
+                return list(pipe.execute())
+        answers: list[Any] = []
         for where, what in calls:
             try:
-                script(keys=where, args=what)
+                answers.append(script(keys=where, args=what))
             except AWAY:
                 if not self._is_cluster:
                     raise
+                answers.append(None)
+        return answers
 
     def outbox_size(self) -> int:
         """Return how many snapshots wait, over all positions."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Final
 
+from s6 import keys
+from s6.adapters.redis_marks import Mark
 from s6.model import jsonx
 from s6.model.codec import from_fields, to_fields
 from s6.model.commit import Commit, Loaded, QuotaMove, Reservation
@@ -16,6 +20,7 @@ from s6.model.types import plain
 
 FILLED_KEPT: Final = 256
 UNFILLED_KEPT: Final = 64
+EVENTS_KEPT: Final = 100_000
 ADDING: Final = "id:"  # distinguishes positions from the counter in the hash of adds at work
 
 
@@ -47,10 +52,11 @@ def reserved(text: str) -> Reservation:
     return Reservation(name, Decimal(margin), int(ts))
 
 
-def loaded(state: Mapping[str, str], op: Mapping[str, str]) -> Loaded | None:
+def loaded(state: Mapping[str, str]) -> Loaded | None:
     if not state:
         return None
-    return Loaded(from_fields(Position, state), from_fields(Operation, op) if op else None)
+    op = state.get("_op")
+    return Loaded(from_fields(Position, state), from_fields(Operation, json.loads(op)) if op else None)
 
 
 def view(
@@ -72,8 +78,15 @@ def flat(fields: Mapping[str, str]) -> list[str]:
     return [text for pair in fields.items() for text in pair]
 
 
-def payload(position: Position, change: Commit) -> dict[str, object]:
-    """Return what the commit script writes. The side hashes are for neighbours to read; the state holds all of it."""
+def payload(
+    position: Position, change: Commit, *, tells: bool = False, marks: Iterable[Mark] = ()
+) -> dict[str, object]:
+    """Return what the commit script writes. The side hashes are for neighbours to read; the state holds all of it.
+
+    With ``tells`` the script itself puts the events on their stream, and writes these ``marks``.
+    """
+    side = _side_hashes(position, change.op)
+    shown = {f"_{name}": digest for name, (digest, _) in side.items()}
     orders = [text for o in change.orders for text in (o.client_order_id, jsonx.dumps(to_fields(o)))]
     events = [jsonx.dumps({"event": e}) for e in change.events]
     quotas = [jsonx.dumps({"quota": _move(q)}) for q in change.quotas]
@@ -81,15 +94,39 @@ def payload(position: Position, change: Commit) -> dict[str, object]:
     position_id = position.position_id
     released = [jsonx.dumps({"release": position_id, "order": name}) for name in change.ended_adds]
     return {
-        "state": flat(to_fields(position) | _as_last_shown(change)),
-        "sl": flat(stop_fields(position)),
-        "tp": flat({"ladder": position.ladder or "[]", "done": rungs_json(position.tp_done), "ts": str(position.ts)}),
-        "adds": flat(adds_fields(position)),
-        "op": flat(to_fields(change.op)) if change.op is not None else [],
+        "state": flat(to_fields(position) | _as_last_shown(change) | shown),
+        **{name: [digest, flat(fields)] for name, (digest, fields) in side.items()},
+        "whole": change.whole,
         "orders": orders,
-        "events": events + quotas + alerts + released,
+        "told": [[e, _added(event)] for e, event in zip(events, change.events, strict=True)] if tells else [],
+        "events": ([] if tells else events) + quotas + alerts + released,
         "snaps": [jsonx.dumps(s) for s in change.snapshots],
+        "beside": [mark.words() for mark in marks],
     }
+
+
+def _side_hashes(p: Position, op: Operation | None) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the hashes that others read of a position, each with what its text is recognised by; none where empty.
+
+    The ladder's ``ts`` is when it last changed. The operation is recognised by its whole text, from which it is read.
+    """
+    stop, adds, ladder = stop_fields(p), adds_fields(p), {"ladder": p.ladder or "[]", "done": rungs_json(p.tp_done)}
+    doing = to_fields(op) if op is not None else {}
+    return {
+        "sl": (_digest(stop), stop),
+        "tp": (_digest(ladder), ladder | {"ts": str(p.ts)}),
+        "adds": (_digest(adds), adds),
+        "op": (json.dumps(doing) if doing else "", doing),
+    }
+
+
+def _digest(fields: Mapping[str, str]) -> str:
+    return blake2b("\n".join(flat(fields)).encode(), digest_size=8).hexdigest() if fields else ""
+
+
+def _added(event: Mapping[str, str]) -> list[str]:
+    """Return the arguments of the XADD that puts an event on its stream."""
+    return [keys.events(event["symbol"]), "MAXLEN", "~", str(EVENTS_KEPT), "*", *flat(event)]
 
 
 def _move(move: QuotaMove) -> dict[str, object]:

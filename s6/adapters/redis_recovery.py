@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from s6 import keys
 from s6.adapters import redis_records as records
@@ -22,6 +22,10 @@ class RedisParking(RedisPart):
             rows = self._redis.zrange(keys.PARKED, 0, -1)
         return [fields for owner, fields in map(records.unwrapped, rows) if owner == position_id]
 
+    def parked_owners(self) -> set[str]:
+        with asking():
+            return {records.unwrapped(row)[0] for row in self._redis.zrange(keys.PARKED, 0, -1)}
+
     def unpark(self, position_id: str, fields: Mapping[str, str]) -> None:
         with asking():
             self._redis.zrem(keys.PARKED, records.parcel(position_id, fields))
@@ -38,13 +42,18 @@ class RedisLosses(RedisPart):
     """``s6.ports.Losses``."""
 
     def may_be_lost(self, position_id: str) -> bool:
+        return bool(self.may_be_lost_many([position_id]))
+
+    def may_be_lost_many(self, position_ids: Sequence[str]) -> set[str]:
         with asking():
-            if not self._redis.exists(keys.RECONCILED):
-                return True
             pipe = self._redis.pipeline(transaction=False)
-            pipe.zscore(keys.POSITIONS, position_id)
-            pipe.zscore(keys.GONE, position_id)
-            return any(score is not None for score in pipe.execute())
+            pipe.exists(keys.RECONCILED)
+            pipe.zmscore(keys.POSITIONS, position_ids)
+            pipe.zmscore(keys.GONE, position_ids)
+            whole, *scores = pipe.execute()
+        if not whole:
+            return set(position_ids)
+        return {name for name, *each in zip(position_ids, *scores, strict=True) if each != [None, None]}
 
     def doubt(self) -> None:
         with asking():

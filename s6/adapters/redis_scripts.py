@@ -9,34 +9,48 @@ from __future__ import annotations
 
 from typing import Final
 
-# A birth is refused where a former life has left a trace: whoever looked before that one began knows nothing of it.
+# Hashes that others read are written when their text has changed: the state holds the digest of each, and the operation
+# itself. A birth is refused where a former life has left a trace: whoever looked before that one began knows nothing of
+# it. ``told`` are events for their stream, each as it waits in the outbox and as an XADD; one that the stream refuses
+# waits. ``beside`` are commands on keys of other slots. A cluster has neither.
 # KEYS: lock, state, sl, tp, adds, op, orders, events, snaps; of a birth or a restored position also its trace
 # ARGV: token ("" = not under the lock), expected rev, payload (JSON); 'birth' or 'restore'
 # Returns 1 written, 0 somebody else wrote first, -1 the lock is no longer ours.
 COMMIT: Final = """
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-local rev = redis.call('HGET', KEYS[2], 'rev') or '0'
-if rev ~= ARGV[2] then return 0 end
+local was = redis.call('HMGET', KEYS[2], 'rev', '_sl', '_tp', '_adds', '_op')
+if (was[1] or '0') ~= ARGV[2] then return 0 end
 local trace = #KEYS == 10 and redis.call('EXISTS', KEYS[10]) == 1
 if trace and ARGV[4] == 'birth' then return 0 end
 local p = cjson.decode(ARGV[3])
-local function replace(key, fields)
-  if #fields == 0 then redis.call('DEL', key) return end
-  local stale = {}
-  for _, name in ipairs(redis.call('HKEYS', key)) do stale[name] = true end
-  for i = 1, #fields, 2 do stale[fields[i]] = nil end
-  redis.call('HSET', key, unpack(fields))
-  for name in pairs(stale) do redis.call('HDEL', key, name) end
+local function each(list, act)
+  for i = 1, #list, 200 do act(unpack(list, i, math.min(i + 199, #list))) end
 end
-redis.call('HSET', KEYS[2], unpack(p.state))
-replace(KEYS[3], p.sl)
-replace(KEYS[4], p.tp)
-replace(KEYS[5], p.adds)
-replace(KEYS[6], p.op)
-for i = 1, #p.orders, 2 do redis.call('HSET', KEYS[7], p.orders[i], p.orders[i + 1]) end
-for _, e in ipairs(p.events) do redis.call('RPUSH', KEYS[8], e) end
-for _, s in ipairs(p.snaps) do redis.call('RPUSH', KEYS[9], s) end
-if trace then redis.call('DEL', KEYS[10]) end
+local gone = trace and {KEYS[10]} or {}
+each(p.state, function(...) redis.call('HSET', KEYS[2], ...) end)
+for n, shown in ipairs({p.sl, p.tp, p.adds, p.op}) do
+  local key = KEYS[2 + n]
+  if was[1 + n] ~= shown[1] or p.whole then
+    if #shown[2] == 0 then table.insert(gone, key) else redis.call('HSET', key, unpack(shown[2])) end
+  end
+end
+each(p.orders, function(...) redis.call('HSET', KEYS[7], ...) end)
+for _, e in ipairs(p.told) do
+  if redis.pcall('XADD', unpack(e[2])).err then table.insert(p.events, e[1]) end
+end
+each(p.events, function(...) redis.call('RPUSH', KEYS[8], ...) end)
+each(p.snaps, function(...) redis.call('RPUSH', KEYS[9], ...) end)
+for _, command in ipairs(p.beside) do redis.call(unpack(command)) end
+if #gone > 0 then redis.call('DEL', unpack(gone)) end
+return 1
+"""
+
+# Take a position that closed out of its symbol's open ones, unless it was written since.
+# KEYS: state, closed, open ones · ARGV: rev, position, time
+SETTLED: Final = """
+if redis.call('HGET', KEYS[1], 'rev') ~= ARGV[1] then return 0 end
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+redis.call('SREM', KEYS[3], ARGV[2])
 return 1
 """
 
@@ -106,20 +120,25 @@ if left == 0 then redis.call('DEL', KEYS[1]) end
 return left
 """
 
-# Take the first n off a list of JSON documents, if the n-th still is the one with that _key.
-# KEYS: list · ARGV: n, _key
+# Take the first n (0: none) off a list of JSON documents, if the n-th still is the one with that _key.
+# KEYS: list, another list · ARGV: n, _key · Returns the length of the other list.
 DROP_TO: Final = """
-local text = redis.call('LINDEX', KEYS[1], tonumber(ARGV[1]) - 1)
-if not text or cjson.decode(text)['_key'] ~= ARGV[2] then return 0 end
-redis.call('LTRIM', KEYS[1], ARGV[1], -1)
-return 1
+local others = redis.call('LLEN', KEYS[2])
+local n = tonumber(ARGV[1])
+local text = n > 0 and redis.call('LINDEX', KEYS[1], n - 1)
+if text and cjson.decode(text)['_key'] == ARGV[2] then redis.call('LTRIM', KEYS[1], n, -1) end
+return others
 """
 
-# KEYS: zset · ARGV: member, score as it was seen
+# KEYS: zset · ARGV: member, score as it was seen, ... · Returns how many were taken off.
 DONE_UNLESS_MORE: Final = """
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if score and tonumber(score) <= tonumber(ARGV[2]) then return redis.call('ZREM', KEYS[1], ARGV[1]) end
-return 0
+local names, done = {}, {}
+for i = 1, #ARGV, 2 do table.insert(names, ARGV[i]) end
+for n, score in ipairs(redis.call('ZMSCORE', KEYS[1], unpack(names))) do
+  if score and tonumber(score) <= tonumber(ARGV[2 * n]) then table.insert(done, names[n]) end
+end
+if #done == 0 then return 0 end
+return redis.call('ZREM', KEYS[1], unpack(done))
 """
 
 # Take a closed position off for good, in one command, if nothing of it waits for others; a trace of it stays.

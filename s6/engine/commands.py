@@ -220,17 +220,19 @@ class OperatorCommands:
         if op is not None:
             step = position_closed(booking.position, op, position.order(op.client_order_id), now)
         written = self._recorder.write(
-            step.position,
-            None,
-            now,
-            token=token,
-            phase="RESULT",
-            cause=cause,
-            about=booking.order,
-            orders=(booking.order, *step.orders),
-            events=(*step.events, *booking.events),
-            quotas=booking.quotas,
-            samples=step.samples,
+            Change(
+                step.position,
+                None,
+                now,
+                token=token,
+                phase="RESULT",
+                cause=cause,
+                about=booking.order,
+                orders=(booking.order, *step.orders),
+                events=(*step.events, *booking.events),
+                quotas=booking.quotas,
+                samples=step.samples,
+            )
         )
         if written is None:
             raise Busy(position.position_id)
@@ -249,7 +251,7 @@ class OperatorCommands:
         return _view(written, Plan(written), None)
 
     def _write(self, position: Position, op: Operation | None, token: str, cause: str) -> Position | None:
-        return self._recorder.write(position, op, self._clock.now_ms(), token=token, phase="AFTER", cause=cause)
+        return self._recorder.write(Change(position, op, self._clock.now_ms(), token=token, phase="AFTER", cause=cause))
 
 
 def _agree(position: Position, symbol: str, market: str) -> None:

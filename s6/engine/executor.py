@@ -11,18 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from s6.engine import transitions as to
-from s6.engine.governor import Governor
+from s6.engine.governor import Governor, Outcome
 from s6.engine.operation import order_of
 from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
 from s6.engine.step import Raised, Step
-from s6.locks import held_position
+from s6.locks import HeldPosition, held_position
 from s6.model.answers import Placed
 from s6.model.bundle import Execution
 from s6.model.commit import Loaded, Sample
+from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.waiting import LONGEST_MS, is_over, left_ms
@@ -36,6 +37,7 @@ from s6.ports import (
     Orders,
     PositionLocks,
     Positions,
+    StateUnavailable,
     UnexpectedAnswer,
 )
 
@@ -45,6 +47,8 @@ BUSY_MS: Final = 25
 LOOK_AGAIN_MS: Final = 250
 """How long after its decision an order is sent without a second look."""
 MAX_STEPS: Final = 12
+FRESH_MS: Final = 500
+"""So long after it was taken a lock leaves time for a decision and all that may hold it up."""
 SCALING: Final = ("ADD", "TP_PARTIAL", "RISK_DOWNGRADE")
 
 
@@ -59,6 +63,13 @@ class Progress:
     kind: Literal["DONE", "WAIT", "BUSY"]
     wait_ms: int = 0
     stage: str = ""
+
+
+class Advance(NamedTuple):
+    """How far an operation got, and what was found to be done after its end (None: nothing was looked for)."""
+
+    progress: Progress
+    after: Outcome | None
 
 
 class ExecutorState(PositionLocks, Positions, Protocol):
@@ -92,28 +103,54 @@ class Executor:
         """Take the operation as far as it goes now. Returns its progress. Raises ``StateUnavailable``."""
         try:
             with held_position(self._state, self._recorder.alerts, self._clock, position_id) as held:
-                progress = self._run(held.loaded, op_id, held.token)
+                advance = self.under_lock(held, op_id)
         except (LockBusy, LockLost):
             return Progress("BUSY", BUSY_MS + self._rng.randrange(BUSY_MS))
-        if progress.kind == "DONE" and held.loaded is not None and held.loaded.op is not None:
-            self._governor.evaluate_soon(position_id)
-        return progress
+        self.follow(position_id, advance.after)
+        return advance.progress
 
-    def _run(self, loaded: Loaded | None, op_id: str, token: str) -> Progress:
+    def under_lock(self, held: HeldPosition, op_id: str, view: MarketView | None = None) -> Advance:
+        """Take the operation of a position that the caller has locked as far as it goes now, and look what follows.
+
+        ``view`` is the market if the caller has read it just now. Call ``follow`` with what was found, without the
+        lock. Raises ``LockLost``, ``StateUnavailable``.
+        """
+        progress, loaded = self._run(held.loaded, op_id, held.token)
+        had_one = held.loaded is not None and held.loaded.op is not None
+        return Advance(progress, self._look_on(held, loaded, view) if progress.kind == "DONE" and had_one else None)
+
+    def _look_on(self, held: HeldPosition, loaded: Loaded | None, view: MarketView | None) -> Outcome:
+        """Evaluate under the same lock, if it was taken just now: what follows may need most of its time."""
+        if loaded is None or self._clock.now_ms() - held.since > FRESH_MS:
+            return Outcome("BUSY")
+        try:
+            return self._governor.under_lock(loaded.position.position_id, held.token, "hint", loaded, view)
+        except (LockLost, StateUnavailable) as error:
+            log.warning("%s is evaluated later: %s", loaded.position.position_id, error)
+            return Outcome("BUSY")
+
+    def follow(self, position_id: str, after: Outcome | None) -> None:
+        """Go on from what was found after an operation's end. Call it without the lock."""
+        if after is not None and after.kind == "BUSY":
+            self._governor.evaluate_soon(position_id)
+        elif after is not None:
+            self._governor.follow_soon(position_id, after)
+
+    def _run(self, loaded: Loaded | None, op_id: str, token: str) -> tuple[Progress, Loaded | None]:
         for _ in range(MAX_STEPS):
             if loaded is None or loaded.op is None or loaded.op.op_id != op_id:
-                return Progress("DONE")
+                return Progress("DONE"), loaded
             position, op = loaded.position, loaded.op
             if position.unverified_from:  # it goes on once S4 has been asked, which the evaluation that follows sees to
-                return Progress("DONE")
+                return Progress("DONE"), loaded
             now = self._clock.now_ms()
             wait = left_ms(op.not_before, now, LONGEST_MS)
             if not wait and op.stage == "AWAIT_CANCEL":
                 wait = left_ms(op.deadline, now, self._execution().cancel_wait_ms)
             if wait:
-                return Progress("WAIT", wait, op.stage)
+                return Progress("WAIT", wait, op.stage), loaded
             loaded = self._step(position, op, token, now)
-        return Progress("WAIT", BUSY_MS)
+        return Progress("WAIT", BUSY_MS), loaded
 
     def _step(self, position: Position, op: Operation, token: str, now: int) -> Loaded | None:
         """Take one step with S4. Returns the position and its operation afterwards."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Final, Literal, Protocol
@@ -11,8 +12,8 @@ from s6 import keys
 from s6.engine import transitions as to
 from s6.engine.operation import begin, ids, order_of
 from s6.engine.precedence import as_before, overtakes, same_decision
-from s6.engine.recorder import Recorder
-from s6.locks import held_position
+from s6.engine.recorder import Change, Recorder
+from s6.locks import HeldPosition, held_position
 from s6.model.bundle import ActiveBundle
 from s6.model.commit import Loaded
 from s6.model.documents import event
@@ -51,6 +52,7 @@ class Outcome:
     ``recheck_ms``: something falls due by itself after that long (0: nothing). ``unconfirmed``: orders that S4 must be
     asked about. ``unverified``: S4 must be asked what it has before anything is begun. SUPERSEDES: the operation in
     flight waits; it must end because something more urgent is to be begun, or because it is no longer to be done.
+    STARTED: ``written`` is the position as it stands with the operation, ``view`` the market that it was decided on.
     """
 
     kind: OutcomeKind
@@ -59,6 +61,8 @@ class Outcome:
     recheck_ms: int = 0
     unconfirmed: tuple[str, ...] = ()
     unverified: bool = False
+    written: Position | None = field(default=None, compare=False)
+    view: MarketView | None = field(default=None, compare=False)
 
     def following(self, done: list[Action]) -> Outcome:
         """Return this outcome with ``done``, what was done at once before it, at the head of its plan."""
@@ -102,19 +106,27 @@ class Governor:
         Begins at most one operation; guards, which S6 holds itself, are moved at once. Raises ``StateUnavailable``.
         """
         try:
-            with held_position(self._state, self._alerts, self._clock, position_id) as held:
+            with self.held(position_id) as held:
                 return self.under_lock(position_id, held.token, reason, held.loaded)
         except (LockBusy, LockLost):
             return Outcome("BUSY")
 
+    def held(self, position_id: str) -> AbstractContextManager[HeldPosition]:
+        """Hold the position's lock; see ``held_position``."""
+        return held_position(self._state, self._alerts, self._clock, position_id)
+
     def evaluate_soon(self, position_id: str) -> None:
         """Evaluate now; hint at an evaluation instead if the position is busy, Redis away, or S4 to be asked first."""
         try:
-            outcome = self.evaluate(position_id)
-            again = outcome.kind in ("BUSY", "SUPERSEDES") or outcome.unconfirmed or outcome.unverified
+            outcome = self.decide(position_id)
         except StateUnavailable:
-            again = True
-        if again:
+            outcome = Outcome("BUSY")
+        self.follow_soon(position_id, outcome)
+
+    def follow_soon(self, position_id: str, outcome: Outcome) -> None:
+        """Follow an evaluation of somebody who does not ask S4: hint at another one where that must be done first."""
+        self.follow(position_id, outcome)
+        if outcome.kind in ("BUSY", "SUPERSEDES") or outcome.unconfirmed or outcome.unverified:
             self._hints.evaluate(position_id, delay_ms=BUSY_MS)
 
     def follow(self, position_id: str, outcome: Outcome) -> None:
@@ -126,8 +138,13 @@ class Governor:
         elif outcome.recheck_ms:
             self._hints.evaluate(position_id, delay_ms=outcome.recheck_ms)
 
-    def under_lock(self, position_id: str, token: str, reason: str, loaded: Loaded | None) -> Outcome:
-        """Evaluate a position that the caller has locked and read. Raises ``LockLost``, ``StateUnavailable``."""
+    def under_lock(
+        self, position_id: str, token: str, reason: str, loaded: Loaded | None, view: MarketView | None = None
+    ) -> Outcome:
+        """Evaluate a position that the caller has locked and read, on a ``view`` of the market that was read just now.
+
+        Raises ``LockLost``, ``StateUnavailable``.
+        """
         bundle = self._bundles.current()
         if bundle is None:
             return Outcome("NO_BUNDLE", unverified=loaded is not None and bool(loaded.position.unverified_from))
@@ -137,7 +154,8 @@ class Governor:
                 return Outcome("UNKNOWN")
             if loaded.op is not None:
                 return self._in_flight(loaded.position, loaded.op, bundle)
-            outcome = self._govern(loaded.position, bundle, token, reason, done)
+            view = view or self._state.market(loaded.position.symbol, position_id)
+            outcome = self._govern(loaded.position, view, bundle, token, reason, done)
             if outcome is not None:
                 return outcome.following(done)
             loaded = self._state.load(position_id)
@@ -164,19 +182,19 @@ class Governor:
         overtaken = any(overtakes(action, plan.position, op) for action in plan.actions)
         return Outcome("SUPERSEDES" if dropped or overtaken else "IN_FLIGHT", op=op)
 
-    def look(self, loaded: Loaded, bundle: ActiveBundle) -> tuple[Plan, MarketView]:
+    def look(self, loaded: Loaded, bundle: ActiveBundle, view: MarketView | None = None) -> tuple[Plan, MarketView]:
         """Return the plan as it would be made now, and the market it is based on. Changes nothing."""
         position = loaded.position
-        view = self._state.market(position.symbol, position.position_id)
+        view = view or self._state.market(position.symbol, position.position_id)
         now = self._clock.now_ms()
         mode = self._gate.mode(position.market, view, now)
         return build_plan(position, view, bundle, mode, now), view
 
     def _govern(
-        self, position: Position, bundle: ActiveBundle, token: str, reason: str, done: list[Action]
+        self, position: Position, view: MarketView, bundle: ActiveBundle, token: str, reason: str, done: list[Action]
     ) -> Outcome | None:
         """Plan and begin once. Returns None to look again: somebody wrote first, or something was ``done`` at once."""
-        plan, view = self.look(Loaded(position, None), bundle)
+        plan, _ = self.look(Loaded(position, None), bundle, view)
         for note in plan.notes:
             scope, name = note.scope, note.position_id
             self._alerts.raise_alert(note.severity, note.code, note.detail, position_id=name, scope=scope)
@@ -196,19 +214,21 @@ class Governor:
                 return Outcome("NOTHING", plan)
             after, op, orders = replace(after, orders=after.with_order(order)), replace(op, order=order), (order,)
         written = self._recorder.write(
-            after,
-            op,
-            now,
-            token=token,
-            phase="BEFORE",
-            cause=f"{reason}: {action.type} {action.reason}",
-            orders=orders,
-            alerts=(("FATAL", "STOP_MOVE_FAILED", action.reason),) if action.fatal else (),
+            Change(
+                after,
+                op,
+                now,
+                token=token,
+                phase="BEFORE",
+                cause=f"{reason}: {action.type} {action.reason}",
+                orders=orders,
+                alerts=(("FATAL", "STOP_MOVE_FAILED", action.reason),) if action.fatal else (),
+            )
         )
         if written is None:
             return None
         self._used(position.position_id, view)
-        return Outcome("STARTED", plan, op)
+        return Outcome("STARTED", plan, op, written=written, view=replace(view, extremes=None))
 
     def _may_begin(
         self, action: Action, position: Position, view: MarketView, bundle: ActiveBundle, client_order_id: str = ""
@@ -240,7 +260,10 @@ class Governor:
         after = plan.position
         moved = _remembered(after) != _remembered(before)
         phase: Phase | None = "AFTER" if after.sl_level != before.sl_level else None  # the history shows levels
-        if moved and self._recorder.write(after, None, now, token=token, phase=phase, cause=before.cause) is None:
+        if (
+            moved
+            and self._recorder.write(Change(after, None, now, token=token, phase=phase, cause=before.cause)) is None
+        ):
             return None
         self._used(before.position_id, view)
         if after.unverified_from:
@@ -276,7 +299,7 @@ class Governor:
             published = to.stop_event(after, op, f"guard-{number}", now)
         cause = f"{action.type} {action.reason}"
         written = self._recorder.write(
-            after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(published,)
+            Change(after, None, now, token=token, before=p, phase="AFTER", cause=cause, events=(published,))
         )
         return (action,) if written is not None else ()
 

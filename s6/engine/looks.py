@@ -48,9 +48,10 @@ class Looks:
         if wanted:
             self._hints.evaluate(position_id, delay_ms=delay, attempt=attempt)
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         now = self._clock.now_ms()
-        self._hints.evaluate_many(_noted(position_ids, lambda: self._state.note_looks(position_ids, now)))
+        wanted = _noted(position_ids, lambda: self._state.note_looks(position_ids, now, urgent=urgent))
+        self._hints.evaluate_many(wanted, urgent=urgent)
 
     def protect(self, position_id: str) -> None:
         now = self._clock.now_ms()

@@ -7,7 +7,7 @@ that reads the position afterwards sees them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
@@ -16,9 +16,11 @@ from s6 import keys
 from s6.booking import SymbolTerms, book
 from s6.booking.booking import Warned
 from s6.engine.order_identity import named, recognised, told_before
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change, Recorder
 from s6.engine.transitions import after_result
 from s6.model.bundle import ActiveBundle, Retry
+from s6.model.commit import Loaded
+from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, ZERO
@@ -47,15 +49,27 @@ ASKED_FOR_MS: Final = 10_000
 Applied = Literal["APPLIED", "NOTHING_NEW", "PARKED", "IGNORED"]
 
 
-class _Done(NamedTuple):
-    """A result that is booked or says nothing new, and the call that wakes what waits for it."""
+class Books(NamedTuple):
+    """Looks up a position's orders that are not among its live ones: one by its id, or all that are remembered."""
 
-    applied: Applied
-    wake: Callable[[], object]
+    seen: Callable[[str], Order | None]
+    every: Callable[[], Iterable[Order]]
 
 
-def _wake_nothing() -> None:
-    """Do nothing: nothing waits for this result."""
+class Wake(NamedTuple):
+    """What a booked result asks for: the position's evaluation (PROTECT: before all others), or an operation's step."""
+
+    what: Literal["NOTHING", "EVALUATE", "PROTECT", "RESUME"] = "NOTHING"
+    op: Operation | None = None
+
+
+class Booked(NamedTuple):
+    """A result that is read: what is to be written (None: it says nothing new), and what it then asks for."""
+
+    result: OrderResult
+    change: Change | None
+    wake: Wake
+    closed: bool = False
 
 
 class Contended(Exception):
@@ -116,20 +130,42 @@ class Results:
                     self.unpark(booked.position_id)
                 if not due:
                     if hint:  # only now: a stop is sized by all that is known
-                        done.wake()
-                    return done.applied
+                        self.wake({result.position_id: done.wake})
+                    return "APPLIED" if done.change is not None else "NOTHING_NEW"
         raise Contended(result.position_id)
 
-    def _once(self, result: OrderResult) -> _Done | OrderResult | None:
+    def _once(self, result: OrderResult) -> Booked | OrderResult | None:
         """Try once. Returns None when somebody else wrote first, or an older result that must be booked before."""
-        now = self._clock.now_ms()
         loaded = self._state.load(result.position_id)
         if loaded is None and self._recovered(result.position_id):
             return None
+        bundle, view = self._bundles.current(), self._state.market(result.symbol)
+        name = result.position_id
+        books = Books(partial(self._state.seen_order, name), partial(self._state.own_orders, name))
+        booked = self.booked(loaded, result, bundle, view, books)
+        if booked.closed and loaded is not None:
+            earlier = self._overtaken(loaded.position, result, self._clock.now_ms())
+            if earlier is not None:
+                return earlier
+        if booked.change is not None and self._recorder.write(booked.change) is None:
+            return None
+        return booked
+
+    def booked(
+        self,
+        loaded: Loaded | None,
+        result: OrderResult,
+        bundle: ActiveBundle | None,
+        view: MarketView,
+        books: Books,
+    ) -> Booked:
+        """Return what a result comes to. Writes nothing.
+
+        Raises ``MalformedMessage``, and ``LookupError`` when the position must exist first.
+        """
+        now = self._clock.now_ms()
         position, op = loaded if loaded else (None, None)
-        result, known = self._known(position, result)
-        bundle = self._bundles.current()
-        view = self._state.market(result.symbol)
+        result, known = _known(position, result, books)
         if known is None and position is not None:
             position, op, known = recognised(position, op, result, view.features.signal_id)
         mark = view.tick.mark if view.tick else None
@@ -137,22 +173,18 @@ class Results:
         booking = book(position, known, result, mark=mark, terms=terms, now=now)
         if booking is None:
             again = result.status != "NEW"  # a repetition: the first reader may have died before it hinted
-            return _Done("NOTHING_NEW", partial(self._hints.evaluate, result.position_id) if again else _wake_nothing)
-        if booking.closed and position is not None:
-            earlier = self._overtaken(position, result, now)
-            if earlier is not None:
-                return earlier
+            return Booked(result, None, Wake("EVALUATE" if again else "NOTHING"))
         retry = bundle.execution.retry if bundle else Retry()
         unanswered = known is not None and known.status == "PENDING"
         step = after_result(booking.position, op, booking.order, result, retry, now, unanswered=unanswered)
         warnings = booking.warnings
-        position = step.position
+        after = step.position
         if booking.opened and bundle is not None:
-            warnings += self._born(bundle, position)
-            version = bundle.version if position.symbol in bundle.symbols else ""
-            position = in_force(replace(position, bundle_version=version), bundle)
-        written = self._recorder.write(
-            position,
+            warnings += _born(bundle, after)
+            version = bundle.version if after.symbol in bundle.symbols else ""
+            after = in_force(replace(after, bundle_version=version), bundle)
+        change = Change(
+            after,
             step.op,
             now,
             phase="RESULT",
@@ -166,10 +198,21 @@ class Results:
             since=result.ts,
             outcome="PARTIAL" if _ended_in_part(known, booking.order) else "",
         )
-        if written is None:
-            return None
         idle = result.status == "NEW" and op is None and not booking.increment
-        return _Done("APPLIED", _wake_nothing if idle else partial(self._hint, written, op, step.op))
+        wake = Wake() if idle else _wake(after, op, step.op)
+        return Booked(result, change, wake, closed=booking.closed and position is not None)
+
+    def wake(self, wanted: Mapping[str, Wake]) -> None:
+        """Hint at what booked results ask for, by position; what protects first."""
+        urgent = [name for name, wake in wanted.items() if wake.what == "PROTECT"]
+        others = [name for name, wake in wanted.items() if wake.what == "EVALUATE"]
+        if urgent:
+            self._hints.evaluate_many(urgent, urgent=True)
+        if others:
+            self._hints.evaluate_many(others)
+        for name, wake in wanted.items():
+            if wake.op is not None:
+                self._hints.resume(name, wake.op)
 
     def _overtaken(self, position: Position, close: OrderResult, now: int) -> OrderResult | None:
         """Ask S4 whether an opening order filled before this close, its result being late.
@@ -199,37 +242,6 @@ class Results:
         except StoreError as error:
             log.warning("%s is taken as Redis has it: %s", position_id, error)
             return False
-
-    def _known(self, position: Position | None, result: OrderResult) -> tuple[OrderResult, Order | None]:
-        """The order as last booked, and the result under the name by which the books know the order."""
-        if position is None:
-            return named(result, None), None
-
-        def seen(name: str) -> Order | None:
-            return position.order(name) or self._state.seen_order(position.position_id, name)
-
-        known = seen(result.client_order_id) if result.client_order_id else None
-        result = named(result, known)
-        if known is None or known.client_order_id != result.client_order_id:
-            known = seen(result.client_order_id)
-        if known is None and result.order_id:
-            known = told_before(position, self._state.own_orders(position.position_id), result)
-        if known is not None and known.client_order_id != result.client_order_id:
-            result = result.model_copy(update={"client_order_id": known.client_order_id})
-        return result, known
-
-    def _hint(self, position: Position, before: Operation | None, op: Operation | None) -> None:
-        if op is None and position.is_open and position.live_stop is None:
-            self._hints.protect(position.position_id)
-        elif op is None:
-            self._hints.evaluate(position.position_id)
-        elif before is None or before.stage != op.stage or before.client_order_id != op.client_order_id:
-            self._hints.resume(position.position_id, op)
-
-    def _born(self, bundle: ActiveBundle | None, position: Position) -> tuple[Warned, ...]:
-        if bundle is None or position.symbol in bundle.symbols:
-            return ()
-        return (("ERROR", "SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: not governed"),)
 
     def _park(self, result: OrderResult, raw: Mapping[str, str]) -> Applied:
         if result.kind == "ENTRY":
@@ -268,6 +280,36 @@ class Results:
             self._state.unpark(position_id, fields)
             given_up += 1
         return given_up
+
+
+def _known(position: Position | None, result: OrderResult, books: Books) -> tuple[OrderResult, Order | None]:
+    """Return the result under the name by which the books know its order, and the order as last booked."""
+    if position is None:
+        return named(result, None), None
+    name = result.client_order_id
+    known = (position.order(name) or books.seen(name)) if name else None
+    result = named(result, known)
+    if known is None or known.client_order_id != result.client_order_id:
+        known = position.order(result.client_order_id) or books.seen(result.client_order_id)
+    if known is None and result.order_id:
+        known = told_before(position, books.every(), result)
+    if known is not None and known.client_order_id != result.client_order_id:
+        result = result.model_copy(update={"client_order_id": known.client_order_id})
+    return result, known
+
+
+def _wake(position: Position, before: Operation | None, op: Operation | None) -> Wake:
+    """Return what a booked result asks for."""
+    if op is None:
+        return Wake("PROTECT" if position.is_open and position.live_stop is None else "EVALUATE")
+    moved = before is None or before.stage != op.stage or before.client_order_id != op.client_order_id
+    return Wake("RESUME", op) if moved else Wake()
+
+
+def _born(bundle: ActiveBundle, position: Position) -> tuple[Warned, ...]:
+    if position.symbol in bundle.symbols:
+        return ()
+    return (("ERROR", "SYMBOL_UNKNOWN", f"{position.symbol} is not in bundle {bundle.version}: not governed"),)
 
 
 def _ended_in_part(known: Order | None, order: Order) -> bool:

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from redis.cluster import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from s6 import keys
@@ -25,6 +26,8 @@ from s6.model.wire import HealthKey, MalformedMessage
 log = logging.getLogger(__name__)
 
 CACHE_S: Final = 0.05
+EACH_S: Final = 5.0
+"""So often each health key is asked for by itself: asked for together, one that is no string looks absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class ModeGate:
         self._lock = threading.Lock()
         self._read_at, self._reported = float("-inf"), Reported({}, 0)
         self._complained: dict[str, str] = {}
+        self._each_at = 0.0
 
     def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> Mode:
         """Return the mode for one symbol at ``now`` (ms). ``fresh`` reads Redis again."""
@@ -95,11 +99,7 @@ class ModeGate:
         with self._lock:
             if not fresh and time.monotonic() - self._read_at < CACHE_S:
                 return self._reported
-        pipe = self._redis.pipeline(transaction=False)
-        for service in SERVICES:
-            pipe.get(keys.service_health(service))
-        pipe.scard(keys.ALERTS_FATAL)
-        *values, fatals = pipe.execute(raise_on_error=False)
+        *values, fatals = self._read()
         for answer in (*values, fatals):
             if isinstance(answer, RedisError) and (answer is fatals or not isinstance(answer, ResponseError)):
                 raise answer
@@ -108,6 +108,23 @@ class ModeGate:
         with self._lock:
             self._read_at, self._reported = time.monotonic(), reported
         return reported
+
+    def _read(self) -> list[Any]:
+        """Return the health keys' values and the number of standing FATAL alerts, an error where one cannot be read."""
+        names = [keys.service_health(service) for service in SERVICES]
+        together = not isinstance(self._redis, RedisCluster) and time.monotonic() < self._each_at
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.scard(keys.ALERTS_FATAL)
+        if together:
+            pipe.mget(names)
+        else:
+            self._each_at = time.monotonic() + EACH_S
+            for name in names:
+                pipe.get(name)
+        fatals, *values = pipe.execute(raise_on_error=False)
+        if together:
+            values = values[0] if isinstance(values[0], list) else values * len(names)
+        return [*values, fatals]
 
     def _status(self, service: str, value: object) -> str:
         """Return the status in a health key, or "" if there is none. A malformed key is no news and raises a WARN."""

@@ -131,9 +131,16 @@ class GroupReader:
             pipe.xclaim(name, GROUP, self.consumer, min_idle_time=0, message_ids=list(ids), justid=True)
         self._answers(pipe)
 
-    def done(self, entry: Entry) -> None:
-        """Acknowledge an entry."""
-        self._redis.xack(entry.stream, GROUP, entry.entry_id)
+    def done(self, entries: Iterable[Entry]) -> None:
+        """Acknowledge entries."""
+        by_stream: dict[str, list[str]] = {}
+        for entry in entries:
+            by_stream.setdefault(entry.stream, []).append(entry.entry_id)
+        pipe = self._pipe()
+        for name, ids in by_stream.items():
+            pipe.xack(name, GROUP, *ids)
+        if by_stream:
+            pipe.execute()
 
     def tidy(self, names: list[str], idle_ms: int) -> int:
         """Delete consumers that have been idle for ``idle_ms`` and hold nothing. Returns how many."""

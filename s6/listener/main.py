@@ -90,7 +90,7 @@ def _loops(services: Services) -> list[LoopThread]:
     readers: list[LoopThread] = []
     for lane in lanes(blocking):
         suffix = f"-{lane.number}" if lane else ""
-        results = ResultsConsumer(blocking, consumer + suffix, services.results, bundles, alerts, reader, lane)
+        results = ResultsConsumer(blocking, consumer + suffix, services.results_batch, bundles, alerts, reader, lane)
         readers.append(thread(f"results{suffix}", results.round))
         readers.append(thread(f"mkt{suffix}", partial(market.round, lane)))
         readers.append(thread(f"feat:events{suffix}", partial(features.round, lane)))

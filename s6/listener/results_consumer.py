@@ -12,12 +12,12 @@ from redis.exceptions import RedisError
 from s6 import keys
 from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
-from s6.engine.results import Contended, Results
+from s6.engine.results_batch import PASSING, ResultsBatch, Told
 from s6.listener.group import GroupReader
-from s6.listener.sequencer import Sequencer
+from s6.listener.sequencer import Delivered, Sequencer
 from s6.listener.streams import Entry, Lane, Streams, leave_out_odd
 from s6.model.wire import MalformedMessage, OrderResult, SideConflict
-from s6.ports import Alerts, BundleSource, NeighbourUnavailable, PartUnavailable, StateUnavailable
+from s6.ports import Alerts, BundleSource, PartUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
 CLAIM_EVERY_S: Final = 0.5
@@ -39,7 +39,7 @@ class ResultsConsumer:
         self,
         redis: RedisClient,
         consumer: str,
-        results: Results,
+        results: ResultsBatch,
         bundles: BundleSource,
         alerts: Alerts,
         messages: Reader,
@@ -91,44 +91,57 @@ class ResultsConsumer:
 
     def _give_up_overdue(self) -> None:
         try:
-            self._results.give_up_overdue()
+            self._results.results.give_up_overdue()
         except PartUnavailable as error:
             log.warning("results of unknown positions wait: %s", error)
 
-    def _handle(self, entry: Entry, deliveries: int) -> bool:
-        """Apply, then acknowledge. Returns false after a passing failure: the entry stays pending, to be claimed."""
-        try:
-            result = self._messages.read(OrderResult, entry.fields)
-            if entry.stream != keys.RESULTS + result.symbol:
-                raise MalformedMessage(f"symbol: {result.symbol} does not belong on {entry.stream}")
-            self._results.apply(result, entry.fields)
-        except MalformedMessage as error:
-            self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
-            if isinstance(error, SideConflict):
-                self._alerts.raise_alert(
-                    "ERROR", "SIDE_CONFLICT", str(error), position_id=entry.fields.get("position_id", "")
-                )
-        except Contended:
-            log.warning("%s %s left for later: its position kept changing", entry.stream, entry.entry_id)
+    def _handle(self, batch: list[Delivered]) -> list[Entry]:
+        """Apply, then acknowledge. Returns what a passing failure leaves for later: it stays pending, to be claimed."""
+        told: list[Told] = []
+        read: list[Delivered] = []
+        done: list[Entry] = []
+        for each in batch:
+            try:
+                told.append(self._read(each.entry))
+                read.append(each)
+            except MalformedMessage as error:
+                self._put_aside(each.entry, error)
+                done.append(each.entry)
+        left: list[Entry] = []
+        for each, outcome in zip(read, self._results.apply(told) if told else [], strict=True):
+            passing = isinstance(outcome, Exception) and self._passes(each, outcome)
+            (left if passing else done).append(each.entry)
+        self._reader.done(done)
+        return left
+
+    def _read(self, entry: Entry) -> Told:
+        result = self._messages.read(OrderResult, entry.fields)
+        if entry.stream != keys.RESULTS + result.symbol:
+            raise MalformedMessage(f"symbol: {result.symbol} does not belong on {entry.stream}")
+        return Told(result, entry.fields)
+
+    def _put_aside(self, entry: Entry, error: MalformedMessage) -> None:
+        self._alerts.dead_letter(entry.stream, entry.entry_id, str(error), entry.fields)
+        if isinstance(error, SideConflict):
+            name = entry.fields.get("position_id", "")
+            self._alerts.raise_alert("ERROR", "SIDE_CONFLICT", str(error), position_id=name)
+
+    def _passes(self, delivered: Delivered, error: Exception) -> bool:
+        """Return whether an entry that could not be applied is left for later, or else put it aside."""
+        entry, deliveries = delivered
+        if isinstance(error, MalformedMessage):
+            self._put_aside(entry, error)
             return False
-        except NeighbourUnavailable as error:
-            log.warning("%s %s left for later: %s", entry.stream, entry.entry_id, error)
-            return False
-        except PartUnavailable as error:
-            log.warning("%s %s left for later: %s", entry.stream, entry.entry_id, error)
-            return False
-        except (RedisError, StateUnavailable):
-            raise
-        except Exception as error:
-            log.exception("%s %s could not be applied", entry.stream, entry.entry_id)
-            if deliveries < DELIVERIES:
-                return False
-            text = f"{type(error).__name__}: {error} (after {deliveries} deliveries)"
-            self._alerts.dead_letter(entry.stream, entry.entry_id, text, entry.fields)
-            where = f"{entry.stream} {entry.entry_id}"
-            self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{where}: {text}", scope=entry.stream)
-        self._reader.done(entry)
-        return True
+        if isinstance(error, PASSING):
+            log.warning("%s %s left for later: %s: %s", entry.stream, entry.entry_id, type(error).__name__, error)
+            return True
+        if deliveries < DELIVERIES:
+            return True
+        text = f"{type(error).__name__}: {error} (after {deliveries} deliveries)"
+        self._alerts.dead_letter(entry.stream, entry.entry_id, text, entry.fields)
+        where = f"{entry.stream} {entry.entry_id}"
+        self._alerts.raise_alert("ERROR", "POISON_RESULT", f"{where}: {text}", scope=entry.stream)
+        return False
 
 
 def _is_due(last: float, every_s: float) -> bool:

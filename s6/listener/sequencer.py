@@ -8,13 +8,21 @@ can become pending later, so one look at the pending entries settles whether an 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from s6.listener.group import LOOK, GroupReader, Pending
 from s6.listener.streams import COUNT, Entry
 
 KEEP_S: Final = 0.25
+BATCH: Final = 256
+
+
+class Delivered(NamedTuple):
+    """An entry, and how often it was delivered."""
+
+    entry: Entry
+    deliveries: int
 
 
 class Sequencer:
@@ -25,10 +33,11 @@ class Sequencer:
     reader
         The consumer that the entries came from.
     handle
-        Takes an entry and how often it was delivered. Returns false when the entry is left for later, still pending.
+        Takes entries in their order. Returns those that are left for later, still pending: with one of a position also
+        the later ones of that position.
     """
 
-    def __init__(self, reader: GroupReader, handle: Callable[[Entry, int], bool]) -> None:
+    def __init__(self, reader: GroupReader, handle: Callable[[list[Delivered]], list[Entry]]) -> None:
         self._reader = reader
         self._handle = handle
         self._held: dict[str, dict[str, Entry]] = {}
@@ -66,15 +75,17 @@ class Sequencer:
             return
         pending = self._reader.pending({name: max(self._held[name], key=_rank) for name in names})
         self._look_up(pending)
+        turn: list[Delivered] = []
         for name, rows in pending.items():
             self._forget_handled(name, rows)
-            self._go_through(name, rows)
+            turn += self._whose_turn_it_is(name, rows)
+        self._go_through(turn)
+        for name in names:
             if not self._held[name]:
                 del self._held[name], self._elsewhere[name]
 
-    def _go_through(self, name: str, rows: list[Pending]) -> None:
-        """Go from the oldest entry on. One that another holds, or that is left for later, stops all later ones of its
-        position."""
+    def _whose_turn_it_is(self, name: str, rows: list[Pending]) -> Iterator[Delivered]:
+        """Go from the oldest entry on. One that another holds stops all later ones of its position."""
         held, elsewhere = self._held[name], self._elsewhere[name]
         stopped: set[str] = set()
         for row in rows:
@@ -84,11 +95,19 @@ class Sequencer:
                 held.pop(row.entry_id, None)  # another has claimed it while we stood still
                 stopped.add(position_id)
             elif not position_id or position_id not in stopped:
-                self._keep()
-                handled = self._handle(entry, row.deliveries)
-                del held[row.entry_id]
-                if not handled:
-                    stopped.add(position_id)
+                yield Delivered(entry, row.deliveries)
+
+    def _go_through(self, turn: list[Delivered]) -> None:
+        """Handle batch after batch. An entry that is left for later stops all later ones of its position."""
+        stopped: set[tuple[str, str]] = set()
+        while turn:
+            batch, turn = turn[:BATCH], turn[BATCH:]
+            self._keep()
+            left = self._handle(batch)
+            for entry, _ in batch:
+                del self._held[entry.stream][entry.entry_id]
+            stopped |= {(entry.stream, _position(entry.fields)) for entry in left}
+            turn = [each for each in turn if (each.entry.stream, _position(each.entry.fields)) not in stopped]
         self._keep()
 
     def _forget_handled(self, name: str, rows: list[Pending]) -> None:

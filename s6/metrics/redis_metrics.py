@@ -32,6 +32,20 @@ from s6.metrics.catalogue import METRICS, Kind, Metric
 log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 0.1
+# KEYS: values · ARGV: JSON of fields to add to, their amounts, and fields and values to set
+WRITE: Final = """
+local sent = cjson.decode(ARGV[1])
+local new, names = sent[3], sent[1]
+if #names > 0 then
+  local known = redis.call('HMGET', KEYS[1], unpack(names))
+  for n, name in ipairs(names) do
+    table.insert(new, name)
+    table.insert(new, string.format('%.17g', (tonumber(known[n] or 0) or 0) + sent[2][n]))
+  end
+end
+redis.call('HSET', KEYS[1], unpack(new))
+return 1
+"""
 Labels = tuple[str, ...]
 
 
@@ -43,6 +57,7 @@ class RedisMetrics:
 
     def __init__(self, redis: RedisClient, *, flush_s: float = FLUSH_S) -> None:
         self._redis = text(redis)
+        self._write = self._redis.register_script(WRITE)
         self._flush_s = flush_s
         self._lock = threading.Lock()
         self._sums: defaultdict[str, float] = defaultdict(float)
@@ -80,12 +95,8 @@ class RedisMetrics:
         if not sums and not gauges:
             return
         try:
-            pipe = self._redis.pipeline(transaction=False)
-            for field, amount in sums.items():
-                pipe.hincrbyfloat(keys.METRICS, field, amount)
-            if gauges:
-                pipe.hset(keys.METRICS, mapping=gauges)
-            pipe.execute()
+            sent = [[*sums], [*sums.values()], [text for pair in gauges.items() for text in pair]]
+            self._write(keys=[keys.METRICS], args=[json.dumps(sent)])
         except RedisError as error:
             log.warning("%d metric samples lost: %s", samples, error)
             with self._lock:

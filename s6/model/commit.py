@@ -81,7 +81,8 @@ class Commit:
     given and no longer holds ``lock:pos:{ID}``. ``over`` is the ``rev`` that Redis must have if that isn't the
     position's own (0: Redis has no position). ``op`` is the operation in flight after the write, or None. ``orders``
     are the changed orders. ``events``, ``snapshots``, ``quotas`` and ``alerts`` join the position's outbox in the same
-    write.
+    write; events go to their stream at once where the script that writes reaches it. ``whole`` also writes what others
+    read of the position although it has not changed: some of it may be gone.
     """
 
     position: Position
@@ -93,6 +94,7 @@ class Commit:
     quotas: tuple[QuotaMove, ...] = ()
     alerts: tuple[Alert, ...] = ()
     over: int | None = None
+    whole: bool = False
 
     @property
     def ended_adds(self) -> tuple[str, ...]:

@@ -110,8 +110,8 @@ class Hints(Protocol):
 
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None: ...
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
-        """Ask for many evaluations in one batch."""
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
+        """Ask for many evaluations in one batch; ``urgent`` as ``protect`` does."""
 
     def protect(self, position_id: str) -> None:
         """Evaluate a position that may be without its stop, before all else."""

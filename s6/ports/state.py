@@ -63,6 +63,9 @@ class Positions(Protocol):
     def seen_order(self, position_id: str, client_order_id: str) -> Order | None:
         """Return what is known of an order of this position, live or not."""
 
+    def seen_orders(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Order | None]:
+        """Return the same of many positions and orders, without those on a node of a cluster that is away."""
+
     def own_orders(self, position_id: str) -> list[Order]:
         """Return every order of the position that is remembered."""
 
@@ -76,6 +79,16 @@ class Commits(Protocol):
         Returns the position as it stands now (``rev`` one higher), or None when somebody else wrote first. Raises
         ``LockLost`` when the change's token no longer holds the lock.
         """
+
+    def commit_many(self, changes: Sequence[Commit]) -> list[Position | None]:
+        """Write changes of as many positions, none under a lock, in one trip, each as a whole and by itself.
+
+        Returns what ``commit`` returns of each; None also for one on a node of a cluster that is away. Raises
+        ``StateUnavailable``: any of them may have been written then.
+        """
+
+    def leaves(self, change: Commit) -> bool:
+        """Return whether this commit leaves something in the outbox that its writer hands on by ``relay_events``."""
 
 
 class PositionIndex(Protocol):
@@ -167,6 +180,9 @@ class Parking(Protocol):
 
     def parked(self, position_id: str) -> list[Mapping[str, str]]: ...
 
+    def parked_owners(self) -> set[str]:
+        """Return the positions that results wait for."""
+
     def unpark(self, position_id: str, fields: Mapping[str, str]) -> None: ...
 
     def parked_overdue(self, now: int, longest: int | None = None) -> list[tuple[str, Mapping[str, str]]]:
@@ -214,6 +230,9 @@ class Losses(Protocol):
 
         So it is when an index names it, when it has left Redis for good, and while Redis is not reconciled.
         """
+
+    def may_be_lost_many(self, position_ids: Sequence[str]) -> set[str]:
+        """Return which of these may have been there, in one trip."""
 
     def doubt(self) -> None:
         """Have everything reconciled anew."""

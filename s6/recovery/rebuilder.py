@@ -150,7 +150,7 @@ class Rebuilder:
             self._flush(position_id)
             books = self._story(position_id, loaded.position.seq).books
             books |= {o.client_order_id: o for o in loaded.position.orders}
-            self._state.commit(Commit(loaded.position, loaded.op, orders=tuple(books.values())))
+            self._state.commit(Commit(loaded.position, loaded.op, orders=tuple(books.values()), whole=True))
 
     def _flush(self, position_id: str) -> None:
         """Write the position's waiting snapshots to the store, so that its history is whole when it is read next.

@@ -34,10 +34,11 @@ class Clock:
 class Kit:
     """A state, and what it stands on."""
 
-    def __init__(self, redis: Any) -> None:
-        self.clock = Clock()
+    def __init__(self, redis: Any, *, cluster: bool = False) -> None:
+        self.clock, self.cluster = Clock(), cluster
         self.redis = redis if redis is not None else MemoryRedis(self.clock)
         self.state = RedisState(cast(RedisClient, self.redis), self.clock)
+        self.state._is_cluster = cluster
         self.told: list[Alert] = []
 
     def born(self, name: str = "p1", **also: Any) -> Position:
@@ -46,10 +47,10 @@ class Kit:
         return written
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "memory as a cluster", "redis"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
-    if request.param == "memory":
-        yield Kit(None)
+    if request.param != "redis":
+        yield Kit(None, cluster=request.param != "memory")
     else:
         with connect(request.getfixturevalue("redis_url")) as client:
             yield Kit(client)
@@ -118,12 +119,57 @@ def test_a_commit_needs_the_lock_it_was_begun_under(kit: Kit) -> None:
 def test_events_and_quotas_are_handed_on_once(kit: Kit) -> None:
     move = QuotaMove("p1:1:close", keys.concurrency("FUT"), Decimal(-1))
     kit.redis.set(keys.concurrency("FUT"), "2")
-    first = kit.born(events=(event(1), event(2)), quotas=(move,))
-    assert kit.state.relay_events("p1", kit.told.append) == 3
+    change = Commit(position(), None, events=(event(1), event(2)), quotas=(move,))
+    first = kit.state.commit(change)
+    assert first is not None and kit.state.leaves(change)
+    assert kit.state.relay_events("p1", kit.told.append) == (3 if kit.cluster else 1)
     assert kit.state.relay_events("p1", kit.told.append) == 0
     kit.state.commit(Commit(first, None, quotas=(move,)))
     assert kit.state.relay_events("p1", kit.told.append) == 1
     assert kit.state.quota(keys.concurrency("FUT")) == 1
+
+
+def test_events_alone_are_left_to_nobody_but_on_a_cluster(kit: Kit) -> None:
+    told: list[str] = []
+    if isinstance(kit.redis, MemoryRedis):
+        kit.redis.appended = lambda stream, fields: told.append(fields["event_id"])
+    change = Commit(position(), None, events=(event(1), event(2)))
+    assert kit.state.commit(change) is not None
+    if not isinstance(kit.redis, MemoryRedis):
+        told += [fields["event_id"] for _, fields in kit.redis.xrange(keys.events("BTCUSDT"))]
+    assert kit.state.leaves(change) is kit.cluster
+    assert told == ([] if kit.cluster else ["p1.1.ENTRY.1", "p1.1.ENTRY.2"])
+    assert kit.state.relay_events("p1", kit.told.append) == (2 if kit.cluster else 0)
+
+
+def test_an_event_that_its_stream_refuses_waits(redis_url: str) -> None:
+    with connect(redis_url) as client:
+        kit = Kit(client)
+        kit.redis.set(keys.events("BTCUSDT"), "no stream")
+        kit.born(events=(event(1),))
+        assert kit.state.outbox_read(["p1"], 9)["p1"].events == 1
+        assert [name for name, _ in kit.state.outbox_ids(9)] == ["p1"]
+        kit.redis.delete(keys.events("BTCUSDT"))
+        assert kit.state.relay_events("p1", kit.told.append) == 1
+        assert kit.redis.xlen(keys.events("BTCUSDT")) == 1
+
+
+def test_side_hashes_are_written_when_they_have_changed_or_as_a_whole(kit: Kit) -> None:
+    written = kit.born()
+    kit.redis.delete(keys.stop("p1"))
+    kit.redis.delete(keys.ladder("p1"))
+    moved = kit.state.commit(Commit(replace(written, sl_price=Decimal(44000)), None))
+    assert moved is not None
+    assert kit.redis.hgetall(keys.stop("p1"))["price"] == "44000" and kit.redis.hgetall(keys.ladder("p1")) == {}
+    assert kit.state.commit(Commit(moved, None, whole=True)) is not None
+    assert kit.redis.hgetall(keys.ladder("p1"))["done"] == "[]"
+
+
+def test_a_position_that_was_written_since_is_not_settled(kit: Kit) -> None:
+    written = kit.born()
+    assert kit.state.commit(Commit(written, None, events=(event(1),))) is not None
+    kit.state.settled(written)
+    assert kit.state.ids_of("BTCUSDT") == ([] if kit.cluster else ["p1"])
 
 
 def test_alerts_are_told_before_the_rest_is_handed_on(kit: Kit) -> None:
@@ -157,7 +203,7 @@ def test_a_counter_that_is_no_number_leaves_no_room_and_is_counted_anew(kit: Kit
     )
     move = QuotaMove("a", keys.budget("FUT"), Decimal(5))
     first = kit.born(events=(event(1),), quotas=(move,))
-    assert kit.state.relay_events("p1", kit.told.append) == 2
+    assert kit.state.relay_events("p1", kit.told.append) == (2 if kit.cluster else 1)
     assert kit.state.quota(keys.budget("FUT")) == 5
     assert [(told.severity, told.code) for told in kit.told] == [("ERROR", "QUOTA_MALFORMED")]
     kit.state.commit(Commit(first, None, quotas=(move,)))
@@ -458,6 +504,7 @@ def test_finished_orders_are_bounded_and_live_ones_stay(kit: Kit) -> None:
 
 def test_an_order_that_was_written_anew_is_not_forgotten(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_positions, "MOST_ORDERS", 1)
+    monkeypatch.setattr(redis_positions, "LOOKED_AFTER", 1)
     monkeypatch.setattr(redis_records, "UNFILLED_KEPT", 1)
     choose = redis_records.stale_orders
 

@@ -26,7 +26,7 @@ Hook = Callable[[str, str, bool], After]
 
 READS: Final = frozenset(
     {"get", "hget", "hlen", "hmget", "hgetall", "scard", "hvals", "hkeys", "smembers", "sscan_iter", "zrange",
-     "zrangebyscore", "zrangebylex", "zscore", "info", "lrange", "llen", "exists", "pttl"}
+     "zrangebyscore", "zrangebylex", "zscore", "zmscore", "info", "lrange", "llen", "exists", "pttl"}
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class MemoryRedis:
         self.committed: Callable[[Written, Written], None] = lambda before, after: None
         self._scripts = {
             lua.COMMIT: self._commit,
+            lua.SETTLED: self._settled,
             lua.RELEASE: self._release,
             lua.PUT_NEWER: self._put_newer,
             lua.SWAP: self._swap,
@@ -275,6 +276,9 @@ class MemoryRedis:
     def do_zscore(self, key: str, name: str) -> float | None:
         return self._scored(key).get(name)
 
+    def do_zmscore(self, key: str, names: Sequence[str]) -> list[float | None]:
+        return [self._scored(key).get(name) for name in names]
+
     def do_zrange(self, key: str, start: int, end: int, withscores: bool = False) -> list[Any]:
         rows = self._sorted(key)[start : None if end == -1 else end + 1]
         return rows if withscores else [name for name, _ in rows]
@@ -340,22 +344,47 @@ class MemoryRedis:
                 del self.data[keys[1]]
             return 0
         before, change = self._written(keys), json.loads(payload)
-        self.data[keys[1]].update(_pairs(change["state"]))
+        state = self.data[keys[1]]
+        was = dict(state)
+        state.update(_pairs(change["state"]))
         for key, name in zip(keys[2:6], ("sl", "tp", "adds", "op"), strict=True):
-            self.do_delete(key)
-            if change[name]:
-                self.data[key] = _pairs(change[name])
+            digest, fields = change[name]
+            if (was.get(f"_{name}") == digest and not change["whole"]) or (not fields and self.do_delete(key) >= 0):
+                continue
+            self._hash(key).update(_pairs(fields))
         if change["orders"]:
             self._hash(keys[6]).update(_pairs(change["orders"]))
+        for _, (stream, _, _, _, _, *fields) in change["told"]:
+            self.do_xadd(stream, _pairs(fields))
         self._push(keys[7], change["events"])
         self._push(keys[8], change["snaps"])
+        for name, key, *args in change["beside"]:
+            self._beside(name, key, args)
         if kind:
             self.do_delete(keys[9])
         self.committed(before, self._written(keys))
         return 1
 
+    def _beside(self, name: str, key: str, args: list[str]) -> None:
+        """Play one command that a commit carries for another slot."""
+        if name == "ZADD":
+            *flags, score, member = args
+            self.do_zadd(key, {member: float(score)}, gt=flags == ["GT"])
+        elif name == "SADD":
+            self.do_sadd(key, *args)
+        else:
+            assert name == "PUBLISH"
+            self.do_publish(key, *args)
+
     def _written(self, keys: list[str]) -> Written:
         return Written(*(self.do_hgetall(keys[i]) for i in (1, 5, 6)))
+
+    def _settled(self, keys: list[str], args: list[str]) -> int:
+        if self.do_hget(keys[0], "rev") != args[0]:
+            return 0
+        self.do_zadd(keys[1], {args[1]: float(args[2])})
+        self.do_srem(keys[2], args[1])
+        return 1
 
     def _release(self, keys: list[str], args: list[str]) -> int:
         return self.do_delete(keys[0]) if self._live(keys[0]) == args[0] else 0
@@ -399,16 +428,14 @@ class MemoryRedis:
 
     def _drop_to(self, keys: list[str], args: list[str]) -> int:
         count, rows = int(args[0]), self._list(keys[0])
-        if len(rows) < count or json.loads(rows[count - 1])["_key"] != args[1]:
-            return 0
-        self._trim(keys[0], count)
-        return 1
+        if 0 < count <= len(rows) and json.loads(rows[count - 1])["_key"] == args[1]:
+            self._trim(keys[0], count)
+        return self.do_llen(keys[1])
 
     def _done_unless_more(self, keys: list[str], args: list[str]) -> int:
-        score = self._scored(keys[0]).get(args[0])
-        if score is not None and score <= float(args[1]):
-            return self.do_zrem(keys[0], args[0])
-        return 0
+        scores = self._scored(keys[0])
+        seen = {name: float(score) for name, score in _pairs(args).items()}
+        return self._remove(keys[0], [name for name in seen if name in scores and scores[name] <= seen[name]])
 
     def _quota(self, keys: list[str], args: list[str]) -> int:
         move, expected, new, now, keep_from = args
@@ -467,7 +494,7 @@ class MemoryPipe:
 
         return queue
 
-    def execute(self) -> list[Any]:
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
         queued, self._queued = self._queued, []
         answers, refused = [], None
         for name, args, kwargs in queued:
@@ -475,7 +502,8 @@ class MemoryPipe:
                 answers.append(getattr(self._redis, name)(*args, **kwargs))
             except ResponseError as error:  # the server goes on with the rest
                 refused = refused or error
-        if refused is not None:
+                answers.append(error)
+        if refused is not None and raise_on_error:
             raise refused
         return answers
 

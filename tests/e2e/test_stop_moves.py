@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.agreement import agrees
-from tests.e2e.running import D, Running
+from tests.e2e.running import BUNDLE, D, Running
 from tests.support.waiting import wait_for
 
 
@@ -155,7 +155,7 @@ def test_refused_otherwise_means_the_old_price_again(s6: Running, symbol: str, p
     s6.protected(pid, price=40_800)  # the move is tried again, though not at once
     sent = [r for r in s6.ledger(pid, "request") if r["route"] == "s4.orders"]
     refused, again = (int(str(r["ts"])) for r in sent[1:] if r["body"]["stopPx"] == 40_800)  # type: ignore[index]
-    assert again - refused >= 200
+    assert again - refused >= BUNDLE["execution"]["retry"]["base_ms"]
     assert (s6.orders(pid, kind="EXIT"), s6.state(pid)["status"]) == ([], "OPEN")
     one_body_each(s6, pid)
     assert [v for v in s6.violations(pid) if v.kind != "STOP_LOOSENED"] == []

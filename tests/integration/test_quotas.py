@@ -105,7 +105,7 @@ class Queue:
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
         self.post(lambda: self.core.evaluate(position_id), delay_ms)
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         for position_id in position_ids:
             self.evaluate(position_id)
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, cast
 
 import pytest
+from redis.exceptions import RedisError
 
 from s6 import keys
 from s6.adapters.clock import SystemClock
 from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient, connect
-from s6.engine.results import Contended, Results
+from s6.engine.results import Applied, Contended
+from s6.engine.results_batch import ResultsBatch, Told
 from s6.listener import results_consumer as module
 from s6.listener.group import GROUP, GroupReader
 from s6.listener.results_consumer import ResultsConsumer
 from s6.listener.streams import Entry
-from s6.model.wire import OrderResult
+from s6.ports import StateUnavailable
 from tests.support.doubles import MemoryAlerts
 from tests.support.waiting import wait_for
 
@@ -34,16 +36,34 @@ class NoBundle:
 
 
 class Books:
-    """Stands for ``Results``: writes down what is applied; ``trouble`` is asked first, and may raise."""
+    """Stands for ``ResultsBatch``: writes down what is applied; ``trouble`` is asked first, and may raise."""
 
     def __init__(self) -> None:
         self.applied: list[str] = []
         self.trouble: Callable[[str], object] = lambda name: None
 
-    def apply(self, result: OrderResult, raw: Mapping[str, str]) -> str:
-        self.trouble(result.client_order_id)
-        self.applied.append(result.client_order_id)
-        return "APPLIED"
+    @property
+    def results(self) -> Books:
+        return self
+
+    def apply(self, told: Sequence[Told]) -> list[Applied | Exception]:
+        outcomes: list[Applied | Exception] = []
+        stopped = set[str]()
+        for result, _ in told:
+            name = result.position_id
+            if name in stopped:
+                outcomes.append(Contended(name))
+                continue
+            try:
+                self.trouble(result.client_order_id)
+                self.applied.append(result.client_order_id)
+                outcomes.append("APPLIED")
+            except (RedisError, StateUnavailable):
+                raise
+            except Exception as error:
+                stopped.add(name)
+                outcomes.append(error)
+        return outcomes
 
     def give_up_overdue(self) -> int:
         return 0
@@ -59,7 +79,7 @@ class Group:
         self.redis.sadd(keys.SYMBOLS, SYMBOL, OTHER)
 
     def consumer(self, name: str) -> ResultsConsumer:
-        results, bundles = cast(Results, self.books), cast(Any, NoBundle())
+        results, bundles = cast(ResultsBatch, self.books), cast(Any, NoBundle())
         return ResultsConsumer(self.redis, name, results, bundles, self.alerts, Reader(SystemClock(), bundles))
 
     def reader(self, name: str) -> GroupReader:
@@ -139,7 +159,7 @@ def test_the_later_result_waits_for_the_earlier_one(group: Group) -> None:
         b.round()
     assert sorted(group.books.applied) == ["q.1", "r.1"]
     group.books.applied.append("p.1")
-    group.reader("a").done(first)
+    group.reader("a").done([first])
     b.round()
     assert group.books.applied[2:] == ["p.1", "p.2", "p.3"]
     assert group.pending() == group.pending(OTHER) == {}
@@ -185,7 +205,7 @@ def test_who_waits_does_not_seem_dead(group: Group) -> None:
         assert group.reader("c").left_behind([STREAM], idle_ms) == []
     assert group.pending() == {first.entry_id: ("slow", 1), second: ("b", 1)}
     assert group.books.applied == []
-    slow.done(first)
+    slow.done([first])
     b.round()
     assert group.books.applied == ["p.2"]
 
@@ -198,11 +218,11 @@ def test_what_another_has_claimed_is_the_others(group: Group) -> None:
     b._order.hold(b._reader.read([STREAM]))
     [claimed] = [e for e in group.reader("c").left_behind([STREAM], 0) if e.entry_id == second]
     b.round()
-    group.reader("c").done(first)
+    group.reader("c").done([first])
     b.round()
     assert group.books.applied == []
     assert not b._order.waiting
-    group.reader("c").done(claimed)
+    group.reader("c").done([claimed])
     assert group.pending() == {}
 
 
@@ -274,7 +294,7 @@ def test_more_is_pending_than_one_look_shows(group: Group, monkeypatch: pytest.M
     b.round()
     for entry in entries:
         assert group.books.applied == []
-        a.done(entry)
+        a.done([entry])
     go_on(b, until=lambda: not group.pending())
     assert group.books.applied == [f"p.{number}" for number in range(5, 10)]
 
@@ -289,7 +309,7 @@ def test_what_waits_is_no_more_than_a_batch(group: Group, monkeypatch: pytest.Mo
     for _ in range(5):
         b.round()
     assert [who for who, _ in group.pending().values()] == ["a", "b", "b", "b"]
-    group.reader("a").done(first)
+    group.reader("a").done([first])
     go_on(b, until=lambda: len(group.books.applied) == 9)
     assert group.books.applied == [f"p.{number}" for number in range(1, 10)]
 
@@ -349,7 +369,7 @@ def test_consumers_that_are_gone_are_deleted_unless_they_hold_something(group: G
 def test_the_dead_are_deleted_in_passing(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     group.add("p.1")
     dead = group.reader("dead")
-    dead.done(*dead.read([STREAM]))
+    dead.done(dead.read([STREAM]))
     group.consumer("b").round()
     assert "dead" in {c["name"] for c in group.redis.xinfo_consumers(STREAM, GROUP)}
     monkeypatch.setattr(module, "GONE_MS", 1)

@@ -83,7 +83,12 @@ class Conduct:
         return "BTCUSDT" not in bundles.bundle.symbols and calm
 
     def _rungs(self, order: XOrder, record: Mapping[str, object]) -> None:
-        """A ladder that changes takes no profit twice: rungs lie above all that were taken."""
+        """A ladder that changes takes no profit twice: rungs lie above all that were taken.
+
+        Where a close came before an entry that it did not close, the books hold another life than the exchange.
+        """
+        if order.position_id in self._world.tainted:
+            return
         for other in self._world.exchange.orders.values():
             if other.kind != "TP" or other.position_id != order.position_id or other.life != order.life:
                 continue

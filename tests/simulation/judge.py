@@ -249,7 +249,9 @@ class Judge:
     def _event(self, stream: str, fields: dict[str, str]) -> None:
         known = self.events.setdefault(fields["event_id"], fields)
         if self._world.wiped:  # told once more by those who have lost that they told it, of a moment that was another
-            same = ("ts", "price", "reason", "data", *(["qty"] if fields["type"] == "STOP_MOVE" else []))
+            same = ["ts", "price", "reason", "data"]
+            if fields["type"] == "STOP_MOVE" or self._world.failed_over:
+                same.append("qty")  # what was told in parts before the failover was noticed is then told at once
             fields = {**fields, **{name: known[name] for name in same}}
         if known != fields:
             raise Violation(f"two events bear one id: {known} {fields}")

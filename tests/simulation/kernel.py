@@ -77,6 +77,7 @@ class Kernel:
         self.steps = 0
         self.broken: Exception | None = None
         self._queue: list[Event] = []
+        self._waits: list[int] = []
         self._number = 0
 
     def now_ms(self) -> int:
@@ -112,7 +113,11 @@ class Kernel:
         """The running process waits; others don't. A process that was killed meanwhile doesn't wake up."""
         end = self.now + ms
         if len(self.stack) < DEEPEST:
-            self.run_until(end)
+            self._waits.append(end)
+            try:
+                self.run_until(end)
+            finally:
+                self._waits.pop()
         else:
             self.now = max(self.now, end)
             if self._queue and self.now - self._queue[0].at > HELD_UP_MS:
@@ -128,6 +133,8 @@ class Kernel:
 
     def _step(self, event: Event) -> None:
         self.now = max(self.now, event.at)
+        if self._waits and self.now - min(self._waits) > HELD_UP_MS:  # its wait is over, and what runs inside goes on
+            self.held_up(0)
         self.steps += 1
         if self.steps > MOST_STEPS:
             self.broken = RuntimeError("this goes on and on")

@@ -196,7 +196,7 @@ class SimHints:
     def evaluate(self, position_id: str, *, delay_ms: int = 0, attempt: int = 0) -> None:
         self._post(f"evaluate {position_id}", lambda: self._evaluate(position_id, attempt), delay_ms)
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         for position_id in position_ids:
             self.evaluate(position_id)
 
@@ -221,7 +221,7 @@ class SimHints:
         evaluation = Evaluation(known.governor, known.executor, known.reconciler)
         try:
             known.hints.begin(position_id)
-            kind = "BUSY" if evaluation.run(position_id, self.execute) else "DONE"
+            kind = "BUSY" if evaluation.run(position_id, self._carry_on) else "DONE"
         except (StateUnavailable, NeighbourUnavailable) as error:
             self._kernel.note(f"    not evaluated: {error}")
             kind = "BUSY"
@@ -229,6 +229,12 @@ class SimHints:
         if kind == "BUSY" and attempt < 10:
             wait = int(min(30 * 2**attempt, 1_000) * (0.5 + self._rng.random() / 2))
             self.services.hints.evaluate(position_id, delay_ms=wait, attempt=attempt + 1)
+
+    def _carry_on(self, position_id: str, op: Operation, progress: Progress) -> None:
+        if progress.stage == "AWAIT_CANCEL":
+            self._link(position_id, op.op_id, ("await", "place"), 500)
+        else:
+            self._link(position_id, op.op_id, ("place",), min(progress.wait_ms, 30_000))
 
     def _link(
         self, position_id: str, op_id: str, links: tuple[str, ...], delay_ms: int = 0, retry: bool = False

@@ -25,7 +25,7 @@ class Profile:
 
     ``skew`` is by how much (ms) each process's clock may be off. ``crowd`` is the number of positions (0: drawn),
     ``trend`` the market's direction (0: drawn; otherwise all positions are LONG on FUT), ``bundle`` the one that is in
-    force at first (None: drawn).
+    force at first (None: drawn). On a ``cluster`` no script reaches both a position and the indexes or streams.
     """
 
     every_crash: int = 0
@@ -56,6 +56,8 @@ class Profile:
     copies: bool = False
     skew: int = 0
     deaf: float = 0
+    cluster: bool = False
+    gather: float = 0
     crowd: int = 0
     trend: int = 0
     bundle: int | None = None
@@ -126,4 +128,6 @@ def drawn(rng: Random) -> Profile:
         terms=rng.choice(TERMS) if rng.random() < 0.2 else None,
         old_signal=some(0.5, 0.2),
         meddling=rng.random() < 0.3,
+        cluster=rng.random() < 0.3,
+        gather=some(rng.choice([0.3, 0.9]), 0.5),
     )

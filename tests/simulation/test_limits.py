@@ -13,7 +13,7 @@ from s6.adapters.redis_state import RedisState
 from s6.booking import books, reducing
 from s6.engine import recorder, transitions
 from s6.engine.executor import Executor
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change
 from s6.model.commit import Commit
 from s6.model.position import Position
 from s6.plan import build, closing, stop
@@ -168,14 +168,15 @@ def snapshots_times_run_back(patch: Patch) -> None:
 
 @planted(PLAIN)
 def a_closed_position_keeps_its_stop(patch: Patch) -> None:
-    real = Recorder.write
+    drawn = Change.drawn
 
-    def kept(self: Recorder, position: Position, *args: Any, **members: Any) -> Position | None:
+    def kept(self: Change) -> Any:
+        position = self.position
         if not position.is_open and not position.sl_order and position.sl_price is not None:
             position = replace(position, sl_order="SL-kept")
-        return real(self, position, *args, **members)
+        return drawn(replace(self, position=position))
 
-    patch.setattr(Recorder, "write", kept)
+    patch.setattr(Change, "drawn", kept)
 
 
 @planted(PLAIN)

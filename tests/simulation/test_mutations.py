@@ -18,7 +18,7 @@ from s6.booking import books
 from s6.engine import executor, results, transitions
 from s6.engine.executor import Executor
 from s6.engine.outbox_relay import OutboxRelay
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change, Drawn, Recorder
 from s6.engine.results import Results
 from s6.model import documents
 from s6.model.commit import Commit
@@ -211,15 +211,20 @@ def a_refused_cancel_counts_as_done(patch: Patch) -> None:
 
 @planted(REFUSED)
 def alerts_are_told_after_the_commit(patch: Patch) -> None:
-    real = Recorder.write
+    drawn, stands = Change.drawn, Recorder._stands
+    alerts: dict[int, Any] = {}  # by the commit
 
-    def late(self: Recorder, position: Position, *args: Any, alerts: Any = (), **members: Any) -> Position | None:
-        written = real(self, position, *args, **members)
-        if written is not None:
-            self.publish(position.position_id, alerts)
-        return written
+    def without(self: Change) -> Any:
+        found = drawn(replace(self, alerts=()))
+        alerts[id(found.commit)] = self.alerts
+        return found
 
-    patch.setattr(Recorder, "write", late)
+    def late(self: Recorder, found: Drawn) -> None:
+        stands(self, found)
+        self.publish(found.commit.position.position_id, alerts[id(found.commit)])
+
+    patch.setattr(Change, "drawn", without)
+    patch.setattr(Recorder, "_stands", late)
 
 
 @planted(LOST)

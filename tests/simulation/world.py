@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from random import Random
@@ -26,24 +26,25 @@ from s6.engine.governor import Governor
 from s6.engine.looks import Looks
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Recorder
-from s6.engine.results import Contended, Results
+from s6.engine.results import Applied, Results
+from s6.engine.results_batch import PASSING, ResultsBatch, Told
 from s6.engine.sweep import Sweep
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.reconciliation import Reconciliation
 from s6.listener.results_consumer import ResultsConsumer
+from s6.listener.sequencer import Delivered
 from s6.listener.streams import Entry
 from s6.listener.watch import IndexKeeper, RestWatch
 from s6.model.types import plain
-from s6.model.wire import OrderResult
-from s6.ports import NeighbourUnavailable, StateUnavailable
+from s6.ports import StateUnavailable
 from s6.recovery.cold_start import ColdStart
 from s6.recovery.rebuilder import Rebuilder
 from s6.recovery.reconciler import Reconciler
 from s6.rules.exact import exactly
 from s6.store import StoreError
 from s6.treasury import Refusal, Treasury
-from tests.doubles.memory_redis import MemoryRedis
+from tests.doubles.memory_redis import MemoryPipe, MemoryRedis
 from tests.simulation.exchange import Exchange
 from tests.simulation.faults import Faults, SimNeighbour
 from tests.simulation.kernel import Kernel, SimClock
@@ -104,6 +105,7 @@ class World:
         bundles, alerts, metrics = self.bundles, self.alerts, SimMetrics()
         gate = SimGate(faults, alerts, bundles)
         state = RedisState(cast(RedisClient, self.redis), clock)
+        state._is_cluster = faults.profile.cluster
         hints = Looks(self.hints, state, clock)
         reader = Reader(clock, bundles)
         orders = S4Orders(cast(Any, s4), reader, alerts)
@@ -129,6 +131,7 @@ class World:
             "s1_market": None,
             "orders": orders,
             "results": results,
+            "results_batch": ResultsBatch(results, state, bundles, recorder),
             "governor": governor,
             "executor": Executor(state, orders, bundles, results, recorder, governor, clock, self.rng),
             "commands": OperatorCommands(governor, state, bundles, recorder, hints, clock, cast(Any, alerts)),
@@ -243,7 +246,7 @@ class World:
         if delay > 20:
             self.faults.disturb(delay)
         act = partial(self._deliver, entry, deliveries)
-        died = partial(self._died, entry, deliveries)
+        died = partial(self._died, [Delivered(entry, deliveries)])
         self.kernel.at(delay, "", act, "listener", died)
 
     def _deliver(self, entry: Entry, deliveries: int) -> None:
@@ -253,53 +256,75 @@ class World:
         if kernel.now < listener.up_at:
             self._offer(entry, listener.up_at - kernel.now, deliveries)
             return
-        if (listener.busy or listener.unhandled) and not self.faults.profile.copies:
-            listener.unhandled.append((entry, deliveries))
-            return
-        f = entry.fields
-        self._in_order(int(entry.entry_id))
-        kernel.note(f"result {f['client_order_id']} {f['status']} {f['filled_qty']}/{f['qty']} {f.get('reason', '')}")
+        copies = self.faults.profile.copies
+        if (listener.busy or listener.unhandled) and not copies:
+            listener.unhandled.append(Delivered(entry, deliveries))
+        elif self.rng.random() < self.faults.profile.gather:  # it reads a little later, and more at once
+            listener.unhandled.append(Delivered(entry, deliveries))
+            self._soon(listener, self.rng.randint(1, 15))
+        else:
+            self._handle(listener, [Delivered(entry, deliveries)])
+
+    def _soon(self, listener: Listener, delay_ms: int) -> None:
+        """Have the consumer take up what it has read and not handled, in its order."""
+        batch: list[Delivered] = []
+
+        def go_on() -> None:
+            if listener is self.listener and not listener.busy:
+                batch.extend(each for each in listener.unhandled if int(each.entry.entry_id) in self.waiting)
+                listener.unhandled.clear()
+                self._handle(listener, batch)
+
+        self.kernel.at(delay_ms, "", go_on, "listener", partial(self._died, batch))
+
+    def _handle(self, listener: Listener, batch: list[Delivered]) -> None:
+        kernel = self.kernel
+        for entry, _ in batch:
+            f = entry.fields
+            self._in_order(int(entry.entry_id))
+            said = f"{f['client_order_id']} {f['status']} {f['filled_qty']}/{f['qty']} {f.get('reason', '')}"
+            kernel.note(f"result {said}")
         listener.busy += 1
         try:
-            listener.results._handle(entry, deliveries)
+            listener.results._handle(batch)
         except (RedisError, StateUnavailable) as error:
             kernel.note(f"    not applied: {error}")
-            listener.unhandled.appendleft((entry, deliveries))
+            listener.unhandled.extendleft(reversed(batch))
             if listener is not self.listener:
                 self._claimed(listener)
-            self.kernel.at(200, "", partial(self._go_on, listener), "listener", self.listener_died)
+            self._soon(listener, 200)
             return
         finally:
             listener.busy -= 1
-        if int(entry.entry_id) in self.waiting:
-            self._offer(entry, self.rng.randint(2_000, 3_000), deliveries + 1)
+        again = self.rng.randint(2_000, 3_000)
+        for number, (entry, deliveries) in enumerate(batch):
+            if int(entry.entry_id) in self.waiting:
+                self._offer(entry, again + number, deliveries + 1)
         if listener is not self.listener:  # it died meanwhile, elsewhere
             self._claimed(listener)
         if listener.unhandled and not listener.busy:
-            self.kernel.at(1, "", partial(self._go_on, listener), "listener", self.listener_died)
+            self._soon(listener, 1)
 
-    def _go_on(self, listener: Listener) -> None:
-        """The consumer takes up what it has read and not handled, in its order."""
-        if listener is self.listener and listener.unhandled and not listener.busy:
-            rest = list(listener.unhandled)
-            listener.unhandled.clear()
-            for number, (entry, deliveries) in enumerate(rest):
-                self._offer(entry, number, deliveries)
-
-    def _died(self, entry: Entry, deliveries: int) -> None:
+    def _died(self, batch: list[Delivered]) -> None:
         self.listener_died()
-        self._offer(entry, self.rng.randint(2_000, 3_000), deliveries + 1)
+        again = self.rng.randint(2_000, 3_000)
+        for number, (entry, deliveries) in enumerate(batch):
+            self._offer(entry, again + number, deliveries + 1)
 
     def _taint(self, position_id: str) -> None:
         """Asked about an order while results wait: they will come in another order than they happened."""
         if position_id in self.waiting.values():
             self.tainted.add(position_id)
 
-    def xack(self, stream: str, group: str, entry_id: str) -> None:
+    def pipeline(self, transaction: bool) -> MemoryPipe:
+        return MemoryPipe(cast(Any, self))
+
+    def xack(self, stream: str, group: str, *entry_ids: str) -> None:
         """The consumer group's acknowledgement."""
-        if int(entry_id) in self.waiting:
-            self._in_order(int(entry_id))
-            self.heard[self.waiting.pop(int(entry_id))] = self.kernel.now
+        for number in map(int, entry_ids):
+            if number in self.waiting:
+                self._in_order(number)
+                self.heard[self.waiting.pop(number)] = self.kernel.now
 
     def _in_order(self, entry_id: int) -> None:
         """A result is taken up, or acknowledged. What a dead or a slow consumer read comes after what was told
@@ -387,17 +412,15 @@ class _Watched:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def apply(self, result: OrderResult, raw: Mapping[str, str]) -> object:
-        try:
-            applied = self._world.services.results.apply(result, raw)
-            if applied == "APPLIED" and "owed" in raw:
-                self._world.owed(("WARN", raw["owed"], result.position_id))
-            return applied
-        except (RedisError, StateUnavailable, NeighbourUnavailable, Contended):
-            raise
-        except Exception as error:
-            self._world.kernel.broken = self._world.kernel.broken or error
-            raise
+    def apply(self, told: Sequence[Told]) -> list[Applied | Exception]:
+        world = self._world
+        outcomes = world.services.results_batch.apply(told)
+        for (result, raw), outcome in zip(told, outcomes, strict=True):
+            if outcome == "APPLIED" and "owed" in raw:
+                world.owed(("WARN", raw["owed"], result.position_id))
+            if isinstance(outcome, Exception) and not isinstance(outcome, PASSING):
+                world.kernel.broken = world.kernel.broken or outcome
+        return outcomes
 
 
 class Listener:
@@ -411,11 +434,13 @@ class Listener:
         self.busy = 0
         self.reads_tick = False
         self.ticks: deque[Entry] = deque()
-        self.unhandled: deque[tuple[Entry, int]] = deque()
+        self.unhandled: deque[Delivered] = deque()
         self.index = TriggerIndex()
         self.keeper = IndexKeeper(nobody, state, bundles, self.index, hints)
         self.market = MarketReader(nobody, state, self.index, hints, bundles, alerts, world.clock, reader)
         self.features = FeatureReader(nobody, state, services.sweep, bundles, alerts, reader)
-        self.results = ResultsConsumer(cast(Any, world), "c", cast(Results, _Watched(world)), bundles, alerts, reader)
+        self.results = ResultsConsumer(
+            cast(Any, world), "c", cast(ResultsBatch, _Watched(world)), bundles, alerts, reader
+        )
         self.rest = RestWatch(state, hints, world.clock, self.index)
         self.reconciliation = Reconciliation(services)

@@ -84,7 +84,7 @@ class QueuedHints:
         if not delay_ms:
             self._put("evaluate", position_id)
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         for position_id in position_ids:
             self._put("evaluate", position_id)
 
@@ -121,11 +121,12 @@ class Counted:
         self.worker, listener = build(settings, self.hints), build(settings, self.hints)
         self.worker.store.init()
         listener.bundles.refresh()
+        self.redis.set(keys.RECONCILED, "1")
         self.listener = listener
         blocking = connect(settings.redis, blocking=True)
         self.index = TriggerIndex()
         state, bundles, alerts, clock = listener.state, listener.bundles, listener.alerts, listener.clock
-        self.results = ResultsConsumer(blocking, "counted", listener.results, bundles, alerts, listener.reader)
+        self.results = ResultsConsumer(blocking, "counted", listener.results_batch, bundles, alerts, listener.reader)
         self.market = MarketReader(blocking, state, self.index, listener.hints, bundles, alerts, clock, listener.reader)
         self.keeper = IndexKeeper(blocking, state, bundles, self.index, listener.hints)
         self.evaluation = Evaluation(self.worker.governor, self.worker.executor, self.worker.reconciler)
@@ -203,7 +204,7 @@ class Counted:
     def _work(self, what: str, position_id: str, op: Operation | None) -> None:
         if op is None:
             self.worker.hints.begin(position_id)
-            self.evaluation.run(position_id, lambda name, new: self.worker.executor.advance(name, new.op_id))
+            self.evaluation.run(position_id, lambda name, new, progress: None)
         else:
             self.worker.executor.advance(position_id, op.op_id)
 

@@ -11,11 +11,11 @@ import sys
 from typing import Final
 
 LINES: Final = {
-    "results": "s6.engine.results:Results._hint",  # a result wakes its operation, or has its position evaluated
-    "ticks": "s6.listener.market_reader:MarketReader._publish",  # a crossing has its position evaluated
+    "results": "s6.engine.results:Results.wake",  # a result wakes its operation, or has its position evaluated
+    "ticks": "s6.listener.market_reader:MarketReader._record",  # a crossing has its position evaluated
     "features": "s6.engine.sweep:Sweep.screen",  # new features have their symbol's positions evaluated
-    "ended": "s6.engine.governor:Governor.evaluate_soon",  # the end of an operation has its position evaluated
-    "chain": "tasks.execution:carry_on",  # the task that decided sends the rest of the chain
+    "ended": "s6.engine.executor:Executor._look_on",  # the end of an operation has its position evaluated
+    "chain": "tasks.evaluation:carry_on",  # the task that decided sends the rest of the chain
     "rest": "s6.listener.watch:RestWatch._look",  # what stands still is asked for
 }
 """Each line and the function that is the whole of it."""

@@ -13,8 +13,9 @@ from s6.engine.executor import Executor
 from s6.engine.governor import Governor
 from s6.engine.looks import Looks
 from s6.engine.outbox_relay import OutboxRelay
-from s6.engine.recorder import Recorder
+from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
+from s6.engine.results_batch import ResultsBatch
 from s6.engine.sweep import Sweep
 from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.bundle import ActiveBundle
@@ -92,8 +93,9 @@ class NotedHints:
         self.delays.append(delay_ms)
         self.attempts.append(attempt)
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         self.evaluated += position_ids
+        self.protected += position_ids if urgent else ()
 
     def protect(self, position_id: str) -> None:
         self.evaluated.append(position_id)
@@ -142,6 +144,7 @@ class Desk:
         self.looks = Looks(self.hints, state, clock)
         self.rebuilder = Rebuilder(state, store, clock)
         self.results = Results(state, always, recorder, self.hints, clock, self.alerts, self.rebuilder.recover)
+        self.batch = ResultsBatch(self.results, state, always, recorder)
         self.governor = Governor(state, always, always, recorder, self.hints, clock, self.alerts)
         self.reconciler = Reconciler(state, self.s4, self.results, recorder, clock, self.alerts)
         self.executor = Executor(state, self.s4, always, self.results, recorder, self.governor, clock)
@@ -159,7 +162,7 @@ class Desk:
     def put(self, position: Position, op: Operation | None = None, *, told: bool = True) -> Position:
         """A position as it stands, its orders in the books, with a snapshot: in the store as well if ``told``."""
         written = self.recorder.write(
-            position, op, self.clock.now_ms(), phase="AFTER", cause="put", orders=position.orders
+            Change(position, op, self.clock.now_ms(), phase="AFTER", cause="put", orders=position.orders)
         )
         assert written is not None
         if told:

@@ -90,12 +90,13 @@ def _in_file(path: Path) -> Iterator[Found]:
                 yield Found(f"{module}:{name}", getattr(importlib.import_module(module), name), True)
 
 
-def _payload(**changed: list[str]) -> str:
-    empty: dict[str, list[str]] = {name: [] for name in ("sl", "tp", "adds", "op", "orders", "events", "snaps")}
-    return json.dumps(empty | {"state": ["rev", "8", "qty", "1"]} | changed)
+def _payload(**changed: object) -> str:
+    nothing: dict[str, object] = {name: ["", []] for name in ("sl", "tp", "adds", "op")}
+    nothing |= {name: [] for name in ("orders", "told", "events", "snaps", "beside")}
+    return json.dumps(nothing | {"state": ["rev", "8", "qty", "1"], "whole": False} | changed)
 
 
-_STATE: Final = {"rev": "7", "qty": "2"}
+_STATE: Final = {"rev": "7", "qty": "2", "_sl": "old", "_tp": "t", "_adds": "old", "_op": "old"}
 _HELD: Final[Mapping[int | str, Value]] = {
     1: "token",
     2: _STATE,
@@ -108,18 +109,21 @@ _HELD: Final[Mapping[int | str, Value]] = {
     9: ["s1"],
 }
 _WHOLE: Final = _payload(
-    sl=["price", "42000", "k", "2"],
-    tp=["ladder", "[1]"],
-    adds=["count", "2"],
-    op=["op_id", "8"],
+    sl=["new", ["price", "42000", "k", "2"]],
+    tp=["t", ["ladder", "[1]"]],  # unchanged
+    adds=["new", ["count", "2"]],
+    op=["new", ["op_id", "8"]],
     orders=["SL-1", "{1}", "SL-2", "{}"],
     events=["e2", "e3"],
     snaps=["s2"],
+    beside=[["PUBLISH", "changed", "p1"]],
 )
 _COMMIT: Final = (
     Case(9, _HELD, ("token", 7, _WHOLE)),
     Case(9, _HELD, ("", 7, _WHOLE)),
     Case(9, _HELD, ("token", 7, _payload(events=["e2"]))),  # stop, ladder, adds and operation go
+    Case(9, _HELD, ("token", 7, _payload(tp=["t", ["ladder", "[]"]], whole=True))),
+    Case(9, _HELD, ("token", 7, _payload(told=[["e2", [key(8), "*", "a", "1"]]]))),  # no stream: the event waits
     Case(9, {1: "token"}, ("token", 0, _WHOLE)),  # a birth
     Case(9, {1: "token", 2: _STATE, 4: {"ladder": "[]"}}, ("token", 7, _WHOLE)),
     Case(9, _HELD, ("other", 7, _WHOLE)),
@@ -152,6 +156,11 @@ _ACK_ARGS: Final = ("al-1", "ann", "seen", 5, 900_000)
 #: What each script is tried with: together its cases go through every command of it.
 CASES: Final[Mapping[str, tuple[Case, ...]]] = {
     "s6.adapters.redis_scripts:COMMIT": _COMMIT,
+    "s6.adapters.redis_scripts:SETTLED": (
+        Case(3, {1: _STATE, 2: Zset({"p0": 1}), 3: Names({"p0", "p1"})}, (7, "p1", 5)),
+        Case(3, {1: _STATE, 2: Zset({"p0": 1}), 3: Names({"p1"})}, (7, "p1", 5)),
+        Case(3, {1: _STATE, 2: Zset({"p0": 1}), 3: Names({"p1"})}, (6, "p1", 5)),
+    ),
     "s6.adapters.redis_scripts:RELEASE": (
         Case(1, {1: "token"}, ("token",)),
         Case(1, {1: "other"}, ("token",)),
@@ -193,13 +202,15 @@ CASES: Final[Mapping[str, tuple[Case, ...]]] = {
         Case(2, {2: ["a"]}, ("token", 1)),
     ),
     "s6.adapters.redis_scripts:DROP_TO": (
-        Case(1, {1: ['{"_key":"1"}', '{"_key":"2"}']}, (1, "1")),
-        Case(1, {1: ['{"_key":"1"}', '{"_key":"2"}']}, (2, "2")),
-        Case(1, {1: ['{"_key":"1"}']}, (1, "2")),
+        Case(2, {1: ['{"_key":"1"}', '{"_key":"2"}'], 2: ["e"]}, (1, "1")),
+        Case(2, {1: ['{"_key":"1"}', '{"_key":"2"}']}, (2, "2")),
+        Case(2, {1: ['{"_key":"1"}'], 2: ["e"]}, (1, "2")),
+        Case(2, {2: ["e"]}, (0, "")),
     ),
     "s6.adapters.redis_scripts:DONE_UNLESS_MORE": (
         Case(1, {1: Zset({"p": 2})}, ("p", 2)),
         Case(1, {1: Zset({"p": 2, "q": 1})}, ("p", 2)),
+        Case(1, {1: Zset({"p": 2, "q": 1})}, ("p", 2, "q", 1, "r", 1)),
         Case(1, {1: Zset({"p": 3})}, ("p", 2)),
     ),
     "s6.adapters.redis_scripts:FORGET": (
@@ -252,6 +263,10 @@ CASES: Final[Mapping[str, tuple[Case, ...]]] = {
         Case(2, {1: {"digest": "a"}, 2: ["old"]}, ("a", 1, "", "digest", "b")),
         Case(2, {1: {"digest": "c"}, 2: ["old"]}, ("a", 1, "new", "digest", "b")),
         Case(2, {}, ("", 1, "new", "digest", "b")),
+    ),
+    "s6.metrics.redis_metrics:WRITE": (
+        Case(1, {1: {"a": "1.5"}}, ('[["a", "b"], [0.1, 2], ["g", 3]]',)),
+        Case(1, {}, ('[[], [], ["g", 3]]',)),
     ),
     "s6.listener.group:_TIDY": (
         Case(1, {1: Stream([{"n": "1"}])}, ("s6", 0, "us")),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.cut import LINES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 #: Tested by what they do as a whole: the paper neighbours, the replay, the stores (``tests/contract``), the standalone
@@ -183,3 +187,9 @@ def test_the_scan_sees_what_is_hollow() -> None:
     assert [len(list(one_sided(function))) for function in functions] == [1, 0, 0]
     assert not asserts(ast.parse("def test_nothing(): x = 1"))
     assert asserts(ast.parse("def test_waits(): wait_for(lambda: x)"))
+
+
+@pytest.mark.parametrize("line", sorted(line for line, where in LINES.items() if where.startswith("s6.")))
+def test_a_line_of_promptness_that_can_be_cut_is_there(line: str) -> None:
+    module, _, path = LINES[line].partition(":")
+    assert callable(attrgetter(path)(import_module(module)))

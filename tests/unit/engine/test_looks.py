@@ -28,7 +28,7 @@ class Queue:
     def evaluate(self, position_id: str, *, delay_ms: int = 0, attempt: int = 0) -> None:
         self.sent.append((position_id, False, delay_ms))
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
         self.sent += [(position_id, False, 0) for position_id in position_ids]
 
     def protect(self, position_id: str) -> None:

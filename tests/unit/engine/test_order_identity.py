@@ -8,6 +8,7 @@ from decimal import Decimal as D
 import pytest
 
 from s6.engine.order_identity import slot_of
+from s6.engine.recorder import Change
 from s6.model.position import Order
 from s6.model.wire import OrderResult
 from tests.support.desk import Desk
@@ -52,7 +53,7 @@ def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: De
     desk.put(stopped(39_000, op_count=COUNT))
     order = Order(known.client_order_id, "i", "TP", "SELL", "MARKET", D("0.5"), "PENDING", NOW, 1, True)
     now = desk.now()
-    desk.recorder.write(replace(now, orders=now.with_order(order)), None, NOW, orders=(order,))
+    desk.recorder.write(Change(replace(now, orders=now.with_order(order)), None, NOW, orders=(order,)))
     desk.results.apply(known, {})
     close = {"kind": "EXIT", "side": "SELL", "leverage": None, "qty": "0.1", "filled_qty": "0.1"}
     for name in ("m1", "SL-manual", "SL-0123456789abcdef01234567", "TP-" + "z" * 24):

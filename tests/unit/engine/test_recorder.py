@@ -16,7 +16,7 @@ from s6.adapters.redis_text import text
 from s6.alerts.log import AlertLog
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Change, Recorder
-from s6.model.commit import Alert, Commit, Loaded
+from s6.model.commit import Alert, Commit, Loaded, QuotaMove
 from s6.model.position import Position
 from s6.model.types import Severity
 from s6.ports import StateUnavailable
@@ -56,7 +56,7 @@ class Services:
         self.relay = OutboxRelay(self.state, store, self.book, CLOCK)
 
     def write(self, *alerts: Told, position: Position = HELD) -> Position | None:
-        return self.recorder.write(position, None, CLOCK.now, alerts=alerts)
+        return self.recorder.write(Change(position, None, CLOCK.now, alerts=alerts))
 
     def told(self) -> list[tuple[str, str]]:
         """Severity and detail of each alert in the stream, the oldest first."""
@@ -144,16 +144,16 @@ def test_an_alert_that_can_t_be_told_waits_and_what_stands_behind_it(services: S
     def away(alert: Alert) -> None:
         raise StateUnavailable("away")
 
-    event = {"event_id": "e", "symbol": "BTCUSDT"}
+    move = QuotaMove("m", keys.budget("FUT"), Decimal(2))
     alert = Alert("al-1", 1, "ERROR", "OVERSELL", "p-1", "more than is held")
-    assert services.state.commit(Commit(HELD, None, events=(event,), alerts=(alert,))) is not None
+    assert services.state.commit(Commit(HELD, None, quotas=(move,), alerts=(alert,))) is not None
     with pytest.raises(StateUnavailable):
         services.state.relay_events("p-1", away)
     services.redis.delete(keys.relay_claim("p-1").key)
     got: list[Alert] = []
     assert services.state.relay_events("p-1", got.append) == 2
     assert got == [alert]
-    assert len(services.redis.xrevrange(keys.events("BTCUSDT"), count=9)) == 1
+    assert services.state.quota(keys.budget("FUT")) == 2
 
 
 def test_ids_follow_from_the_commit_s_place(services: Services) -> None:
@@ -187,7 +187,7 @@ def test_an_update_is_made_over_what_others_wrote_meanwhile(services: Services) 
 
     def paused(loaded: Loaded) -> Change:
         if not seen:
-            services.recorder.write(replace(loaded.position, mark=Decimal(7)), None, CLOCK.now)
+            services.recorder.write(Change(replace(loaded.position, mark=Decimal(7)), None, CLOCK.now))
         seen.append(loaded.position.rev)
         return Change(replace(loaded.position, paused=True), None, CLOCK.now, cause="a test")
 
@@ -202,7 +202,7 @@ def test_an_update_gives_up_after_its_tries(services: Services) -> None:
     services.write()
 
     def outrun(loaded: Loaded) -> Change:
-        services.recorder.write(loaded.position, None, CLOCK.now)
+        services.recorder.write(Change(loaded.position, None, CLOCK.now))
         return Change(replace(loaded.position, paused=True), None, CLOCK.now)
 
     with pytest.raises(StateUnavailable, match="p-1 kept changing: others wrote first 3 times"):
@@ -223,11 +223,13 @@ def test_an_update_may_leave_a_position_as_it_is(services: Services) -> None:
 
 def test_times_of_snapshots_never_run_back_where_clocks_differ(services: Services) -> None:
     """The process that writes second has a clock that is three seconds behind."""
-    ahead = services.recorder.write(HELD, None, CLOCK.now + 3_000, phase="RESULT", cause="one")
+    ahead = services.recorder.write(Change(HELD, None, CLOCK.now + 3_000, phase="RESULT", cause="one"))
     assert ahead is not None
-    behind = services.recorder.write(ahead, None, CLOCK.now, phase="AFTER", before=ahead, cause="two", alerts=(WARN,))
+    behind = services.recorder.write(
+        Change(ahead, None, CLOCK.now, phase="AFTER", before=ahead, cause="two", alerts=(WARN,))
+    )
     assert behind is not None and behind.ts == CLOCK.now + 3_000
     docs = services.state.outbox_peek("p-1", 9)
     assert [(doc["seq"], doc["ts"]) for doc in docs] == [(seq, CLOCK.now + 3_000) for seq in (1, 2, 3)]
-    later = services.recorder.write(behind, None, CLOCK.now + 5_000, phase="AFTER")
+    later = services.recorder.write(Change(behind, None, CLOCK.now + 5_000, phase="AFTER"))
     assert later is not None and later.ts == CLOCK.now + 5_000

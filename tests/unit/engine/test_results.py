@@ -35,15 +35,16 @@ class Woken:
         self._state = state
         self.held: list[Decimal] = []
 
-    def protect(self, position_id: str) -> None:
-        loaded = self._state.load(position_id)
-        assert loaded is not None
-        self.held.append(loaded.position.qty)
+    def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
+        for position_id in position_ids:
+            loaded = self._state.load(position_id)
+            assert loaded is not None
+            self.held.append(loaded.position.qty)
 
     def evaluate(self, position_id: str, *, delay_ms: int = 0) -> None:
-        self.protect(position_id)
+        raise NotImplementedError
 
-    def evaluate_many(self, position_ids: Sequence[str]) -> None:
+    def protect(self, position_id: str) -> None:
         raise NotImplementedError
 
     def execute(self, position_id: str, op: Operation) -> None:

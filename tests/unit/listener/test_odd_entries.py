@@ -18,6 +18,7 @@ from s6.alerts.log import AlertLog
 from s6.listener.index import TriggerIndex
 from s6.listener.market_reader import FeatureReader, MarketReader
 from s6.listener.results_consumer import ResultsConsumer
+from s6.listener.sequencer import Delivered
 from s6.listener.streams import Entry
 from s6.model import jsonx
 from s6.model.bundle import ActiveBundle, BundleError, parse_bundle
@@ -120,12 +121,12 @@ def test_features(found: list[dict[str, str]]) -> None:
 def test_results(found: list[dict[str, str]]) -> None:
     desk = Desk(bundle())
     reader = Reader(desk.clock, NoBundle())
-    consumer = ResultsConsumer(cast(RedisClient, desk.redis), "c", desk.results, desk.rules, desk.alerts, reader)
+    consumer = ResultsConsumer(cast(RedisClient, desk.redis), "c", desk.batch, desk.rules, desk.alerts, reader)
     handled: list[str] = []
-    consumer._reader = cast(Any, SimpleNamespace(done=lambda entry: handled.append(entry.entry_id)))
+    consumer._reader = cast(Any, SimpleNamespace(done=lambda entries: handled.extend(e.entry_id for e in entries)))
     fresh = RESULT | {"position_id": "fresh", "client_order_id": "c-2"}
     for entry in entries("BTCUSDT", "ord:result:", [*found, fresh]):
-        assert consumer._handle(entry, 10)
+        assert consumer._handle([Delivered(entry, 10)]) == []
     assert handled == [f"{number}-1" for number in range(len(found) + 1)]
     born = desk.state.load("fresh")
     assert born is not None and (born.position.qty, born.position.side) == (D("0.1"), "LONG")
@@ -135,12 +136,12 @@ def test_results(found: list[dict[str, str]]) -> None:
 def test_an_entry_against_an_open_position_names_it() -> None:
     desk = Desk(bundle())
     consumer = ResultsConsumer(
-        cast(RedisClient, desk.redis), "c", desk.results, desk.rules, desk.alerts, Reader(desk.clock, NoBundle())
+        cast(RedisClient, desk.redis), "c", desk.batch, desk.rules, desk.alerts, Reader(desk.clock, NoBundle())
     )
-    consumer._reader = cast(Any, SimpleNamespace(done=lambda entry: None))
+    consumer._reader = cast(Any, SimpleNamespace(done=lambda entries: None))
     against = RESULT | {"client_order_id": "c-2", "order_id": "8", "side": "SELL", "qty": "0.2", "filled_qty": "0.2"}
     for entry in entries("BTCUSDT", "ord:result:", [RESULT, against]):
-        assert consumer._handle(entry, 1)
+        assert consumer._handle([Delivered(entry, 1)]) == []
     assert [letter[1] for letter in desk.alerts.letters] == ["1-1"]
     conflicts = [(severity, position) for severity, code, _, position in desk.alerts.raised if code == "SIDE_CONFLICT"]
     assert conflicts == [("ERROR", "odd")]

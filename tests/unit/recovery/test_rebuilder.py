@@ -11,6 +11,7 @@ import pytest
 
 from s6 import keys
 from s6.engine.operation import begin, ids
+from s6.engine.recorder import Change
 from s6.model.operation import AHEAD
 from s6.model.position import Position
 from s6.model.types import plain
@@ -131,7 +132,7 @@ def test_a_writer_that_holds_the_lost_state_is_not_believed(desk: Desk) -> None:
     assert desk.rebuilder.rebuild("p1")
     for _ in range(5):
         desk.write(desk.now())
-        assert desk.recorder.write(replace(old, qty=D(9)), None, NOW) is None
+        assert desk.recorder.write(Change(replace(old, qty=D(9)), None, NOW)) is None
 
 
 # --- quotas -------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_the_operation_in_flight_counts(redis_client: RedisClient) -> None:
     story.governed("hint: STOP_MOVE FIRST", "BEFORE", op=op)
     put(redis_client, story, op=op)
     assert proof(redis_client, story).holds
-    redis_client.delete(keys.operation("p1"))
+    redis_client.hdel(keys.state("p1"), "_op")
     assert "the operation in flight is none, not STOP_MOVE 1-1 PLACE" in proof(redis_client, story).faults[0]
 
 

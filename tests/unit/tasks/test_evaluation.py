@@ -144,14 +144,14 @@ def test_one_position_that_fails_holds_up_no_other(
     assert desk.s4.sent == []
     for holder in holders:
         holder.close()
-    decide = desk.governor.decide
+    decide = desk.governor.under_lock
 
-    def fails(position_id: str, **other: Any) -> Any:
+    def fails(position_id: str, *others: Any) -> Any:
         if position_id == "p1":
             raise RuntimeError("a mistake")
-        return decide(position_id, **other)
+        return decide(position_id, *others)
 
-    monkeypatch.setattr(desk.governor, "decide", fails)
+    monkeypatch.setattr(desk.governor, "under_lock", fails)
     call(evaluate, "p1")
     assert len(desk.s4.sent) == 1 and desk.hints.evaluated == []
     [(severity, code, detail, _)] = desk.alerts.raised
@@ -179,10 +179,10 @@ def test_what_is_left_when_the_worker_ends_is_asked_for_once_more(desk: Desk, qu
 
 
 def test_redis_away_is_no_failure(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(position_id: str, **other: Any) -> Any:
+    def away(*_: Any) -> Any:
         raise StateUnavailable("away")
 
-    monkeypatch.setattr(desk.governor, "decide", away)
+    monkeypatch.setattr(desk.governor, "under_lock", away)
     call(evaluate, "p1")
     assert (desk.hints.evaluated, desk.alerts.raised) == (["p1"], [])
 

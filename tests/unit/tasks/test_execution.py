@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from s6 import keys
 from s6.engine.operation import begin
 from s6.model.operation import Operation
 from s6.plan import Action
@@ -17,7 +16,7 @@ from tasks import execution
 from tasks.scheduling import priority
 from tests.support.desk import Desk
 from tests.unit.given import NOW, result, stopped
-from tests.unit.tasks.broker import Broker, Face, Retried, call
+from tests.unit.tasks.broker import Face, Retried, call
 
 STEP = D("0.001")
 MOVE = Action("STOP_MOVE", "TRAIL", D(1), D(39_300), D(39_500), target="SL-1", step=STEP)
@@ -99,30 +98,6 @@ def test_redis_away_is_waited_out(desk: Desk, task: Any, monkeypatch: pytest.Mon
     with pytest.raises(Retried):
         call(task, "p1", "1-1", face=face)
     assert 0.52 <= face.retried[0]["countdown"] <= 0.54
-
-
-def test_a_new_operation_is_begun_by_who_decided_on_it(desk: Desk, broker: Broker) -> None:
-    op = begun(desk, stage="PLACE", target="")
-    execution.begin("p1", op)
-    assert (desk.s4.sent, broker.taken()) == ([op.client_order_id], [])
-
-
-def test_what_cannot_be_begun_is_handed_on_whole(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(position_id: str, op_id: str) -> Any:
-        raise StateUnavailable("away")
-
-    monkeypatch.setattr(desk.executor, "advance", away)
-    op = begun(desk)
-    execution.begin("p1", op)
-    assert desk.hints.driven == [op.op_id]
-
-
-def test_what_is_begun_while_another_has_the_lock_goes_on_later(desk: Desk, broker: Broker) -> None:
-    op = begun(desk)
-    desk.state.lock(*keys.position_lock("p1"))
-    execution.begin("p1", op)
-    [sent] = broker.taken()
-    assert (sent.name, sent.delayed, sent.rest) == ("tasks.execution.place_stop", True, ())
 
 
 def test_a_step_goes_before_decisions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
