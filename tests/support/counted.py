@@ -163,21 +163,7 @@ class Counted:
     def enter(self, *names: str) -> None:
         """Entries fill, and the positions get their stops."""
         for name in names:
-            self._result(
-                position_id=name,
-                client_order_id=f"entry-{name}",
-                kind="ENTRY",
-                side="BUY",
-                type="MARKET",
-                qty="0.1",
-                status="FILLED",
-                filled_qty="0.1",
-                avg_price="40000",
-                fee="0",
-                leverage="10",
-                isolated_margin_usdt="400",
-                liq_price="36200",
-            )
+            self._result(**entry_fields(name))
         self.work_off()
 
     def stop(self, name: str) -> dict[str, str]:
@@ -234,6 +220,15 @@ class Counted:
         self.unread += 1
         told = {"ts": now_ms(), "symbol": SYMBOL, "market": "FUT", **fields}
         self.redis.xadd(keys.RESULTS + SYMBOL, {name: str(value) for name, value in told.items()})
+
+
+def entry_fields(name: str) -> dict[str, Any]:
+    """Return the result of an entry that has filled."""
+    return {
+        "ts": now_ms(), "symbol": SYMBOL, "market": "FUT", "position_id": name, "client_order_id": f"entry-{name}",
+        "kind": "ENTRY", "side": "BUY", "type": "MARKET", "qty": "0.1", "status": "FILLED", "filled_qty": "0.1",
+        "avg_price": "40000", "fee": "0", "leverage": "10", "isolated_margin_usdt": "400", "liq_price": "36200",
+    }  # fmt: skip
 
 
 def now_ms() -> int:
