@@ -35,11 +35,21 @@ def evaluate(self: Any, position_id: str, attempt: int = 0) -> None:
 
     ``attempt`` counts how often it could not be done so far.
     """
+    _work(self, {position_id: attempt})
+
+
+@task(bind=True)
+def evaluate_some(self: Any, position_ids: list[str]) -> None:
+    """Govern these positions now, each by itself; other threads take some of them on where they have room."""
+    _work(self, dict.fromkeys(position_ids, 0))
+
+
+def _work(self: Any, attempts: dict[str, int]) -> None:
     urgent = (self.request.delivery_info or {}).get("priority") == URGENT
-    with closing(queue.work(position_id, urgent=urgent)) as names:
+    with closing(queue.work(*attempts, urgent=urgent)) as names:
         for name in names:
             try:
-                _evaluate(name, attempt if name == position_id else 0)
+                _evaluate(name, attempts.get(name, 0))
             except Exception as error:  # it concerns this position alone; the others still wait
                 log.exception("%s could not be evaluated", name)
                 alert_failure(self.name, (name,), error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from celery import Signature, chain
@@ -17,14 +17,17 @@ from tasks.app import app
 log = logging.getLogger(__name__)
 
 EVALUATE: Final = "tasks.evaluation.evaluate"
+EVALUATE_SOME: Final = "tasks.evaluation.evaluate_some"
 CANCEL_STOP: Final = "tasks.execution.cancel_stop"
 AWAIT_CANCEL: Final = "tasks.execution.await_cancel"
 PLACE_STOP: Final = "tasks.execution.place_stop"
 PLACE_ORDER: Final = "tasks.execution.place_order"
 ADVANCE_TRANSFER: Final = "tasks.treasury.advance"
-NAMES: Final = (EVALUATE, CANCEL_STOP, AWAIT_CANCEL, PLACE_STOP, PLACE_ORDER, ADVANCE_TRANSFER)
+NAMES: Final = (EVALUATE, EVALUATE_SOME, CANCEL_STOP, AWAIT_CANCEL, PLACE_STOP, PLACE_ORDER, ADVANCE_TRANSFER)
 """Every task that is sent by name."""
 
+MOST_AT_ONCE: Final = 8
+THREADS: Final = 16
 LONGEST_COUNTDOWN_S: Final = 30.0  # waits longer than this are the sweep's
 URGENT: Final = 0  # Redis's transport takes the smallest number first, over all queues
 BEGUN: Final = 3  # what is decided is carried out before more is decided
@@ -38,13 +41,14 @@ class CeleryHints:
         _send(lambda: _signature(EVALUATE, position_id, attempt).apply_async(countdown=_countdown(delay_ms)))
 
     def evaluate_many(self, position_ids: Sequence[str], *, urgent: bool = False) -> None:
-        """One connection and one channel for the whole batch."""
+        """One connection and one channel for the whole batch, and one task for several positions if there are many."""
         priority = {"priority": URGENT} if urgent else {}
 
         def send() -> None:
             with app.producer_pool.acquire(block=True, timeout=5) as producer:
-                for position_id in position_ids:
-                    _signature(EVALUATE, position_id).apply_async(producer=producer, **priority)
+                for some in _shared_out(position_ids):
+                    task = _signature(EVALUATE, *some) if len(some) == 1 else _signature(EVALUATE_SOME, some)
+                    task.apply_async(producer=producer, **priority)
 
         if position_ids:
             _send(send)
@@ -93,7 +97,14 @@ def carry_on(position_id: str, op: Operation, progress: Progress) -> None:
         _send(lambda: _next(position_id, op).apply_async(countdown=countdown, priority=_priority(op)))
 
 
-def _signature(name: str, *arguments: str | int) -> Signature:
+def _shared_out(position_ids: Sequence[str]) -> Iterator[list[str]]:
+    """Share positions out so that each of a worker's threads has some before any task holds more than a few."""
+    size = max(1, min(MOST_AT_ONCE, len(position_ids) // THREADS))
+    for start in range(0, len(position_ids), size):
+        yield list(position_ids[start : start + size])
+
+
+def _signature(name: str, *arguments: str | int | list[str]) -> Signature:
     """A task by its name. Sent like this it takes no options of the task's own class: ours have none."""
     return app.signature(name, args=arguments, immutable=True)
 

@@ -49,7 +49,7 @@ class EvaluationQueue:
     """Positions to decide about, each once however often it is asked for, by ``size`` threads at most.
 
     A thread that waits to decide cannot take an operation's next step. So a thread that finds enough others at work
-    leaves its position to them and returns.
+    leaves its positions to them and returns.
     """
 
     def __init__(self, size: int) -> None:
@@ -60,17 +60,18 @@ class EvaluationQueue:
         self._others: dict[str, None] = {}
         self.ending = False
 
-    def work(self, position_id: str, *, urgent: bool = False) -> Generator[str, None, None]:
-        """Queue a position. Yields the positions that the caller decides about itself, perhaps none.
+    def work(self, *position_ids: str, urgent: bool = False) -> Generator[str, None, None]:
+        """Queue positions. Yields the positions that the caller decides about itself, perhaps none.
 
         Close the iterator when leaving it early.
         """
         with self._lock:
-            if urgent:
-                self._others.pop(position_id, None)
-                self._urgent[position_id] = None
-            elif position_id not in self._urgent:
-                self._others[position_id] = None
+            for position_id in position_ids:
+                if urgent:
+                    self._others.pop(position_id, None)
+                    self._urgent[position_id] = None
+                elif position_id not in self._urgent:
+                    self._others[position_id] = None
             if self._at_work >= self._size:
                 return
             self._at_work += 1

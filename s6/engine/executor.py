@@ -200,7 +200,7 @@ class Executor:
         return max(1, int(full * (0.5 + self._rng.random() / 2)))
 
     def _execution(self) -> Execution:
-        bundle = self._bundles.current()
+        bundle = self._bundles.latest or self._bundles.current()
         return bundle.execution if bundle else Execution()
 
     # -- the old order -----------------------------------------------------------------------------------------

@@ -127,6 +127,10 @@ class BundleSource(Protocol):
     def current(self) -> ActiveBundle | None:
         """Return the bundle in force, immutable; None before the first has come."""
 
+    @property
+    def latest(self) -> ActiveBundle | None:
+        """The newest bundle that this process has seen: what ``current`` returned last."""
+
 
 class Gate(Protocol):
     """Whether new risk may be taken."""

@@ -132,6 +132,10 @@ class Fixed:
     def current(self) -> ActiveBundle:
         return self._bundle
 
+    @property
+    def latest(self) -> ActiveBundle:
+        return self.current()
+
 
 class Core:
     """The real core over a real Redis, an exchange in memory, and an entry side that books what entries take."""

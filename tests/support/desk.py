@@ -123,6 +123,10 @@ class Rules:
     def current(self) -> ActiveBundle | None:
         return self.bundle
 
+    @property
+    def latest(self) -> ActiveBundle | None:
+        return self.current()
+
     def mode(self, market: Market, view: MarketView, now: int, *, fresh: bool = False) -> str:
         return self.at_this_moment if fresh else self.word
 

@@ -27,6 +27,10 @@ class Fixed:
     def current(self) -> ActiveBundle:
         return bundle()
 
+    @property
+    def latest(self) -> ActiveBundle:
+        return self.current()
+
 
 class Woken:
     """Hints that note how much was held when they were given."""

@@ -10,6 +10,7 @@ from tasks.hints import NAMES
 
 QUEUES = {
     "tasks.evaluation.evaluate": "manage",
+    "tasks.evaluation.evaluate_some": "manage",
     "tasks.execution.cancel_stop": "execution",
     "tasks.execution.await_cancel": "execution",
     "tasks.execution.place_stop": "execution",

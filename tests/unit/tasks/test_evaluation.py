@@ -13,7 +13,7 @@ from s6.model.market import Tick
 from s6.model.position import Order
 from s6.ports import StateUnavailable
 from tasks import evaluation
-from tasks.evaluation import evaluate, sweep
+from tasks.evaluation import evaluate, evaluate_some, sweep
 from tasks.scheduling import EvaluationQueue
 from tests.support.desk import Desk
 from tests.unit.given import NOW, position, result, stopped
@@ -176,6 +176,26 @@ def test_what_is_left_when_the_worker_ends_is_asked_for_once_more(desk: Desk, qu
     call(evaluate, "p1")
     assert desk.hints.evaluated == ["p1"]
     assert desk.s4.sent == []
+
+
+def test_several_positions_are_evaluated_each_by_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("p1", "p2", "p3"):
+        desk.put(position(position_id=name))
+    decide = desk.governor.under_lock
+
+    def fails(position_id: str, *others: Any) -> Any:
+        if position_id == "p2":
+            raise RuntimeError("a mistake")
+        return decide(position_id, *others)
+
+    monkeypatch.setattr(desk.governor, "under_lock", fails)
+    call(evaluate_some, ["p1", "p2", "p3"])
+    assert [order.intent_id for order in desk.s4.orders] == [
+        desk.now(name).orders[0].intent_id for name in ("p1", "p3")
+    ]
+    assert [detail for _, _, detail, _ in desk.alerts.raised] == [
+        "tasks.evaluation.evaluate_some('p2',): RuntimeError: a mistake"
+    ]
 
 
 def test_redis_away_is_no_failure(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

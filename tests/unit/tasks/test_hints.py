@@ -66,6 +66,17 @@ def test_many_evaluations_go_out_and_never_expire(broker: Broker) -> None:
     assert broker.taken() == [evaluated(), evaluated("p2")]
 
 
+def test_very_many_evaluations_go_out_several_at_a_time(broker: Broker) -> None:
+    names = [f"p{number}" for number in range(100)]
+    HINTS.evaluate_many(names, urgent=True)
+    sent = broker.taken()
+    assert {(task.name, task.priority) for task in sent} == {("tasks.evaluation.evaluate_some", 0)}
+    shares = [list(task.args[0]) for task in sent]  # type: ignore[call-overload]
+    assert [name for share in shares for name in share] == names and max(map(len, shares)) == 6
+    HINTS.evaluate_many(names * 10)
+    assert max(len(task.args[0]) for task in broker.taken()) == 8  # type: ignore[arg-type]
+
+
 def test_a_move_is_sent_with_the_links_behind_its_cancel(broker: Broker) -> None:
     HINTS.execute("p1", op(MOVE))
     [sent] = broker.taken()

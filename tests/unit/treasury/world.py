@@ -256,6 +256,10 @@ class Bundles:
     def current(self) -> ActiveBundle | None:
         return self.bundle
 
+    @property
+    def latest(self) -> ActiveBundle | None:
+        return self.current()
+
 
 class World:
     """Everything outside, and any number of processes in it: each ``treasury()`` is a new one that knows nothing."""
