@@ -147,7 +147,8 @@ class RedisPositions(RedisPart):
             queue(self._redis, [changed])
         except AWAY as error:
             log.warning("a change was not published, and is found by the next look: %s: %s", changed.args[1], error)
-        self._marks.write([*self._outbox(change, 1), *(mark for mark in marks if mark.args[0] == keys.SYMBOLS)])
+        behind = (keys.SYMBOLS, keys.open_positions(change.position.symbol))
+        self._marks.write([*self._outbox(change, 1), *(mark for mark in marks if mark.args[0] in behind)])
         return written
 
     def leaves(self, change: Commit) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
 from s6.model.commit import Cleared, Commit
-from s6.model.documents import snapshot
+from s6.model.documents import event, snapshot
 from s6.model.position import Position
 from tests.doubles.memory_redis import no_hook
 from tests.support.desk import Desk
-from tests.unit.given import NOW, bundle, stopped
+from tests.unit.given import NOW, bundle, position, stopped
 
 
 @pytest.fixture
@@ -65,3 +66,36 @@ def test_an_index_names_a_position_before_it_is_there(desk: Desk) -> None:
     desk.redis.hook = looks
     desk.write(stopped(39_000, qty=D(2)))
     assert seen == [(None, ["p0", "p1"], ["p1"])]
+
+
+def next_life(closed: Position) -> Commit:
+    born = replace(closed, qty=D(1), status="OPEN", life=2)
+    return Commit(born, None, events=(event(born, "ENTRY", "o-2", NOW, D(1), None, "ENTRY", {}),))
+
+
+def test_a_life_that_begins_while_the_former_one_is_settled_stays_listed(desk: Desk) -> None:
+    """Who settles it may be held up for all of the next life's birth."""
+    closed = desk.put(position(qty=D(0), status="CLOSED"))
+
+    def is_born(name: str, key: str, writes: bool) -> None:
+        if name == "srem":
+            desk.redis.hook = no_hook
+            assert desk.state.commit(next_life(closed)) is not None
+
+    desk.redis.hook = is_born
+    desk.state.settled(closed)
+    assert desk.state.ids_of("BTCUSDT") == ["p1"]
+
+
+def test_a_life_stays_listed_although_the_former_one_is_settled_while_it_begins(desk: Desk) -> None:
+    closed = desk.put(position(qty=D(0), status="CLOSED"))
+
+    def settles(name: str, key: str, writes: bool) -> None:
+        if name == "script _commit":
+            desk.redis.hook = no_hook
+            desk.state.settled(closed)
+            assert desk.state.ids_of("BTCUSDT") == []
+
+    desk.redis.hook = settles
+    assert desk.state.commit(next_life(closed)) is not None
+    assert desk.state.ids_of("BTCUSDT") == ["p1"]
