@@ -34,7 +34,7 @@ class RedisIndex(RedisPart):
             if self._is_cluster:
                 self._redis.zadd(closed, {name: since})
                 self._redis.srem(opened, name)
-                if self._redis.hget(keys.state(name), "status") == "OPEN":  # born anew meanwhile
+                if self._redis.hget(keys.state(name), "rev") != str(position.rev):  # written since, born anew maybe
                     self._redis.sadd(opened, name)
             else:
                 self._settled(keys=[keys.state(name), closed, opened], args=[position.rev, name, since])
