@@ -109,7 +109,19 @@ class RedisOutbox(RedisQuotas):
             if not isinstance(events, Exception) and not isinstance(texts, Exception)
         }
 
-    def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
+    def outbox_snapshots(self, position_ids: Sequence[str], limit: int) -> dict[str, list[Doc]]:
+        with asking():
+            pipe = self._redis.pipeline(transaction=False)
+            for position_id in position_ids:
+                pipe.lrange(keys.snaps_outbox(position_id), 0, limit - 1)
+            rows = self._answers(pipe) if position_ids else []
+        return {
+            position_id: [jsonx.loads(text) for text in texts]
+            for position_id, texts in zip(position_ids, rows, strict=True)
+            if not isinstance(texts, Exception)
+        }
+
+    def outbox_clear(self, cleared: Sequence[Cleared]) -> list[str]:
         """Positions leave the list only when no events wait either: another relay may be at those."""
         with asking():
             lists = [[keys.snaps_outbox(c.position_id), keys.events_outbox(c.position_id)] for c in cleared]
@@ -119,6 +131,7 @@ class RedisOutbox(RedisQuotas):
             for start in range(0, len(done), BATCH):
                 args = [arg for c in done[start : start + BATCH] for arg in (c.position_id, c.seen)]
                 self._play(self._done, [([keys.OUTBOX], args)])
+        return [c.position_id for c, events in zip(cleared, left, strict=True) if events]
 
     def _play(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
         """Run one script many times: in one round trip, except in a cluster. Each run must be harmless to repeat.

@@ -125,7 +125,7 @@ class RedisPositions(RedisPart):
         where = keys.commit_keys(before.position_id)
         over = before.rev if change.over is None else change.over
         marks = [*self._index(before, change), *self._outbox(change, int(not self._is_cluster))]
-        beside = [] if self._is_cluster else [*marks, _changed(after)]
+        beside = [] if self._is_cluster else [*marks, *_changed(change)]
         payload = records.payload(after, change, tells=not self._is_cluster, marks=beside)
         what = [change.token, str(over), jsonx.dumps(payload)]
         if over == 0:
@@ -142,11 +142,11 @@ class RedisPositions(RedisPart):
         """
         self._marks.write(marks)
         written = int(self._commit(keys=where, args=what))
-        changed = _changed(change.position)
         try:
-            queue(self._redis, [changed])
+            queue(self._redis, _changed(change))
         except AWAY as error:
-            log.warning("a change was not published, and is found by the next look: %s: %s", changed.args[1], error)
+            name = change.position.position_id
+            log.warning("a change of %s was not published, and is found by the next look: %s", name, error)
         behind = (keys.SYMBOLS, keys.open_positions(change.position.symbol))
         self._marks.write([*self._outbox(change, 1), *(mark for mark in marks if mark.args[0] in behind)])
         return written
@@ -204,5 +204,9 @@ def _after(change: Commit) -> Position:
     return replace(change.position, rev=change.position.rev + 1)
 
 
-def _changed(position: Position) -> Mark:
-    return Mark("publish", (keys.CHANGED, f"{position.symbol} {position.position_id}"))
+def _changed(change: Commit) -> list[Mark]:
+    """Return the message that the marks at which a plan changes may be others: not while an operation goes on alone."""
+    if change.op is not None and not change.events and change.over is None:
+        return []
+    p = change.position
+    return [Mark("publish", (keys.CHANGED, f"{p.symbol} {p.position_id}"))]

@@ -145,7 +145,7 @@ class Governor:
 
         Raises ``LockLost``, ``StateUnavailable``.
         """
-        bundle = self._bundles.current()
+        bundle = self._bundles.current() if view is None else self._bundles.latest
         if bundle is None:
             return Outcome("NO_BUNDLE", unverified=loaded is not None and bool(loaded.position.unverified_from))
         done: list[Action] = []

@@ -42,9 +42,9 @@ class OutboxRelay:
         try:
             with held(self._state, keys.RELAY_LOCK, self._clock):
                 for _ in range(rounds):
-                    some = self._round()
+                    some, handed_on = self._round()
                     moved += some
-                    if not some:
+                    if not (some or handed_on):
                         break
         except LockBusy:
             return 0
@@ -52,31 +52,33 @@ class OutboxRelay:
             self._backlog(str(error))
         return moved
 
-    def _round(self) -> int:
-        """Move up to ``EACH`` snapshots of up to ``POSITIONS`` positions, in a fixed number of round trips."""
+    def _round(self) -> tuple[int, int]:
+        """Move up to ``EACH`` snapshots of up to ``POSITIONS`` positions, in a fixed number of round trips.
+
+        Returns how many, and how many events were handed on whose committer died before.
+        """
         listed = self._state.outbox_ids(POSITIONS)
-        waiting = self._state.outbox_read([position_id for position_id, _ in listed], EACH)
+        waiting = self._state.outbox_snapshots([position_id for position_id, _ in listed], EACH)
         docs: list[Doc] = []
         cleared: list[Cleared] = []
         for position_id, seen in listed:
             if position_id not in waiting:  # its node is away
                 continue
-            events, batch = waiting[position_id]
-            if events:  # their committer died before it handed them on
-                self._relay_events(position_id)
+            batch = waiting[position_id]
             docs += batch
             last_key = str(batch[-1]["_key"]) if batch else ""
             cleared.append(Cleared(position_id, len(batch), last_key, seen if len(batch) < EACH else None))
         if docs:
             self._write(docs)
-        self._state.outbox_clear(cleared)
-        return len(docs)
+        handed_on = sum(self._relay_events(position_id) for position_id in self._state.outbox_clear(cleared))
+        return len(docs), handed_on
 
-    def _relay_events(self, position_id: str) -> None:
+    def _relay_events(self, position_id: str) -> int:
         try:
-            self._state.relay_events(position_id, self._alerts.deliver)
+            return self._state.relay_events(position_id, self._alerts.deliver)
         except PartUnavailable as error:
             log.warning("%s: events and alerts wait: %s", position_id, error)
+            return 0
 
     def _write(self, docs: Sequence[Doc]) -> None:
         """Write all at once. What the store refuses goes to the dead letters, so that it holds up nothing else."""

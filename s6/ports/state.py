@@ -215,8 +215,17 @@ class Outbox(Protocol):
         A position on a node of a cluster that is away is absent.
         """
 
-    def outbox_clear(self, cleared: Sequence[Cleared]) -> None:
-        """Take off what the store has, unless others did already; and off the list each position that has no more."""
+    def outbox_snapshots(self, position_ids: Sequence[str], limit: int) -> dict[str, list[Doc]]:
+        """Return up to ``limit`` snapshots that each position has waiting, in one round trip.
+
+        A position on a node of a cluster that is away is absent.
+        """
+
+    def outbox_clear(self, cleared: Sequence[Cleared]) -> list[str]:
+        """Take off what the store has, unless others did already; and off the list each position that has no more.
+
+        Returns the positions of which events still wait.
+        """
 
     def outbox_size(self) -> int:
         """Return how many snapshots wait, over all positions."""

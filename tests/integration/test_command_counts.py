@@ -13,8 +13,8 @@ from s6.standalone.redis_single import EmbeddedRedis
 from tests.support.counted import Counted
 
 MANY: Final = 20
-FIRST_STOP: Final = 74
-STOP_MOVE: Final = 108
+FIRST_STOP: Final = 68
+STOP_MOVE: Final = 96
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ class Counted:
         env = {f"S6_{name}_URL": url for name in ("S1", "S4", "S10", "S12")}
         env |= {"S6_REDIS_URL": server.url(0), "S6_STORE_URL": f"sqlite:///{folder / 's6.db'}"}
         self.redis: Any = server.client(db=0)
-        self.hints, self.unread = QueuedHints(), 0
+        self.hints, self.unread, self.published = QueuedHints(), 0, 0
         settings = load_settings(env)
         self.worker, listener = build(settings, self.hints), build(settings, self.hints)
         self.worker.store.init()
@@ -142,12 +142,13 @@ class Counted:
         """Count the commands, those inside scripts and those of the broker included, but for the neighbours' own."""
         cost: Counter[str] = Counter()
         self._flush()
-        before, sent = self._counts(), self.hints.sent
+        before, sent, published = self._counts(), self.hints.sent, self.published
         yield cost
         self._flush()
         cost.update(self._counts() - before)
         for own in ("info", "config|resetstat"):
             del cost[own]
+        cost["xadd"] -= self.published - published  # the neighbours' own
         cost["broker"] = BROKER * (self.hints.sent - sent)
 
     def _flush(self) -> None:
@@ -170,6 +171,7 @@ class Counted:
         return dict(self.redis.hgetall(keys.stop(name)))
 
     def tick(self, mark: str) -> None:
+        self.published += 1
         self.redis.xadd(keys.TICKS + SYMBOL, {"ts": now_ms(), "mark": mark, "bid": mark, "ask": mark, "last": mark})
         self.market.round()
         self.work_off()
@@ -218,6 +220,7 @@ class Counted:
 
     def _result(self, **fields: object) -> None:
         self.unread += 1
+        self.published += 1
         told = {"ts": now_ms(), "symbol": SYMBOL, "market": "FUT", **fields}
         self.redis.xadd(keys.RESULTS + SYMBOL, {name: str(value) for name, value in told.items()})
 
