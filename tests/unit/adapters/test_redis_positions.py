@@ -76,26 +76,30 @@ def next_life(closed: Position) -> Commit:
 def test_a_life_that_begins_while_the_former_one_is_settled_stays_listed(desk: Desk) -> None:
     """Who settles it may be held up for all of the next life's birth."""
     closed = desk.put(position(qty=D(0), status="CLOSED"))
+    lives: list[Position | None] = []
 
     def is_born(name: str, key: str, writes: bool) -> None:
         if name == "srem":
             desk.redis.hook = no_hook
-            assert desk.state.commit(next_life(closed)) is not None
+            lives.append(desk.state.commit(next_life(closed)))
 
     desk.redis.hook = is_born
     desk.state.settled(closed)
+    assert [p and p.life for p in lives] == [2]
     assert desk.state.ids_of("BTCUSDT") == ["p1"]
 
 
 def test_a_life_stays_listed_although_the_former_one_is_settled_while_it_begins(desk: Desk) -> None:
     closed = desk.put(position(qty=D(0), status="CLOSED"))
+    listed: list[list[str]] = []
 
     def settles(name: str, key: str, writes: bool) -> None:
         if name == "script _commit":
             desk.redis.hook = no_hook
             desk.state.settled(closed)
-            assert desk.state.ids_of("BTCUSDT") == []
+            listed.append(desk.state.ids_of("BTCUSDT"))
 
     desk.redis.hook = settles
     assert desk.state.commit(next_life(closed)) is not None
+    assert listed == [[]]
     assert desk.state.ids_of("BTCUSDT") == ["p1"]
