@@ -71,7 +71,7 @@ class ResultsConsumer:
 
     def _work(self) -> None:
         """Handle what was left behind before what is new: an add must be booked before the close that followed it."""
-        bundle = self._bundles.current()
+        bundle = self._bundles.latest or self._bundles.current()
         names = self._streams.names(bundle.symbols if bundle else ())
         if self._behind:
             self._order.hold(self._reader.unfinished(names))

@@ -25,6 +25,7 @@ REST_S: Final = 0.02
 COUNT: Final = 200
 LANES: Final = 8
 SCAN_S: Final = 0.25
+ASKED_S: Final = 0.1
 RECENT_MS: Final = 2_000
 RECENT: Final = 1_000
 ODD_S: Final = 10.0
@@ -82,6 +83,8 @@ class Streams:
         self._lane = lane
         self._found: set[str] = set()
         self._scanned_at = 0.0
+        self._symbols: set[str] = set()
+        self._asked_at = 0.0
         self._named: list[str] = []
         self._odd: set[str] = set()
         self._odd_until = 0.0
@@ -95,7 +98,7 @@ class Streams:
             self._scanned_at = time.monotonic() + 10 * (time.monotonic() - began)
         known = {f"{self._prefix}{symbol}" for symbol in symbols}
         if self._lane is None:  # a lane scans its own nodes, and waits for no other
-            known.update(f"{self._prefix}{symbol}" for symbol in self._redis.smembers(SYMBOLS))
+            known.update(f"{self._prefix}{symbol}" for symbol in self._held())
         if self._odd and time.monotonic() > self._odd_until:
             self._odd = set()
         self._named = sorted(name for name in (self._found | known) - self._odd if not NOT_UTF8.search(name))
@@ -103,6 +106,13 @@ class Streams:
             ours = self._lane.nodes(self._redis)
             self._named = [name for name in self._named if self._redis.get_node_from_key(name) in ours]
         return self._named
+
+    def _held(self) -> set[str]:
+        """Return the symbols that have positions."""
+        if time.monotonic() - self._asked_at >= ASKED_S:
+            self._symbols = self._redis.smembers(SYMBOLS)
+            self._asked_at = time.monotonic()
+        return self._symbols
 
     def _scan(self) -> Iterator[str]:
         what: dict[str, Any] = {"match": f"{self._prefix}*", "count": 5000, "_type": "stream"}
