@@ -108,7 +108,7 @@ def payload(
 def _side_hashes(p: Position, op: Operation | None) -> dict[str, tuple[str, dict[str, str]]]:
     """Return the hashes that others read of a position, each with what its text is recognised by; none where empty.
 
-    The ladder's ``ts`` is when it last changed. The operation is recognised by its whole text, from which it is read.
+    The ladder's ``ts`` is when it was written. The operation is recognised by its whole text, from which it is read.
     """
     stop, adds, ladder = stop_fields(p), adds_fields(p), {"ladder": p.ladder or "[]", "done": rungs_json(p.tp_done)}
     doing = to_fields(op) if op is not None else {}

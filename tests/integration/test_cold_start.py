@@ -188,7 +188,10 @@ def test_torn_keys_are_mended_when_s6_starts(s6_processes: S6Processes) -> None:
         world.paper.manual_close(names[1])
         s6_processes.start(*CORE)
         s6_processes.ready().healthy()
-        assert {prefix: world.redis.hgetall(f"{prefix}:{{{names[2]}}}") for prefix in torn} == quiet
+        mended = {prefix: world.redis.hgetall(f"{prefix}:{{{names[2]}}}") for prefix in torn}
+        ladder = mended["pos:tp:ladder"]  # it says when it was written
+        assert int(ladder["ts"]) > int(quiet["pos:tp:ladder"]["ts"])
+        assert mended | {"pos:tp:ladder": ladder | {"ts": quiet["pos:tp:ladder"]["ts"]}} == quiet
         wait_for(lambda: world.state(names[0])["qty"] == "0.05", 10, "the half applied")
         wait_for(lambda: world.state(names[1])["status"] == "CLOSED", 10, "the close applied")
         world.protected([names[0], names[2]])
