@@ -19,11 +19,11 @@ from s6.engine import executor, results, transitions
 from s6.engine.executor import Executor
 from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Change, Drawn, Recorder
-from s6.engine.results import Results
+from s6.engine.results import Applied
+from s6.engine.results_batch import ResultsBatch, Told
 from s6.model import documents
 from s6.model.commit import Commit
 from s6.model.position import Position
-from s6.model.wire import OrderResult
 from s6.plan import Plan, build, stop
 from s6.recovery import cold_start, rebuilder
 from s6.recovery.rebuilder import Rebuilder
@@ -128,7 +128,7 @@ def rungs_are_armed_again(patch: Patch) -> None:
 
 @planted(CROWD)
 def duplicates_are_booked_twice(patch: Patch) -> None:
-    patch.setattr(Results, "_known", lambda self, position, result: None)
+    patch.setattr(results, "_known", lambda position, result, books: (result, None))
 
 
 @planted(CROWD)
@@ -162,13 +162,14 @@ def stops_may_loosen(patch: Patch) -> None:
 
 @planted(CROWD)
 def late_results_are_ignored(patch: Patch) -> None:
-    real = Results.apply
+    real = ResultsBatch.apply
 
-    def only_new(self: Results, result: OrderResult, raw: Any, *, hint: bool = True) -> object:
-        late = self._clock.now_ms() - result.ts > 25
-        return "IGNORED" if late else real(self, result, raw, hint=hint)
+    def only_new(self: ResultsBatch, told: list[Told]) -> list[Applied | Exception]:
+        since = self.results._clock.now_ms() - 25
+        outcomes = iter(real(self, [each for each in told if each.result.ts >= since]))
+        return [next(outcomes) if each.result.ts >= since else "IGNORED" for each in told]
 
-    patch.setattr(Results, "apply", only_new)
+    patch.setattr(ResultsBatch, "apply", only_new)
 
 
 @planted(CROWD)
