@@ -160,6 +160,9 @@ class Conduct:
     def _answered(self, name: str, method: str, status: int, doc: Mapping[str, Any]) -> None:
         """S4 has answered, and the answer is read."""
         self._answers[name] = status if method == "POST" else 0
+        if status == 422 and doc["reason"] == "NOTHING_LEFT":
+            position_id = json.loads(self._world.exchange.bodies[name])["position_id"]
+            self._world.exchange.missing.setdefault(position_id, []).append(self._kernel.now)
         if "kind" not in doc:
             return
         if self._world.clock.now_ms() < self._kernel.now - LONGEST_MS:

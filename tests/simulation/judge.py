@@ -182,7 +182,9 @@ class Judge:
         assert order.stop_px is not None
         for one in earlier:
             assert one.stop_px is not None
-            if one.client_order_id in self._world.priceless:  # S4 doesn't tell at which price a stop rests
+            if (
+                one.client_order_id in self._world.priceless | self._world.unheard_of
+            ):  # S4 doesn't tell at which price a stop rests
                 continue
             if (order.stop_px - one.stop_px) * position.dir < 0:
                 raise Violation(f"{order.client_order_id} at {order.stop_px} is looser than {one.stop_px} was")

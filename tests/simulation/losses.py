@@ -10,6 +10,7 @@ import json
 from decimal import Decimal
 from typing import Final, cast
 
+from s6 import keys
 from tests.doubles.memory_redis import Copied
 from tests.simulation.kernel import START_MS
 from tests.simulation.world import World
@@ -55,6 +56,7 @@ class Losses:
             world.failed_over_ts = world.kernel.now
             world.kernel.note("---- a replica takes over")
             world.redis.fail_over(self._replica)
+            world.unheard_of = self._unheard_of()
             world.faults.disturb(2_000)
             world.as_listener("", lambda: world.listener.reconciliation.look())
         self._replica, self._fills = world.redis.copied(), fills
@@ -65,6 +67,15 @@ class Losses:
         others = any(o.live and o.type == "MARKET" and not o.ours for o in world.exchange.orders.values())
         busy = world.redis.scan("lock:*") or world.redis.scan("pos:outbox:*:events")
         return not (world.waiting or world.faults.is_down("store") or others or busy)
+
+    def _unheard_of(self) -> set[str]:
+        """Stops that the replica doesn't know: S6 may decide on them anew, and S4 doesn't tell at what price they rest."""
+        orders = [o for o in self._world.exchange.orders.values() if o.kind == "SL"]
+        return {
+            o.client_order_id
+            for o in orders
+            if self._world.redis.do_hget(keys.orders(o.position_id), o.client_order_id) is None
+        }
 
     def _priced(self) -> set[str]:
         """Stops of which the store knows the price."""

@@ -87,6 +87,7 @@ class World:
         self.wiped = self.failed_over = False
         self.failed_over_ts = 0
         self.priceless: set[str] = set()
+        self.unheard_of: set[str] = set()
         self.took: list[tuple[int, str, Decimal]] = []
         self.signals: dict[str, int] = {}
         self.written_off: set[str] = set()
