@@ -160,7 +160,7 @@ class Conduct:
     def _answered(self, name: str, method: str, status: int, doc: Mapping[str, Any]) -> None:
         """S4 has answered, and the answer is read."""
         self._answers[name] = status if method == "POST" else 0
-        if status == 422 and doc["reason"] == "NOTHING_LEFT":
+        if status == 422 and name in self._world.exchange.denied:
             position_id = json.loads(self._world.exchange.bodies[name])["position_id"]
             self._world.exchange.missing.setdefault(position_id, []).append(self._kernel.now)
         if "kind" not in doc:

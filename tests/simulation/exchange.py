@@ -53,7 +53,8 @@ class Exchange:
         self.spells = Spells(faults.profile)
         self.unpriced: set[str] = set()
         self.stops_refused: set[str] = set()
-        self.missing: dict[str, list[int]] = {}  # when S6 read that nothing is held, by position
+        self.denied: set[str] = set()  # orders of which S4 said, untruly, that it holds nothing
+        self.missing: dict[str, list[int]] = {}  # when S6 read so, by position
         self.disturb = faults.disturb
 
     @property
@@ -140,6 +141,8 @@ class Exchange:
         reason = self.spells.refusal(body, last[-1] if last else None, self._kernel.now)
         if reason:
             self.disturb(self.spells.pause_ms(name, kind) + 1_500)
+            if reason == "NOTHING_LEFT":
+                self.denied.add(str(body["client_order_id"]))
         return reason
 
     def _refusal(self, body: Mapping[str, object]) -> str:

@@ -69,7 +69,7 @@ class Losses:
         return not (world.waiting or world.faults.is_down("store") or others or busy)
 
     def _unheard_of(self) -> set[str]:
-        """Stops that the replica doesn't know: S6 may decide on them anew, and S4 doesn't tell at what price they rest."""
+        """Stops that the replica doesn't know: S6 may decide on them anew, and S4 doesn't tell their prices."""
         orders = [o for o in self._world.exchange.orders.values() if o.kind == "SL"]
         return {
             o.client_order_id
