@@ -94,7 +94,7 @@ class _Run:
         try:
             if new and self._parts.recovers:
                 self._alone |= state.may_be_lost_many(new)
-            self._parked = state.parked_owners() if entries else set()
+            self._parked = state.parked_owners() if any(self._loaded.get(name) for name in entries) else set()
         except PartUnavailable as error:
             log.warning("positions are booked one by one: %s", error)
             self._alone.update(new, entries)
@@ -125,6 +125,9 @@ class _Run:
             except Exception:  # whatever it is, it shows again when the result is applied by itself
                 self._alone.add(name)
         written = self._parts.recorder.write_many([change for _, change in drawn.values()])
+        self._parked |= self._waited_for(
+            {name for name, position in zip(drawn, written, strict=True) if position and self._loaded[name] is None}
+        )
         for (name, (each, change)), position in zip(drawn.items(), written, strict=True):
             if position is None:  # somebody else wrote first
                 self._alone.add(name)
@@ -132,6 +135,16 @@ class _Run:
             self._loaded[name] = Loaded(position, change.commit.op)
             self._seen |= {(name, order.client_order_id): order for order in change.commit.orders}
             self._stands(name, each, "APPLIED")
+
+    def _waited_for(self, born: set[str]) -> set[str]:
+        """Return those of the newly born positions for which results may wait.
+
+        Only now: who parks a result looks for its position afterwards, so it sees the birth, or is seen here.
+        """
+        try:
+            return born & self._parts.state.parked_owners() if born else born
+        except PartUnavailable:  # asked once more as each is unparked
+            return born
 
     def _booked(self, name: str) -> Booked:
         result, loaded = self._told[self._waiting[name][0]].result, self._loaded[name]

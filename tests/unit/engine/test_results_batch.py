@@ -182,3 +182,19 @@ def test_redis_away_is_said_and_the_batch_may_come_again(desk: Desk) -> None:
     assert [desk.now(name).qty for name in ("p1", "p2", "p3")] == [D("0.8"), D(1), D(1)]
     assert history(desk, "p1") == [1, 2] and history(desk, "p3") == [1]
     assert {"p1", "p2", "p3"} <= set(desk.hints.evaluated)
+
+
+def test_what_another_listener_parks_while_the_batch_is_under_way_is_booked(desk: Desk) -> None:
+    close = fill("p1", "manual-1", "0.3")
+    raw = {name: str(value) for name, value in close.model_dump(exclude_none=True).items()}
+    parked: list[str] = []
+
+    def parks(name: str, key: str, writes: bool) -> None:
+        if writes:  # the batch has read all that it reads
+            desk.redis.hook = no_hook
+            parked.append(desk.results.apply(close, raw))
+
+    desk.redis.hook = parks
+    assert desk.batch.apply(told(entry("p1"))) == ["APPLIED"]
+    assert parked == ["PARKED"]
+    assert (desk.now().qty, desk.state.parked("p1")) == (D("0.7"), [])
