@@ -106,12 +106,17 @@ class Conduct:
         """S6 asks S4 for a new order. What S4 says it doesn't hold is asked for after ten seconds, then each minute."""
         name = str(body["position_id"])
         missing = self._world.exchange.missing.get(name, [])
-        if not missing or self._world.wiped or body["kind"] == "ADD" or self._operators.get(name, 0) >= missing[-1]:
+        if not missing or self._forgets() or body["kind"] == "ADD" or self._operators.get(name, 0) >= missing[-1]:
             return
         pause = AWAITED_MS if len(missing) == 1 else LONGEST_MS
         since = self._kernel.now - missing[-1]
         if since < min(pause, AWAITED_MS if missing[-1] - missing[0] < AWAITED_MS else pause) - self._world.clock.apart:
             raise Misconduct(f"{body['client_order_id']} comes {since} ms after S4 said that it holds nothing")
+
+    def _forgets(self) -> bool:
+        """Whether who has read an answer may be gone, or too late, before it is written down."""
+        p = self._world.profile
+        return bool(self._world.wiped or p.every_crash or p.every_loss or p.every_pause or p.crash_call)
 
     def looked(self) -> None:
         """What S4 goes on refusing is not asked for again and again."""
