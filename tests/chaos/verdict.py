@@ -90,8 +90,9 @@ def _stops(p: Position, live: list[Any]) -> Iterator[str]:
         due: list[str] = []
     else:
         due = [p.sl_order]
-        if p.sl_qty != p.qty:
-            yield f"stop for {p.sl_qty} of {p.qty}"
+        left = p.live_stop.remaining if p.live_stop is not None else p.sl_qty  # one that has filled in part stays
+        if left != p.qty:
+            yield f"stop for {left} of {p.qty}"
     if names != due:
         yield f"live at S4: {names}, by S6's word: {due}"
 

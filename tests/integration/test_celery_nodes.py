@@ -33,7 +33,7 @@ def test_a_worker_takes_tasks_before_and_after_its_death(
         celery_setup.app.send_task("count", ["after"], connection=connection)
         celery_setup.worker.restart()
         _wait_counted(own_redis, "after")
-        assert celery_setup.worker.logs().count("count[") == 2
+        wait_for(lambda: celery_setup.worker.logs().count("count[") == 2, 10, "the task in the log, taken and done")
 
 
 def test_a_broker_killed_keeps_its_tasks(celery_setup: CeleryTestSetup, own_redis: EmbeddedRedis) -> None:
