@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import Final
 
 from s6.model.position import Order
-from s6.model.types import TERMINAL, ZERO, OrderStatus
+from s6.model.types import ZERO, OrderStatus
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.rules.exact import exactly, quotient
 
-_RANK: Final = {"PENDING": 0, "NEW": 1, "PARTIALLY_FILLED": 2, "CANCELED": 3, "REJECTED": 3, "EXPIRED": 3, "FILLED": 3}
+_ENDED: Final = 3
+_RANK: Final = {"NEW": 1, "PARTIALLY_FILLED": 2} | dict.fromkeys(("FILLED", "CANCELED", "REJECTED", "EXPIRED"), _ENDED)
 _NOISE: Final = Decimal("1e-9")
 
 
@@ -84,8 +85,9 @@ def _grown(told: Decimal | None, known: Decimal, *, always: bool) -> Decimal:
 
 
 def forward(known: Order, result: OrderResult, filled: Decimal) -> OrderStatus:
-    """Return the order's status after the result: a terminal one never returns."""
+    """Return the order's status after the result: one that S4 has ended never returns, one that S6 gave up does."""
+    so_far = _RANK.get(known.status, 0)
     if result.status == "CANCEL_REJECTED":
-        partly = 0 < filled < known.qty and known.status not in TERMINAL
+        partly = 0 < filled < known.qty and so_far < _ENDED
         return "PARTIALLY_FILLED" if partly else known.status
-    return result.status if _RANK[result.status] > _RANK[known.status] else known.status
+    return result.status if _RANK[result.status] > so_far else known.status

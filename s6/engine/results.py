@@ -23,7 +23,7 @@ from s6.model.commit import Loaded
 from s6.model.market import MarketView
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import OPENING_KINDS, ZERO
+from s6.model.types import OPENING_KINDS, UNHEARD, ZERO
 from s6.model.waiting import is_over
 from s6.model.wire import MalformedMessage, OrderResult
 from s6.plan.terms import in_force, terms_of
@@ -175,7 +175,7 @@ class Results:
             again = result.status != "NEW"  # a repetition: the first reader may have died before it hinted
             return Booked(result, None, Wake("EVALUATE" if again else "NOTHING"))
         retry = bundle.execution.retry if bundle else Retry()
-        unanswered = known is not None and known.status == "PENDING"
+        unanswered = known is not None and known.status in UNHEARD
         step = after_result(booking.position, op, booking.order, result, retry, now, unanswered=unanswered)
         warnings = booking.warnings
         after = step.position

@@ -17,7 +17,7 @@ from s6.model.commit import Sample
 from s6.model.documents import event
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
-from s6.model.types import TERMINAL, ZERO
+from s6.model.types import TERMINAL, UNHEARD, ZERO
 from s6.model.wire import OrderResult
 
 
@@ -178,12 +178,10 @@ def superseded(p: Position, op: Operation) -> Step:
 def abandoned(p: Position, op: Operation) -> Step:
     """S4 has no such order, and it is no longer to be made: the next plan decides afresh.
 
-    The record of a stop stays as it is: should its request reach S4 late, it rests there and must be known.
+    Should its request reach S4 late, S4's word takes the place of ``ABANDONED``.
     """
     rest = tuple(o for o in p.orders if o.client_order_id != op.client_order_id)
-    gone: tuple[Order, ...] = (
-        () if op.order is None or op.order.kind == "SL" else (replace(op.order, status="EXPIRED"),)
-    )
+    gone = () if op.order is None else (replace(op.order, status="ABANDONED"),)
     return Step(replace(p, orders=rest), None, "abandoned", orders=gone, samples=ended(op, "abandoned"))
 
 
@@ -235,7 +233,7 @@ def _answered_late(step: Step, op: Operation | None, order: Order, now: int) -> 
     It becomes the position's stop where there is no other; else CLEANUP cancels it.
     """
     p = step.position
-    if order.kind != "SL" or order.stop_px is None or order.status in ("PENDING", "REJECTED"):
+    if order.kind != "SL" or order.stop_px is None or order.status in (*UNHEARD, "REJECTED"):
         return step
     shown = replace(p, life=order.life, sl_price=order.stop_px, sl_qty=order.qty)
     step = replace(step, events=(*step.events, _moved(shown, p.sl_price, "FOUND", order.client_order_id, now)))

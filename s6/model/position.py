@@ -19,7 +19,8 @@ class Order:
 
     ``filled`` and ``fee`` are cumulative and already applied to the position; ``avg_price`` is the average of the
     fills. ``ours`` is True for orders that S6 sent. ``rungs`` belongs to a TP, ``signal_id`` to an ADD. A ``PENDING``
-    order is written down and perhaps sent, and S4 has not answered yet. ``order_id`` is the exchange's own id, or empty
+    order is written down and perhaps sent, and S4 has not answered yet; S6 gave up an ``ABANDONED`` one, which S4 did
+    not have then. ``order_id`` is the exchange's own id, or empty
     if unknown; ``fee_qty`` (SPOT, BUY) is the part of the fill that the exchange took as its fee;
     ``rung_roe`` is the highest ROE among the rungs. ``cancelling``: S4 has taken S6's request to cancel it.
     """

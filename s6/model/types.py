@@ -11,7 +11,7 @@ Side = Literal["LONG", "SHORT"]
 OrderSide = Literal["BUY", "SELL"]
 OrderType = Literal["MARKET", "LIMIT", "STOP_MARKET"]
 OrderKind = Literal["ENTRY", "SL", "TP", "ADD", "REDUCE", "EXIT", "GUARD"]
-OrderStatus = Literal["PENDING", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
+OrderStatus = Literal["PENDING", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED", "ABANDONED"]
 ResultStatus = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED", "CANCEL_REJECTED"]
 PositionStatus = Literal["OPEN", "CLOSED"]
 Phase = Literal["BEFORE", "AFTER", "RESULT"]
@@ -24,7 +24,9 @@ NEIGHBOURS: Final = ("s1", "s4", "s10", "s12")
 SERVICES: Final = ("ws", "s1", "s2", "s3", "s4", "s10", "s11")
 """The services whose health S11 reports."""
 
-TERMINAL: Final[frozenset[str]] = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
+UNHEARD: Final[frozenset[str]] = frozenset({"PENDING", "ABANDONED"})
+"""The statuses that S6 itself gives an order of which S4 has said nothing."""
+TERMINAL: Final[frozenset[str]] = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED", "ABANDONED"})
 OPENING_KINDS: Final[frozenset[str]] = frozenset({"ENTRY", "ADD"})
 ZERO: Final = Decimal(0)
 

@@ -199,7 +199,7 @@ def _heard(order: Order, after: Position) -> OrderResult:
         kind=order.kind,
         side=order.side,
         type=order.type,
-        status="CANCEL_REJECTED" if order.status == "PENDING" else order.status,
+        status="CANCEL_REJECTED" if order.status == "PENDING" or order.status == "ABANDONED" else order.status,
         qty=order.qty,
         filled_qty=order.filled,
         avg_price=order.avg_price or None,

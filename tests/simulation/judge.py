@@ -30,8 +30,6 @@ LOOK_MS: Final = 50
 ONE_SWEEP_MS: Final = 12_500
 LEFTOVER_MS: Final = 5_000
 RACE_MS: Final = 1_000
-#: Within this time a request is answered, or given up.
-ANSWERED_MS: Final = 3_000
 CAP: Final = 2
 ETA: Final = Decimal("0.8")
 ROUNDING: Final = Decimal("1e-20")
@@ -421,10 +419,7 @@ class Judge:
             order, record = self._exchange.orders.get(client_order_id), json.loads(text)
             if order is None or not order.ours or record["status"] not in TERMINAL:
                 continue
-            same = record["status"] == order.status
-            if order.ts > self._world.faults.sent[client_order_id][-1] + ANSWERED_MS:  # S6 had given it up
-                same = Decimal(record["filled"]) == order.filled
-            if not same:
+            if record["status"] != order.status:
                 raise Violation(f"{client_order_id} is {record['status']} in the books, {order.status} at the exchange")
 
     def _quotas(self) -> None:

@@ -192,7 +192,7 @@ def test_a_stale_order_that_s4_never_saw_is_given_up(desk: Desk, kind: Any) -> N
     assert desk.executor.advance("p1", op.op_id).kind == "DONE"
     assert (desk.s4.asked, desk.s4.sent) == ([op.client_order_id], [])
     gone = desk.state.seen_order("p1", op.client_order_id)
-    assert gone is not None and gone.status == "EXPIRED"
+    assert gone is not None and gone.status == "ABANDONED"
     assert [o.client_order_id for o in desk.now().orders] == ["SL-1"]
     assert causes(desk)[-1] == ("AFTER", f"{kind} abandoned")
 

@@ -107,6 +107,34 @@ def test_a_profit_that_the_market_took_back_is_dropped(desk: Desk) -> None:
     assert (desk.s4.asked, desk.s4.orders, desk.op()) == ([take.client_order_id], [], None)
 
 
+@pytest.mark.parametrize(
+    ("told", "filled", "status"),
+    [
+        ("FILLED", D("0.33"), "FILLED"),
+        ("PARTIALLY_FILLED", D("0.1"), "PARTIALLY_FILLED"),
+        ("NEW", D(0), "NEW"),
+        ("CANCELED", D(0), "CANCELED"),
+        ("CANCEL_REJECTED", D(0), "ABANDONED"),
+    ],
+)
+def test_s4s_word_on_an_order_that_s6_had_given_up_is_what_the_books_say(
+    desk: Desk, told: str, filled: D, status: str
+) -> None:
+    """S4 did not have it when it was asked, and took it after that."""
+    take = waiting(desk, 43_300)
+    market(desk, 40_100)
+    desk.clock.now += 3_600_000
+    market(desk, 40_100)
+    desk.executor.advance("p1", take.op_id)
+    given_up = desk.state.seen_order("p1", take.client_order_id)
+    assert given_up is not None and given_up.status == "ABANDONED"
+    desk.results.apply(result(kind="TP", side="SELL", client_order_id=take.client_order_id, status=told, qty="0.33",
+                              filled_qty=str(filled), avg_price="43300" if filled else None), {})  # fmt: skip
+    known = desk.state.seen_order("p1", take.client_order_id)
+    assert known is not None and (known.status, known.filled, desk.now().qty) == (status, filled, 1 - filled)
+    assert (desk.now().order(take.client_order_id) is not None) == (status in ("NEW", "PARTIALLY_FILLED"))
+
+
 @pytest.mark.parametrize("passed", [3_600_000, -3_600_000])
 @pytest.mark.parametrize(("begun", "later"), [(41_300, 39_900), (43_300, 39_900)])
 def test_what_all_processes_left_behind_is_looked_at_again_by_their_successors(
