@@ -57,12 +57,12 @@ def test_a_stop_that_was_cancelled_while_it_filled_is_followed_by_one_for_the_re
     desk: Desk, average: str | None, by: str
 ) -> None:
     """Its last word has no average: it has none to tell, since nothing more was filled."""
-    desk.put(stopped(42_139, terms=desk.terms()))
+    desk.rules.bundle = bundle(fut={"stop": {"fallback_pct": "0.02", "lock_steps": [{"roe": 0.5, "lock_roe": 0.2}]}})
+    held = {"entry_price_avg": D(43_000), "isolated_margin_usdt": D(4_300), "liq_price": D(38_855)}
+    desk.put(stopped(42_140, terms=desk.terms(), **held))
     part = {"qty": "1", "filled_qty": "0.4"}
     desk.results.apply(told(desk, "SL-1", "PARTIALLY_FILLED", avg_price="42139", **part), {})
-    market(desk, 43_000)
-    desk.results.apply(told(desk, "m1", "FILLED", kind="ENTRY", side="BUY", type="MARKET", qty="0.1", filled_qty="0.1",
-                            avg_price="40000", leverage="10"), {})  # fmt: skip
+    market(desk, 45_150)
     evaluate(desk)
     op = desk.op()
     assert op is not None and (op.kind, op.stage, op.target) == ("STOP_MOVE", "AWAIT_CANCEL", "SL-1")
@@ -74,12 +74,8 @@ def test_a_stop_that_was_cancelled_while_it_filled_is_followed_by_one_for_the_re
         desk.clock.now += 2_000  # cancel_wait_ms
     assert desk.executor.advance("p1", op.op_id).kind == "DONE"
     (stop,) = desk.s4.orders
-    assert (stop.kind, stop.qty, stop.stop_px, desk.now().sl_order) == (
-        "SL",
-        D("0.7"),
-        D(42_139),
-        stop.client_order_id,
-    )
+    assert (stop.kind, stop.qty, stop.stop_px) == ("SL", D("0.6"), D(43_860))
+    assert (desk.now().qty, desk.now().sl_order) == (D("0.6"), stop.client_order_id)
     assert [alert for alert in desk.alerts.raised if alert[0] != "WARN"] == []
 
 
