@@ -71,17 +71,25 @@ def _margin(
 ) -> tuple[Position, Decimal, Decimal, tuple[Warned, ...]]:
     """The position with its leverage; its margin after the fill, what the fill took of it, and warnings.
 
-    Figures of an older fill never replace those of a newer one, which counted this fill already.
+    Figures of an older fill never replace those of a newer one, which counted this fill already. Where the newer one
+    had none, the older one's margin is that of a part: it tells the leverage, and the margin of all follows from that.
     """
-    leverage, warnings = _leverage(p, result, qty, entry)
-    own = rules.initial_margin(qty=fill.qty, price=fill.price, leverage=leverage)
-    outdated = result.ts < p.margin_ts
+    was = p.leverage
+    p, warnings = _leverage(p, fill, result, qty, entry)
+    own = rules.initial_margin(qty=fill.qty, price=fill.price, leverage=p.leverage)
+    told = result.isolated_margin_usdt
     with exactly():
-        newest = None if outdated else result.isolated_margin_usdt or p.isolated_margin_usdt + own
-        margin = newest or p.isolated_margin_usdt
-        taken = _taken(own, margin - p.isolated_margin_usdt)
-    told = result.isolated_margin_usdt is not None and not outdated
-    return replace(p, leverage=leverage, margin_ts=result.ts if told else p.margin_ts), margin, taken, warnings
+        if result.ts < p.margin_ts:
+            margin = p.isolated_margin_usdt
+            taken = _taken(own, ZERO)
+        elif result.ts < p.filled_ts and (told or p.leverage != was):
+            margin = rules.initial_margin(qty=qty, price=entry, leverage=p.leverage)
+            taken = margin - p.isolated_margin_usdt if result.kind == "ENTRY" else own
+        else:
+            margin = told or p.isolated_margin_usdt + own
+            taken = _taken(own, margin - p.isolated_margin_usdt)
+            p = replace(p, margin_ts=result.ts if told else p.margin_ts)
+    return replace(p, filled_ts=max(p.filled_ts, result.ts)), margin, taken, warnings
 
 
 def _taken(own: Decimal, by_figures: Decimal) -> Decimal:
@@ -91,17 +99,21 @@ def _taken(own: Decimal, by_figures: Decimal) -> Decimal:
     return by_figures if own < apart * 1_000_000 and apart * 10 <= own else own
 
 
-def _leverage(p: Position, result: OrderResult, qty: Decimal, entry: Decimal) -> tuple[Decimal, tuple[Warned, ...]]:
-    """S4's figure; else what the margin implies; else what it was; else 1 with a warning."""
-    newest = result.ts >= p.margin_ts
-    if result.leverage and newest:
-        return result.leverage, ()
-    if result.isolated_margin_usdt and newest:
-        return rules.implied_leverage(entry=entry, qty=qty, margin=result.isolated_margin_usdt), ()
+def _leverage(
+    p: Position, fill: Fill, result: OrderResult, qty: Decimal, entry: Decimal
+) -> tuple[Position, tuple[Warned, ...]]:
+    """The position with S4's leverage; else what the margin implies; else what it was; else 1 with a warning."""
+    leverage, margin = result.leverage, result.isolated_margin_usdt
+    if result.ts >= p.leverage_ts and (leverage or margin):
+        if margin and not leverage:
+            late = result.ts < p.filled_ts  # then it is this order's margin alone, as far as anybody can tell
+            of_qty, at = (fill.filled, fill.average) if late else (qty, entry)
+            leverage = rules.implied_leverage(entry=at, qty=of_qty, margin=margin)
+        return replace(p, leverage=leverage or p.leverage, leverage_ts=result.ts), ()
     if p.qty:
-        return p.leverage, ()
+        return p, ()
     text = f"{result.client_order_id}: no leverage and no margin given, 1 assumed"
-    return Decimal(1), (("WARN", "LEVERAGE_MISSING", text),)
+    return replace(p, leverage=Decimal(1)), (("WARN", "LEVERAGE_MISSING", text),)
 
 
 def _liquidation(
@@ -109,7 +121,8 @@ def _liquidation(
 ) -> Position:
     if result.ts < p.liq_ts:
         return p
-    if result.liq_price is not None:
+    late = result.ts < p.filled_ts and terms.mmr is not None  # S4's figure is that of a part
+    if result.liq_price is not None and not late:
         return replace(p, liq_price=result.liq_price, liq_ts=result.ts)
     if terms.mmr is None:
         return p

@@ -190,7 +190,7 @@ def _heard(order: Order, after: Position) -> OrderResult:
     """Reconstruct the result that S4 sent. S4's figures of margin, leverage and liquidation come from the outcome."""
     opens = order.kind in OPENING_KINDS and after.market == "FUT"
     return OrderResult(
-        ts=after.ts,
+        ts=max(after.ts, after.margin_ts, after.leverage_ts, after.liq_ts, after.filled_ts),  # they are the newest
         symbol=after.symbol,
         market=after.market,
         position_id=after.position_id,

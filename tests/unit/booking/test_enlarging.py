@@ -39,6 +39,32 @@ def test_figures_of_an_older_fill_never_replace_newer_ones() -> None:
     assert (newest.position.isolated_margin_usdt, newest.position.liq_price) == (D(12000), D(34000))
 
 
+@pytest.mark.parametrize(
+    ("newer", "older", "margin", "leverage"),
+    [
+        ({}, {"leverage": "10", "isolated_margin_usdt": "4000", "liq_price": "36000"}, 8000, 10),
+        ({}, {"isolated_margin_usdt": "4000"}, 8000, 10),
+        ({}, {"leverage": "10"}, 8000, 10),
+        ({"leverage": "10"}, {"leverage": "10", "isolated_margin_usdt": "4000"}, 8000, 10),
+        ({"leverage": "10"}, {"leverage": "20", "isolated_margin_usdt": "2000"}, 8000, 10),
+        ({}, {}, 80000, 1),
+    ],
+)
+def test_figures_of_an_older_fill_are_those_of_a_part(
+    newer: dict[str, str], older: dict[str, str], margin: int, leverage: int
+) -> None:
+    """A newer fill without a margin is booked: the older one's margin alone would double the ROE."""
+    none: dict[str, Any] = {"leverage": None}
+    first = booked(None, ts=NOW + 20, client_order_id="b", **(none | newer))
+    p = booked(first.position, ts=NOW, client_order_id="a", **(none | older)).position
+    assert n(p.qty, p.isolated_margin_usdt, p.leverage, p.reserved_margin) == n(2, margin, leverage, margin)
+    assert abs(p.liq_price - max((80_000 - D(margin)) / 2 / D("0.996"), D(0))) < D("1e-15")
+    oldest = booked(p, ts=NOW - 20, client_order_id="z", **none).position
+    assert oldest.isolated_margin_usdt == margin * 3 // 2
+    whole = booked(p, ts=NOW + 30, client_order_id="c", leverage="10", isolated_margin_usdt="12100", liq_price="36050")
+    assert n(whole.position.isolated_margin_usdt, whole.position.liq_price) == n(12100, 36050)
+
+
 def test_a_fee_in_kind_shrinks_the_holding_and_not_its_cost() -> None:
     b = booked(None, market="SPOT", qty="0.1", filled_qty="0.1", avg_price="43000", fee_qty="0.0001", leverage=None)
     p = b.position
