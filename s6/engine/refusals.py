@@ -130,8 +130,9 @@ def _after_refused_stop(p: Position, price: Decimal | None, refusals: int, reaso
         return Step(replace(p, exit_reason="STOP_WOULD_TRIGGER"), None, "would_trigger")
     if refusals >= 2:
         text = f"two stops refused ({reason}): closing at market"
-        fatal: Raised = ("FATAL", "STOP_MOVE_FAILED", text)
-        return Step(replace(p, exit_reason="STOP_REFUSED"), None, "refused", alerts=(fatal,))
+        fatal: tuple[Raised, ...] = (("FATAL", "STOP_MOVE_FAILED", text),)
+        told = p.exit_reason == "STOP_REFUSED"  # the word on an earlier stop may come later
+        return Step(replace(p, exit_reason="STOP_REFUSED"), None, "refused", alerts=() if told else fatal)
     text = f"stop at {plain(price) if price else '?'} refused ({reason}): the old price again"
     return Step(p, None, "retried", alerts=(("WARN", "STOP_REFUSED", text),))
 

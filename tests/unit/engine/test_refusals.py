@@ -91,6 +91,14 @@ def test_a_position_that_leaves_for_its_lost_stops_says_so_once(desk: Desk) -> N
     assert (desk.now().sl_losses, codes(desk)) == (Retry().attempts + 1, [("WARN", "STOP_LOST")])
 
 
+def test_a_position_that_leaves_for_its_refused_stops_says_so_once(desk: Desk) -> None:
+    """The word on the first of two refused stops comes last."""
+    leaving = {"sl_order": "", "sl_qty": D(0), "sl_refusals": 2, "exit_reason": "STOP_REFUSED"}
+    desk.put(stopped(39_200, **leaving))
+    desk.results.apply(told("SL-1", "REJECTED", reason="RISK_LIMIT"), {})
+    assert (desk.now().exit_reason, codes(desk)) == ("STOP_REFUSED", [])
+
+
 def test_a_lost_stop_is_placed_again_at_once_the_first_time(desk: Desk) -> None:
     desk.put(stopped(39_200))
     market(desk, 40_000)
