@@ -17,6 +17,7 @@ from s6.adapters.http import Neighbour, Onlooker
 from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient, connect
 from s6.adapters.redis_state import RedisState
+from s6.adapters.rests import Rests
 from s6.adapters.s1 import S1Market, S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import S10Config
@@ -140,7 +141,8 @@ def build(settings: Settings, hints: AllHints) -> Services:
     state = RedisState(redis, clock)
     looks = Looks(hints, state, clock)
     recorder = Recorder(state, alerts, metrics)
-    orders = S4Orders(neighbour["s4"], reader, alerts)
+    rests = Rests(redis, alerts)
+    orders = S4Orders(neighbour["s4"], reader, alerts, rests)
     recover = PromptRecovery(Rebuilder(state, store, clock))
     results = Results(state, bundles, recorder, looks, clock, alerts, recover, orders)
     governor = Governor(state, bundles, gate, recorder, looks, clock, alerts)
@@ -174,7 +176,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
         treasury=Treasury(
             store=store,
             state=state,
-            wallets=S1Wallets(neighbour["s1"], reader),
+            wallets=S1Wallets(neighbour["s1"], reader, rests),
             approvals=S12Approvals(neighbour["s12"]),
             bundles=bundles,
             alerts=alerts,

@@ -165,6 +165,11 @@ def asked(symbol: str) -> str:
     return f"s6:asked:{symbol}"
 
 
+def rest(name: str, path: str) -> str:
+    """While it exists, the neighbour wants rest from this question, a GET of ``path``."""
+    return f"s6:rest:{name}:{path}"
+
+
 def features(symbol: str) -> str:
     return f"s6:features:{symbol}"
 

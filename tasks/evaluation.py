@@ -59,13 +59,16 @@ def _work(self: Any, attempts: dict[str, int]) -> None:
 def _evaluate(position_id: str, attempt: int) -> None:
     known = services()
     evaluation = Evaluation(known.governor, known.executor, known.reconciler, priority.decision, priority.step)
+    pause_ms = _pause_ms(attempt)
     try:
         known.hints.begin(position_id)
         again = evaluation.run(position_id, carry_on)
-    except (StateUnavailable, NeighbourUnavailable):
+    except StateUnavailable:
         again = True
+    except NeighbourUnavailable as error:
+        again, pause_ms = True, max(pause_ms, error.retry_after_ms or 0)
     if again and attempt < RETRIES:  # then the sweep asks
-        services().hints.evaluate(position_id, delay_ms=_pause_ms(attempt), attempt=attempt + 1)
+        services().hints.evaluate(position_id, delay_ms=pause_ms, attempt=attempt + 1)
 
 
 def _pause_ms(attempt: int) -> int:

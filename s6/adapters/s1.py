@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from s6.adapters.http import Neighbour
 from s6.adapters.reading import Reader
+from s6.adapters.rests import Rests
 from s6.model.answers import Balances, TransferAnswer
 from s6.model.wire import BalancesMessage, MalformedMessage, printable
 from s6.ports import NeighbourUnavailable, UnexpectedAnswer
@@ -32,11 +33,12 @@ class S1Market:
 class S1Wallets:
     """``s6.ports.Wallets``. While S1 counts as down, it is not asked: money can wait."""
 
-    def __init__(self, neighbour: Neighbour, reader: Reader) -> None:
-        self._s1, self._reader = neighbour, reader
+    def __init__(self, neighbour: Neighbour, reader: Reader, rests: Rests) -> None:
+        self._s1, self._reader, self._rests = neighbour, reader, rests
 
     def balances(self, asset: str) -> Balances:
-        answer = self._s1.call("GET", f"/xchg/treasury/balances?asset={quote(asset, safe='')}", protective=False)
+        path = f"/xchg/treasury/balances?asset={quote(asset, safe='')}"
+        answer = self._rests.ask(self._s1, path, protective=False)
         if not answer.ok:
             raise UnexpectedAnswer(self._s1.name, answer.status, answer.text("reason"))
         try:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from s6.adapters.http import Answer, Neighbour
 from s6.adapters.reading import Reader
+from s6.adapters.rests import Rests
 from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.position import Order, Position
 from s6.model.wire import MalformedMessage, OrderResult
@@ -18,8 +19,8 @@ _REDUCE_ONLY: Final = frozenset({"SL", "TP", "REDUCE", "EXIT", "GUARD"})
 class S4Orders:
     """``s6.ports.Orders``. Stops, closes, cancels and queries are asked even of an S4 that counts as down; adds not."""
 
-    def __init__(self, neighbour: Neighbour, reader: Reader, alerts: Alerts) -> None:
-        self._s4, self._reader, self._alerts = neighbour, reader, alerts
+    def __init__(self, neighbour: Neighbour, reader: Reader, alerts: Alerts, rests: Rests) -> None:
+        self._s4, self._reader, self._alerts, self._rests = neighbour, reader, alerts, rests
 
     def place(self, position: Position, order: Order) -> Placed | Refused:
         answer = self._s4.call("POST", "/orders", order_body(position, order), protective=order.kind != "ADD")
@@ -50,7 +51,7 @@ class S4Orders:
         return CancelAnswer(status or "REFUSED")
 
     def query(self, client_order_id: str) -> OrderResult | None:
-        answer = self._s4.call("GET", f"/orders/{quote(client_order_id, safe='')}")
+        answer = self._rests.ask(self._s4, f"/orders/{quote(client_order_id, safe='')}")
         if answer.status == 404:
             return None
         if not answer.ok:

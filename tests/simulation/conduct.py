@@ -153,7 +153,8 @@ class Conduct:
         op = after.op
         if not op or before.get("op_id") != op["op_id"] or int(before["attempts"]) >= int(op["attempts"]):
             return
-        if int(op["not_before"]) - int(after.state["ts"]) > LONGEST_MS - 6_000 and self._world.profile.long_rest:
+        rests = int(op["not_before"]) - int(after.state["ts"]) > LONGEST_MS - 6_000 and self._world.profile.long_rest
+        if rests and ("ERROR", "S4_RETRY_AFTER", "") not in self._world.alerts.told:  # of a question of many
             yield "ERROR", "S4_RETRY_AFTER"
         if (
             self._answers.get(op["client_order_id"]) in (403, 404)

@@ -66,7 +66,8 @@ class Losses:
         world = self._world
         others = any(o.live and o.type == "MARKET" and not o.ours for o in world.exchange.orders.values())
         busy = world.redis.scan("lock:*") or world.redis.scan("pos:outbox:*:events")
-        return not (world.waiting or world.faults.is_down("store") or others or busy)
+        held_up = any(process is not None for process in world.kernel.stack)  # for longer, maybe, than its lock lasts
+        return not (world.waiting or world.faults.is_down("store") or others or busy or held_up)
 
     def _unheard_of(self) -> set[str]:
         """Stops that the replica doesn't know: S6 may decide on them anew, and S4 doesn't tell their prices."""

@@ -16,6 +16,7 @@ from s6 import keys
 from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
 from s6.adapters.redis_state import RedisState
+from s6.adapters.rests import Rests
 from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s12 import S12Approvals
@@ -109,7 +110,8 @@ class World:
         state._is_cluster = faults.profile.cluster
         hints = Looks(self.hints, state, clock)
         reader = Reader(clock, bundles)
-        orders = S4Orders(cast(Any, s4), reader, alerts)
+        rests = Rests(cast(RedisClient, self.redis), alerts)
+        orders = S4Orders(cast(Any, s4), reader, alerts, rests)
         recorder = Recorder(state, alerts, metrics)
         recover = Rebuilder(state, cast(Any, self.store), clock).recover
         results = Results(state, bundles, recorder, hints, clock, alerts, recover, orders)
@@ -143,7 +145,7 @@ class World:
             "treasury": Treasury(
                 store=self.store,
                 state=state,
-                wallets=S1Wallets(cast(Any, s1), reader),
+                wallets=S1Wallets(cast(Any, s1), reader, rests),
                 approvals=S12Approvals(cast(Any, s12)),
                 bundles=bundles,
                 alerts=alerts,

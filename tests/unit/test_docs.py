@@ -54,6 +54,7 @@ def alert_codes() -> set[str]:
     files = [file for part in ("s6", "tasks", "web") for file in (ROOT / part).rglob("*.py")]
     found = {code for file in files if "paper" not in file.parts for code in _codes(file)}
     found |= {f"{name.upper()}_DOWN" for name in (*SERVICES, "s12")}
+    found |= {f"{name.upper()}_RETRY_AFTER" for name in ("s1", "s4")}
     return found | {f"INSUFFICIENT_{wallet}" for wallet in ("SPOT", "FUT")}
 
 

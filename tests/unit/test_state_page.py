@@ -11,7 +11,7 @@ from tests.support.procs import ROOT
 PAGE = (ROOT / "docs/state.md").read_text()
 NAMES = {
     "position_id": "ID", "symbol": "SYMBOL", "market_": "MARKET", "member": "MEMBER", "name": "NAME",
-    "service": "SERVICE", "src": "FROM", "dst": "TO", "counter": "COUNTER",
+    "service": "SERVICE", "src": "FROM", "dst": "TO", "counter": "COUNTER", "path": "PATH",
 }  # fmt: skip
 LISTS = {"kept_keys", "commit_keys"}
 """Functions that only gather keys of others."""

@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from s6.adapters.http import Neighbour
-from s6.adapters.reading import Reader
 from s6.adapters.s1 import S1Wallets
 from s6.adapters.s4 import S4Orders
 from s6.adapters.s10 import Fetched, S10Config
@@ -18,8 +17,9 @@ from s6.model.answers import Balances, CancelAnswer, Placed, Refused, TransferAn
 from s6.model.position import Order, Position
 from s6.model.types import Market, OrderKind
 from s6.ports import NeighbourUnavailable, UnexpectedAnswer
-from tests.support.doubles import ManualClock, MemoryAlerts, MemoryBreaker, MemoryMetrics
+from tests.support.doubles import ManualClock, MemoryBreaker, MemoryMetrics
 from tests.support.http_server import HttpServer, Reply
+from tests.unit.adapters.kept import Kept
 
 
 @pytest.fixture
@@ -38,16 +38,12 @@ def neighbour(server: HttpServer, breaker: MemoryBreaker) -> Neighbour:
     return Neighbour("sX", server.url, breaker, MemoryMetrics())
 
 
-class NoBundle:
-    latest = None
-
-
 def s1_wallets(neighbour: Neighbour) -> S1Wallets:
-    return S1Wallets(neighbour, Reader(ManualClock(), NoBundle()))
+    return Kept().s1(neighbour)
 
 
-def s4_orders(neighbour: Neighbour, alerts: MemoryAlerts | None = None) -> S4Orders:
-    return S4Orders(neighbour, Reader(ManualClock(), NoBundle()), alerts or MemoryAlerts())
+def s4_orders(neighbour: Neighbour) -> S4Orders:
+    return Kept().s4(neighbour)
 
 
 def position(market: Market = "FUT") -> Position:
@@ -281,15 +277,15 @@ FILLED = {
 def test_what_can_be_understood_of_an_order_is_used(
     odd: dict[str, object], understood: tuple[object, ...], codes: list[str], server: HttpServer, neighbour: Neighbour
 ) -> None:
-    alerts = MemoryAlerts()
+    kept = Kept()
     fields = {name: value for name, value in {**FILLED, **odd}.items() if name != "client_order_id" or value}
     server.respond = lambda asked: Reply(body=jsonx.dumps(fields).encode())
-    found = s4_orders(neighbour, alerts).query("c-1")
+    found = kept.s4(neighbour).query("c-1")
     assert found is not None
     assert found.client_order_id == "c-1"
     assert (found.status, found.type, found.filled_qty, found.avg_price) == understood
-    assert [(severity, code) for severity, code, _, _ in alerts.raised] == [("ERROR", code) for code in codes]
-    assert all("c-1" in detail for _, _, detail, _ in alerts.raised)
+    assert [(severity, code) for severity, code, _, _ in kept.alerts.raised] == [("ERROR", code) for code in codes]
+    assert all("c-1" in detail for _, _, detail, _ in kept.alerts.raised)
 
 
 @pytest.mark.parametrize(
@@ -307,11 +303,11 @@ def test_what_can_be_understood_of_an_order_is_used(
 def test_an_order_that_cannot_be_read_is_named(
     odd: dict[str, object], server: HttpServer, neighbour: Neighbour
 ) -> None:
-    alerts = MemoryAlerts()
+    kept = Kept()
     server.respond = lambda asked: Reply(body=jsonx.dumps({**FILLED, **odd}).encode())
     with pytest.raises(NeighbourUnavailable, match="malformed order"):
-        s4_orders(neighbour, alerts).query("c-1")
-    [(severity, code, detail, _)] = alerts.raised
+        kept.s4(neighbour).query("c-1")
+    [(severity, code, detail, _)] = kept.alerts.raised
     assert (severity, code) == ("ERROR", "ORDER_UNREADABLE")
     assert "c-1" in detail
 

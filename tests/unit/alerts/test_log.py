@@ -247,8 +247,8 @@ def test_dead_letters(book: AlertLog, redis: TextRedis, metrics: MemoryMetrics) 
     [alert] = told(redis)
     assert (alert["severity"], alert["code"]) == ("WARN", "DEADLETTER")
     assert (book.get(alert["alert_id"]) or {})["repeats"] == 1
-    assert 0 < redis.pttl("{s6:alerts}:quiet:WARN:DEADLETTER::mkt:BTCUSDT") <= 60_000  # type: ignore[attr-defined]
-    assert 0 < redis.pttl("{s6:deadletter}:seen:mkt:BTCUSDT:1-0") <= 600_000  # type: ignore[attr-defined]
+    assert 0 < redis.pttl("{s6:alerts}:quiet:WARN:DEADLETTER::mkt:BTCUSDT") <= 60_000
+    assert 0 < redis.pttl("{s6:deadletter}:seen:mkt:BTCUSDT:1-0") <= 600_000
     assert metrics.samples.count(("inc", "s6_deadletter_total", 1, {"source": "mkt:BTCUSDT"})) == 2
 
 

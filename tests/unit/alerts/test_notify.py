@@ -56,7 +56,7 @@ def _url(people: HttpServer) -> str:
 def _end_pauses(redis: TextRedis) -> int:
     """End the pauses that last; returns the longest, in ms."""
     turns = redis.keys("{s6:alerts}:people:*:turn")  # type: ignore[attr-defined]
-    longest = max((redis.pttl(turn) for turn in turns), default=0)  # type: ignore[attr-defined]
+    longest = max((redis.pttl(turn) for turn in turns), default=0)
     redis.delete(*turns)
     return int(longest)
 

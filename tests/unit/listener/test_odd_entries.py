@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from s6.adapters.http import Answer
 from s6.adapters.reading import Reader
 from s6.adapters.redis_client import RedisClient
+from s6.adapters.rests import Rests
 from s6.adapters.s4 import S4Orders
 from s6.alerts.log import AlertLog
 from s6.listener.index import TriggerIndex
@@ -174,8 +175,10 @@ odd_json = st.recursive(
 def test_answers_about_an_order(fields: dict[str, str], members: dict[str, Any]) -> None:
     alerts = MemoryAlerts()
     body = jsonx.dumps({**fields, **members}).encode()
-    asked = SimpleNamespace(name="s4", call=lambda *_: Answer(200, {}, body, jsonx.received(body)))
-    s4 = S4Orders(cast(Any, asked), Reader(Desk(bundle()).clock, NoBundle()), alerts)
+    asked = SimpleNamespace(name="s4", call=lambda *_, **__: Answer(200, {}, body, jsonx.received(body)))
+    desk = Desk(bundle())
+    rests = Rests(cast(Any, desk.redis), alerts)
+    s4 = S4Orders(cast(Any, asked), Reader(desk.clock, NoBundle()), alerts, rests)
     try:
         order = s4.query("c-1")
     except NeighbourUnavailable:

@@ -103,6 +103,14 @@ def test_while_it_cannot_be_verified_it_is_asked_for_again(desk: Desk) -> None:
     assert (desk.now().unverified_from, desk.s4.sent) == (FIRST, [])
 
 
+@pytest.mark.parametrize(("wanted_ms", "waited_ms"), [(7_000, 7_000), (60_000, 30_000)])  # no look is longer ahead
+def test_it_is_asked_for_again_after_the_rest_that_s4_wants(desk: Desk, wanted_ms: int, waited_ms: int) -> None:
+    desk.put(lost(sl_order="", orders=()))
+    desk.s4.down, desk.s4.retry_after_ms = True, wanted_ms
+    call(evaluate, "p1")
+    assert (desk.hints.evaluated, desk.hints.delays) == (["p1"], [waited_ms])
+
+
 @pytest.mark.parametrize(("attempt", "least", "most"), [(0, 15, 30), (3, 120, 240), (9, 500, 1_000)])
 def test_who_is_busy_is_asked_again_ever_later(desk: Desk, attempt: int, least: int, most: int) -> None:
     desk.put(position())
