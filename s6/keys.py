@@ -81,18 +81,25 @@ DEAD_LETTER_SEEN: Final = "{s6:deadletter}:seen:"
 
 
 class Lock(NamedTuple):
-    """A lock's key, and after how long (ms) it expires when its holder has died."""
+    """A lock's key, and after how long (ms) it expires: a holder that is slower has died, or is in trouble."""
+
+    key: str
+    ttl_ms: int
+
+
+class SoftLock(NamedTuple):
+    """The lock of work that takes as long as it takes, and does no harm when it is done twice at once: after how long
+    (ms) another process may begin it, whether its holder has died or not."""
 
     key: str
     ttl_ms: int
 
 
 # Every lock there is, in the order in which one process may take several; two of one kind are never held together.
-# Reconciling, relaying and sweeping twice at once does no harm, so these expire soon rather than late.
 
-RECONCILE_LOCK: Final = Lock("lock:reconcile", 10_000)
-SWEEP_LOCK: Final = Lock("lock:sweep", 15_000)
-RELAY_LOCK: Final = Lock("lock:relay", 10_000)
+RECONCILE_LOCK: Final = SoftLock("lock:reconcile", 10_000)
+SWEEP_LOCK: Final = SoftLock("lock:sweep", 15_000)
+RELAY_LOCK: Final = SoftLock("lock:relay", 10_000)
 
 
 def treasury_lock(src: str, dst: str) -> Lock:
@@ -105,9 +112,9 @@ def position_lock(position_id: str) -> Lock:
     return Lock(f"lock:pos:{{{position_id}}}", 4_000)
 
 
-def relay_claim(position_id: str) -> Lock:
+def relay_claim(position_id: str) -> SoftLock:
     """One relay of a position's events at a time."""
-    return Lock(f"pos:outbox:{{{position_id}}}:claim", 5_000)
+    return SoftLock(f"pos:outbox:{{{position_id}}}:claim", 5_000)
 
 
 # --- a position's, all of one slot ------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ class SystemClock:
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
+    def steady_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
 
 def steady_now() -> datetime:
     """Return the time since this process began, as a time of day: it goes on evenly when the clock is set."""

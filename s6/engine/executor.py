@@ -121,7 +121,7 @@ class Executor:
 
     def _look_on(self, held: HeldPosition, loaded: Loaded | None, view: MarketView | None) -> Outcome:
         """Evaluate under the same lock, if it was taken just now: what follows may need most of its time."""
-        if loaded is None or self._clock.now_ms() - held.since > FRESH_MS:
+        if loaded is None or self._clock.steady_ms() - held.since > FRESH_MS:
             return Outcome("BUSY")
         try:
             return self._governor.under_lock(loaded.position.position_id, held.token, "hint", loaded, view)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from s6 import keys
-from s6.locks import held
+from s6.locks import held_softly
 from s6.model import jsonx
 from s6.model.commit import Cleared, Doc
 from s6.model.types import Severity
@@ -40,7 +40,7 @@ class OutboxRelay:
         """
         moved = 0
         try:
-            with held(self._state, keys.RELAY_LOCK, self._clock):
+            with held_softly(self._state, keys.RELAY_LOCK, self._clock):
                 for _ in range(rounds):
                     some, handed_on = self._round()
                     moved += some

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from s6 import keys
-from s6.locks import held
+from s6.locks import held_softly
 from s6.model.bundle import ActiveBundle
 from s6.model.commit import Loaded, Reservation
 from s6.model.market import MarketView
@@ -80,7 +80,7 @@ class Sweep:
         if self._state.lock(keys.SWEEP_TURN, max(1, self._period_ms * 9 // 10)) is None:
             return
         try:
-            with held(self._state, keys.SWEEP_LOCK, self._clock):
+            with held_softly(self._state, keys.SWEEP_LOCK, self._clock):
                 self.run()
                 self._state.note_sweep(self._clock.now_ms())
         except LockBusy:

@@ -14,7 +14,7 @@ from s6 import keys
 from s6.adapters.redis_client import servers
 from s6.bootstrap import Services
 from s6.health.heartbeat import EVERY_S, live_processes, own_member
-from s6.locks import held
+from s6.locks import held_softly
 from s6.ports import LockBusy, NeighbourUnavailable, StateUnavailable
 from s6.store import StoreError, StoreUnavailable
 
@@ -96,7 +96,7 @@ class Reconciliation:
             log.warning("nothing created in the store: %s", error)
 
     def _reconcile(self, on: str) -> None:
-        with held(self._services.state, keys.RECONCILE_LOCK, self._services.clock) as token:
+        with held_softly(self._services.state, keys.RECONCILE_LOCK, self._services.clock) as token:
             if (on, self._redis.get(keys.RECONCILING)) != self._under_way:
                 self._checked.clear()  # Redis was emptied meanwhile, or is another, or others have reconciled
             self._redis.set(keys.RECONCILING, token)

@@ -20,6 +20,9 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """Return milliseconds since the Unix epoch, UTC."""
 
+    def steady_ms(self) -> int:
+        """Return milliseconds since some moment of this process's own; setting the clock does not change them."""
+
 
 # --- neighbours -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from s6 import keys
-from s6.locks import held, raise_overrun
+from s6.locks import held
 from s6.ports import (
     Alerts,
     Approvals,
@@ -69,7 +69,7 @@ class Dependencies:
 
         Entering it raises ``LockBusy`` if another process holds the lock.
         """
-        return held(self.state, keys.treasury_lock(src, dst), self.clock, raise_overrun(self.alerts))
+        return held(self.state, keys.treasury_lock(src, dst), self.alerts, self.clock)
 
 
 @contextmanager

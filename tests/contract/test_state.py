@@ -30,6 +30,9 @@ class Clock:
     def now_ms(self) -> int:
         return self.now
 
+    def steady_ms(self) -> int:
+        return self.now
+
 
 class Kit:
     """A state, and what it stands on."""

@@ -55,6 +55,9 @@ class SimClock:
         process = self._kernel.process
         return self._kernel.now + (self._off[process.role] if process else 0)
 
+    def steady_ms(self) -> int:
+        return self._kernel.now
+
     def set_back(self, role: str, ms: int) -> None:
         """Set the clock of these processes back, or forward again. What was due may be done at once, or late."""
         self._off[role] -= ms
@@ -81,6 +84,9 @@ class Kernel:
         self._number = 0
 
     def now_ms(self) -> int:
+        return self.now
+
+    def steady_ms(self) -> int:
         return self.now
 
     @property

@@ -11,12 +11,20 @@ from s6.model.types import Severity
 
 @dataclass
 class ManualClock:
-    """Stands still until it is moved."""
+    """Stands still until it is moved, or set back."""
 
     now: int = 1_700_000_000_000
+    behind_ms: int = 0
 
     def now_ms(self) -> int:
         return self.now
+
+    def steady_ms(self) -> int:
+        return self.now + self.behind_ms
+
+    def set_back(self, ms: int) -> None:
+        self.now -= ms
+        self.behind_ms += ms
 
 
 @dataclass

@@ -20,13 +20,13 @@ LISTS = {"kept_keys", "commit_keys"}
 def spelt() -> Iterator[tuple[str, str]]:
     """Every key by the name of what spells it, with words in capitals for what varies."""
     for name, value in vars(keys).items():
-        if isinstance(value, keys.Lock):
+        if isinstance(value, keys.Lock | keys.SoftLock):
             yield name, value.key
         elif isinstance(value, str) and name.isupper():
             yield name, value
         elif inspect.isfunction(value) and value.__module__ == keys.__name__ and name not in LISTS:
             key = value(*(NAMES[parameter] for parameter in inspect.signature(value).parameters))
-            yield name, key.key if isinstance(key, keys.Lock) else key
+            yield name, key.key if isinstance(key, keys.Lock | keys.SoftLock) else key
 
 
 def rows() -> list[list[str]]:

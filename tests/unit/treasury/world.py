@@ -41,6 +41,9 @@ class Clock:
     def now_ms(self) -> int:
         return self.now
 
+    def steady_ms(self) -> int:
+        return self.now
+
 
 @dataclass
 class Faults:

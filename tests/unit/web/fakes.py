@@ -313,6 +313,9 @@ class FakeClock:
     def now_ms(self) -> int:
         return NOW
 
+    def steady_ms(self) -> int:
+        return NOW
+
 
 HEALTHY: dict[str, Any] = {
     "status": "OK",
