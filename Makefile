@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
-export PYTHON CANDLES SPEED
+export PYTHON CANDLES SPEED BENCH ROWS SCALE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,23 @@ format: $(READY) ## fix imports and formatting
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY) ## measure, one bench after the other [BENCH=tests/bench/bench_store.py] [ARGS=…]
-	@for bench in $(or $(BENCH),$(sort $(wildcard tests/bench/bench_*.py))); do echo "== $$bench"; $(BIN)/python "$$bench" $(ARGS); done
+$(VENV)/.ready-bench: $(READY)
+	@echo 'installing what the benches compare with …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+ifdef BENCH
+bench: $(READY)
+	@$(BIN)/python "$$BENCH" $(ARGS)
+else ifdef ROWS
+bench: $(READY)
+	@$(BIN)/python -m tests.bench --rows "$$ROWS" --scale "$${SCALE:-full}" $(ARGS)
+else
+bench: $(VENV)/.ready-bench ## measure all that docs/performance.md shows [ROWS=results,entries] [SCALE=small]
+	@$(BIN)/python -m tests.bench --scale "$${SCALE:-full}"
+	@$(BIN)/python -m tests.bench.peers
+	@$(BIN)/python -m tests.bench.flame
+endif
 
 chaos: $(READY) ## kill, freeze and starve real processes under a running market [ARGS=…]
 	@$(PYTEST) -s --timeout 7200 $(ARGS) tests/chaos
@@ -70,7 +85,7 @@ constraints: ## resolve the requirements again and pin them in constraints.txt
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	"$$PYTHON" -m venv "$$scratch/venv"; \
 	cp -r setup.cfg pyproject.toml "$$scratch/"; \
-	"$$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$$scratch[dev]"; \
+	"$$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$$scratch[bench,dev]"; \
 	{ echo '# Versions that are known to work together; written by `make constraints`.'; \
 	  "$$scratch/venv/bin/python" -m pip freeze --exclude s6 | LC_ALL=C sort -f; } > "$$scratch/constraints.txt"; \
 	cp "$$scratch/constraints.txt" constraints.txt
