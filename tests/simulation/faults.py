@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from s6.adapters.http import Answer
 from s6.model import jsonx
+from s6.model.waiting import LONGEST_MS
 from s6.ports import NeighbourUnavailable
 from s6.store import StoreUnavailable
 from tests.doubles.memory_redis import After
@@ -24,6 +25,8 @@ NEVER: Final = 10**9
 #: What is given up when it could not be sent for ten seconds, and for how long nothing is heard of an order at worst.
 WORTH_A_MOMENT: Final = ("TP", "ADD", "REDUCE")
 DEAF_MS: Final = 11_000
+#: How long it takes to put a question, at most.
+UNDER_WAY_MS: Final = 1_000
 Handler = Callable[[str, str, Mapping[str, object], str], tuple[int, dict[str, object]]]
 
 
@@ -36,6 +39,8 @@ class Faults:
         self.retry_after: dict[str, int] = {}
         self.deaf: dict[str, int] = {}
         self.sent: dict[str, list[int]] = {}
+        #: Which questions are not to be put, from when, until when.
+        self.resting: dict[str, tuple[int, int]] = {}
         self.answered: Callable[[str, str, int, Mapping[str, object]], None] = lambda name, method, status, doc: None
         self._left = {kind: self._next(kind) for kind in ("crash", "loss", "pause", "gap")}
         self._rest()
@@ -53,6 +58,14 @@ class Faults:
 
     def is_down(self, name: str) -> bool:
         return self._kernel.now < self.down.get(name, 0)
+
+    def rest(self, path: str, wanted_ms: int) -> None:
+        """No process puts this question again until the rest is over; who has begun to put it may go on. After a fault
+        that may keep a process from noting the rest, nothing is judged."""
+        p, now = self.profile, self._kernel.now
+        forgets = p.every_crash or p.every_loss or p.every_pause or p.every_gap or p.crash_call or p.redis_down
+        if not (forgets or p.wipe or p.failover):
+            self.resting[path] = now + UNDER_WAY_MS, now + min(wanted_ms, LONGEST_MS)
 
     def hears(self, client_order_id: str, kind: str) -> bool:
         """Whether S6 hears of this order: nothing for longer than it tries to send it, when bad luck has it so."""
@@ -145,6 +158,9 @@ class SimNeighbour:
         if process.dead:
             raise Crash
         text = jsonx.dumps(dict(body or {}))
+        begin, end = faults.resting.get(path, (0, 0))
+        if method == "GET" and begin <= kernel.now < end:
+            kernel.broken = kernel.broken or AssertionError(f"GET {path} although {self.name} wants rest")
         name = str((body or {}).get("client_order_id") or (body or {}).get("transfer_id") or path.rsplit("/", 1)[1])
         if method == "POST":
             faults.sent.setdefault(name, []).append(kernel.now)
@@ -153,6 +169,7 @@ class SimNeighbour:
         if faults.is_down(self.name):
             kernel.wait(rng.choice([1, 1, 500]))
             faults.answered(name, method, 503, {})
+            faults.rest(path, faults.retry_after.get(self.name) or 0)
             raise NeighbourUnavailable(self.name, "HTTP 503", faults.retry_after.get(self.name))
         profile = faults.profile
         heard = faults.hears(name, str((body or {}).get("kind")))

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from s6.adapters.rests import Rests
 from s6.adapters.s4 import S4Orders
 from s6.booking import books, fills, reducing
-from s6.engine import commands, executor, refusals, results
+from s6.engine import commands, executor, refusals, results, transitions
 from s6.engine.governor import Governor
+from s6.engine.step import Step
 from s6.model import order_figures
 from s6.model.answers import Placed, Refused
 from s6.model.position import Order, Position
@@ -36,6 +38,7 @@ GONE = Profile(terms="GONE", foreign=True, partial=0.7, crowd=3)
 GONE_RALLY = Profile(terms="GONE", partial=0.5, crowd=4, trend=1)
 STEP = Profile(terms="STEP", foreign=True, partial=0.7, crowd=3)
 LADDER = Profile(terms="LADDER", partial=0.3, crowd=4, trend=1)
+GIVEN_UP = Profile(deaf=0.6, meddling=True, lose_call=0.5, crowd=4, trend=1)
 OLD_SIGNALS = Profile(old_signal=0.8, crowd=4, trend=1)
 MEDDLING = Profile(meddling=True, lose_call=0.5, crowd=4, trend=1)
 WRITE_OFFS = Profile(meddling=True, foreign=True, late_result=0.6, crowd=2)
@@ -54,6 +57,7 @@ PROFILES = {
     "gone-rally": GONE_RALLY,
     "step": STEP,
     "ladder": LADDER,
+    "given-up": GIVEN_UP,
     "old-signals": OLD_SIGNALS,
     "meddling": MEDDLING,
     "write-offs": WRITE_OFFS,
@@ -139,6 +143,22 @@ def an_ingress_out_of_order_is_not_told_of(patch: Patch) -> None:
 @planted(REST)
 def a_day_of_rest_is_granted(patch: Patch) -> None:
     patch.setattr(executor, "LONGEST_MS", 10**9)
+
+
+@planted(REST)
+def a_question_knows_no_rest(patch: Patch) -> None:
+    patch.setattr(Rests, "_note", lambda self, key, rest_ms: None)
+
+
+@planted(GIVEN_UP)
+def an_order_that_was_given_up_stays_expired(patch: Patch) -> None:
+    real = transitions.abandoned
+
+    def ended(*args: Any) -> Step:
+        step = real(*args)
+        return replace(step, orders=tuple(replace(order, status="EXPIRED") for order in step.orders))
+
+    patch.setattr(transitions, "abandoned", ended)
 
 
 @planted(SET_BACK)
