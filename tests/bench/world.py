@@ -64,8 +64,13 @@ class World:
         before = self.s4.count("SL")
         began = self.enter(names, market)
         self.sent("SL", before + len(names))
-        came = {each["position_id"]: each["at"] for each in reversed(self.s4.requests("SL"))}
+        came = wait_for(lambda: self._all_came(names), LONGEST_S, "first stops", every=0.05) or {}
         return sorted(came[name] - began for name in names)
+
+    def _all_came(self, names: Sequence[str]) -> dict[str, float] | None:
+        """Return when each position's first stop came to S4, None before all have come."""
+        came = {each["position_id"]: float(each["at"]) for each in reversed(self.s4.requests("SL"))}
+        return came if came.keys() >= set(names) else None
 
     def at_rest(self, timeout: float = LONGEST_S) -> None:
         """Wait until no look, operation or snapshot waits."""
