@@ -148,7 +148,7 @@ def build(settings: Settings, hints: AllHints) -> Services:
     governor = Governor(state, bundles, gate, recorder, looks, clock, alerts)
     reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
     keep_ms = int(settings.closed_keep_s * 1000)
-    relay = OutboxRelay(state, store, alerts, clock)
+    relay = OutboxRelay(state, store, alerts, clock, reconciler.doubt)
     return Services(
         settings=settings,
         clock=clock,

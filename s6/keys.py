@@ -97,7 +97,8 @@ class SoftLock(NamedTuple):
 
 # Every lock there is, in the order in which one process may take several; two of one kind are never held together.
 
-RECONCILE_LOCK: Final = SoftLock("lock:reconcile", 10_000)
+#: Prolonged as long as its holder gets on: a listener that dies over it holds up the next one no longer than this.
+RECONCILE_LOCK: Final = SoftLock("lock:reconcile", 3_000)
 SWEEP_LOCK: Final = SoftLock("lock:sweep", 15_000)
 RELAY_LOCK: Final = SoftLock("lock:relay", 10_000)
 

@@ -17,11 +17,12 @@ from s6.ports import Clock, StateUnavailable
 
 
 class RedisLocks(RedisPart):
-    """``s6.ports.PositionLocks``."""
+    """``s6.ports.PositionLocks`` and ``s6.ports.LongLocks``."""
 
     def __init__(self, redis: RedisClient, clock: Clock) -> None:
         super().__init__(redis, clock)
         self._release = redis.register_script(lua.RELEASE)
+        self._prolong = redis.register_script(lua.PROLONG)
 
     def lock(self, key: str, ttl_ms: int) -> str | None:
         token = secrets.token_hex(16)
@@ -44,3 +45,7 @@ class RedisLocks(RedisPart):
     def unlock(self, key: str, token: str) -> bool:
         with asking():
             return bool(self._release(keys=[key], args=[token]))
+
+    def prolong(self, key: str, token: str, ttl_ms: int) -> bool:
+        with asking():
+            return bool(self._prolong(keys=[key], args=[token, ttl_ms]))

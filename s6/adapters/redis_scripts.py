@@ -60,6 +60,12 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
+# KEYS: lock · ARGV: token, ms
+PROLONG: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+
 # The newest wins; what is kept under a later time than is possible gives way.
 # KEYS: hash · ARGV: ts, latest possible ts, then field, value ...
 PUT_NEWER: Final = """

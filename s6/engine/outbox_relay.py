@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from s6 import keys
@@ -25,13 +25,25 @@ class RelayState(Locks, Outbox, Protocol):
 
 
 class OutboxRelay:
-    """Runs once at a time; a second run finds the lock taken. After a crash the same documents are written again."""
+    """Runs once at a time; a second run finds the lock taken. After a crash the same documents are written again.
 
-    def __init__(self, state: RelayState, store: Store, alerts: Alerts, clock: Clock) -> None:
+    ``forked`` is called with a position and the number of its operation then, when the store knows another history of
+    it: Redis has lost a part and S6 went on without it.
+    """
+
+    def __init__(
+        self,
+        state: RelayState,
+        store: Store,
+        alerts: Alerts,
+        clock: Clock,
+        forked: Callable[[str, int], object] = lambda position_id, number: None,
+    ) -> None:
         self._state = state
         self._store = store
         self._alerts = alerts
         self._clock = clock
+        self._forked = forked
 
     def run(self, rounds: int = 20) -> int:
         """Move what waits. Returns the number of snapshots moved, 0 while the store is down; nothing is lost then.
@@ -89,6 +101,7 @@ class OutboxRelay:
             for doc in docs:
                 place = (str(doc["position_id"]), int(str(doc["seq"])))
                 if place in condemned:
+                    self._forked(place[0], _operations(doc))
                     self._put_aside(doc, StoreConflict([place]))
         except StoreRefused as error:
             if len(docs) == 1:
@@ -106,3 +119,9 @@ class OutboxRelay:
         size = self._state.outbox_size()
         severity: Severity = "ERROR" if size >= BACKLOG else "WARN"
         self._alerts.raise_alert(severity, "STORE_BACKLOG", f"{size} snapshots wait for the store: {why}")
+
+
+def _operations(doc: Doc) -> int:
+    """Return how many operations a snapshot's position had begun."""
+    state = doc["state"]
+    return int(str(state["op_count"])) if isinstance(state, Mapping) else 0

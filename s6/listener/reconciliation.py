@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -20,6 +21,7 @@ from s6.store import StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
+PROLONG_S: Final = 0.3
 #: A listener whose heartbeat is older is dead.
 HEARD_MS: Final = 2_500
 #: A listener that is alive sends another heartbeat within this time.
@@ -30,7 +32,7 @@ class Reconciliation:
     """Governing goes on meanwhile: only ``/health`` waits for it.
 
     A listener that starts alone first withdraws the note of an earlier one, because nobody has watched since. One that
-    starts beside others leaves the note and what it says to them.
+    starts beside others leaves the note and what it says to them, unless Redis is another server.
     """
 
     def __init__(self, services: Services) -> None:
@@ -57,10 +59,14 @@ class Reconciliation:
     def look(self) -> None:
         """Reconcile if that is due; what can't be done now is tried again with the next look."""
         try:
-            if self._first and not self._may_begin():
-                return
+            may_begin = not self._first or self._may_begin()
             now_on = servers(self._redis)
-            if now_on and self._redis.get(keys.SERVERS) != now_on:
+            noted = self._redis.get(keys.SERVERS)
+            if now_on and noted and noted != now_on:
+                may_begin = True  # whoever else watches sees it as well, and one of us reconciles
+            if not may_begin:
+                return
+            if now_on and noted != now_on:
                 self._services.state.doubt()
             if self._first or not self._redis.exists(keys.RECONCILED):
                 self._reconcile(now_on)
@@ -103,7 +109,7 @@ class Reconciliation:
             self._under_way = on, token
             self._prepare_store()
             self._services.alerts.restore_standing()
-            report = self._services.cold_start.run(self._checked)
+            report = self._services.cold_start.run(self._checked, self._prolonging(token))
             if self._redis.get(keys.RECONCILING) != token:  # Redis was emptied meanwhile, or another began after us
                 return
             self._redis.set(keys.SERVERS, on)
@@ -111,3 +117,15 @@ class Reconciliation:
             self._first = False
             self._under_way = "", ""
             log.info("reconciled: %s", report)
+
+    def _prolonging(self, token: str) -> Callable[[], None]:
+        """Return what holds the lock on; Redis is asked a few times a second at most."""
+        lock, prolonged = keys.RECONCILE_LOCK, time.monotonic()
+
+        def gets_on() -> None:
+            nonlocal prolonged
+            if time.monotonic() - prolonged >= PROLONG_S:
+                prolonged = time.monotonic()
+                self._services.state.prolong(lock.key, token, lock.ttl_ms)
+
+        return gets_on

@@ -62,7 +62,7 @@ def _acting(context: PlanContext, decision: StopDecision) -> Plan:
         actions.append(downgrade)
     move, wait = stop.move(context, decision)
     recheck = min((w for w in (recheck, wait) if w), default=0)
-    strays = stop.strays(p, context.now)
+    strays = [stray for stray in stop.strays(p, context.now) if move is None or stray.target != move.target]
     if move is not None and p.live_stop is None and not p.sl_failures:
         actions += strays  # they go first, so that no two stops live side by side
         strays = []

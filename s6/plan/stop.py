@@ -76,7 +76,13 @@ def move(context: PlanContext, decision: StopDecision) -> tuple[Action | None, i
     if wait:
         return None, wait
     qty = rules.round_down(p.qty, context.spec.step)
-    return Action("STOP_MOVE", why, qty, p.sl_price, price, level, target=p.sl_order, guard=guard), 0
+    target = p.sl_order or ("" if guard else _in_its_place(p))
+    return Action("STOP_MOVE", why, qty, p.sl_price, price, level, target=target, guard=guard), 0
+
+
+def _in_its_place(p: Position) -> str:
+    """A stop of this life that S4 holds although the books know no stop: it protects until it gives way to the move."""
+    return next((o.client_order_id for o in p.orders if o.ours and o.kind == "SL" and o.life == p.life), "")
 
 
 def _on_tick(context: PlanContext, price: Decimal) -> Decimal:

@@ -40,6 +40,13 @@ class Locks(Protocol):
         """Give it back. Returns False when it was no longer ours."""
 
 
+class LongLocks(Locks, Protocol):
+    """Locks that are held for as long as their holder gets on."""
+
+    def prolong(self, key: str, token: str, ttl_ms: int) -> bool:
+        """Have a lock expire only after ``ttl_ms`` from now. Returns False when it was no longer ours."""
+
+
 class PositionLocks(Locks, Protocol):
     """The locks of positions."""
 

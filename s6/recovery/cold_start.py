@@ -5,7 +5,7 @@ against S4, before S6 calls itself ready (CONTRACT §9.8).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
@@ -63,22 +63,23 @@ class ColdStart:
         self._closed_keep_ms = closed_keep_ms
         self._rebuilder = Rebuilder(state, store, reconciler.clock)
 
-    def run(self, checked: set[str] | None = None) -> Report:
+    def run(self, checked: set[str] | None = None, gets_on: Callable[[], object] = bool) -> Report:
         """Rebuild, restore the quotas, and check all open positions. Returns what was done.
 
         Positions in ``checked`` are left out, and each one that was checked is added: the next run goes on from there.
+        ``gets_on`` is called after each part of the work.
 
         Raises ``StoreUnavailable``, ``NeighbourUnavailable``, ``StateUnavailable``: then run it again.
         """
         report, checked = Report(), set() if checked is None else checked
         self._relay.run()
-        self._rebuild_lost(report, checked)
+        self._rebuild_lost(report, checked, gets_on)
         self._restore_quotas()
-        self._check_all(report, checked)
+        self._check_all(report, checked, gets_on)
         log.info("cold start: %s", report)
         return report
 
-    def _check_all(self, report: Report, checked: set[str]) -> None:
+    def _check_all(self, report: Report, checked: set[str], gets_on: Callable[[], object]) -> None:
         """Ask S4 about each open position that isn't ``checked`` yet.
 
         One question without an answer stops no other, but so many in a row do. Raises ``NeighbourUnavailable`` then.
@@ -88,6 +89,7 @@ class ColdStart:
         for position_id in self._state.open_ids():
             if position_id in checked:
                 continue
+            gets_on()
             try:
                 self._rebuilder.mend(position_id)
                 asked = self._reconciler.verify(position_id) or self._reconciler.reconcile_position(position_id)
@@ -104,7 +106,7 @@ class ColdStart:
         if unanswered is not None:
             raise unanswered
 
-    def _rebuild_lost(self, report: Report, checked: set[str]) -> None:
+    def _rebuild_lost(self, report: Report, checked: set[str], gets_on: Callable[[], object]) -> None:
         """Rebuild what Redis lacks or has in an older state than the store. Workers verify it meanwhile."""
         latest = self._store.latest()
         while shard := {str(doc["position_id"]): doc for doc in islice(latest, PAGE)}:
@@ -116,7 +118,12 @@ class ColdStart:
                 for position_id, loaded in known.items()
                 if position_id not in gone and (loaded is None or is_behind(loaded.position, shard[position_id]))
             ]
-            rebuilt = [position_id for position_id in lost if self._rebuilder.rebuild(position_id)]
+            rebuilt = []
+            for position_id in lost:
+                gets_on()
+                if self._rebuilder.rebuild(position_id):
+                    rebuilt.append(position_id)
+            gets_on()
             report.rebuilt += len(rebuilt)
             checked.difference_update(rebuilt)
             self._hints.evaluate_many(rebuilt)

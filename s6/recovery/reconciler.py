@@ -68,6 +68,18 @@ class Reconciler:
             self.reconcile_order(position_id, order, hint=hint)
         return len(asked)
 
+    def doubt(self, position_id: str, number: int) -> None:
+        """Govern a position only after ``verify``: S4 may have orders of operations from ``number`` on that the books
+        lack. Raises ``StateUnavailable``."""
+
+        def doubted(loaded: Loaded) -> Change | None:
+            p, first = loaded.position, max(number, 1)
+            if 0 < p.unverified_from <= first:
+                return None
+            return Change(replace(p, unverified_from=first), loaded.op, self.clock.now_ms())
+
+        self._recorder.update(position_id, doubted)
+
     def verify(self, position_id: str) -> int:
         """Book all that S4 has of an unverified position, so that it may be governed again.
 

@@ -27,7 +27,7 @@ EXPIRES: Final = {
     keys.crossing("p1"): TEN_MINUTES,
     "lock:pos:{p1}": 4_000,
     "lock:sweep": 15_000,
-    "lock:reconcile": 10_000,
+    "lock:reconcile": 3_000,
     "lock:relay": 10_000,
     "lock:treasury:SPOT:FUT": 6_000,
 }
@@ -101,6 +101,16 @@ def test_each_key_lives_as_long_as_it_is_meant_to(kit: Kit) -> None:
     assert {key for key, ms in lives.items() if ms == -1} == STAYS
     assert {key for key, ms in lives.items() if ms != -1} == EXPIRES.keys()
     assert {key: ms for key, ms in lives.items() if key in EXPIRES and not -USED_UP < ms - EXPIRES[key] <= 0} == {}
+
+
+def test_a_lock_is_prolonged_by_its_holder_alone(kit: Kit) -> None:
+    token = kit.state.lock("lock:long", 1_000)
+    assert token is not None
+    assert not kit.state.prolong("lock:long", "somebody else's", 60_000)
+    assert kit.state.prolong("lock:long", token, 60_000)
+    assert kit.lives()["lock:long"] > 50_000
+    assert kit.state.unlock("lock:long", token)
+    assert not kit.state.prolong("lock:long", token, 60_000)
 
 
 def test_a_relay_s_claim_lives_for_five_seconds(kit: Kit) -> None:

@@ -59,6 +59,7 @@ class MemoryRedis:
             lua.COMMIT: self._commit,
             lua.SETTLED: self._settled,
             lua.RELEASE: self._release,
+            lua.PROLONG: self._prolong,
             lua.PUT_NEWER: self._put_newer,
             lua.SWAP: self._swap,
             lua.RESERVE: self._swapped,
@@ -388,6 +389,9 @@ class MemoryRedis:
 
     def _release(self, keys: list[str], args: list[str]) -> int:
         return self.do_delete(keys[0]) if self._live(keys[0]) == args[0] else 0
+
+    def _prolong(self, keys: list[str], args: list[str]) -> int:
+        return int(self.do_pexpire(keys[0], int(args[1]))) if self._live(keys[0]) == args[0] else 0
 
     def _put_newer(self, keys: list[str], args: list[str]) -> int:
         have = self.do_hget(keys[0], "ts")

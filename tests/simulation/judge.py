@@ -290,6 +290,8 @@ class Judge:
                 self._same(name, "realized PnL", ours.realized_pnl_usdt, theirs.realized)
             if theirs.qty and not self._world.wiped:
                 self._counted(name, ours, theirs)
+            if name in self._limits.late_adds:
+                continue
             if theirs.adds > CAP:
                 raise Violation(f"{name}: {theirs.adds} adds")
             with exactly():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from s6 import keys
 from s6.model.types import ZERO
 from s6.rules.exact import exactly
 from tests.simulation.ledger import MIN_NOTIONAL, STEP, XOrder, XPosition
@@ -34,11 +35,12 @@ class Overstepped(AssertionError):
 class Limits:
     def __init__(self, world: World) -> None:
         self._world, self._kernel, self._exchange = world, world.kernel, world.exchange
+        self.late_adds: set[str] = set()
 
     def accepted(self, order: XOrder, position: XPosition, record: dict[str, object]) -> None:
         """S4 has just taken an order of S6's; ``record`` is what S6 wrote down about it."""
         if order.kind == "ADD":
-            self._add(order, position)
+            self._add(order, position, record)
         elif order.kind == "TP":
             self._take_profit(order, position, record)
         elif order.kind == "REDUCE":
@@ -61,12 +63,15 @@ class Limits:
 
     # -- adds --------------------------------------------------------------------------------------------------
 
-    def _add(self, order: XOrder, position: XPosition) -> None:
+    def _add(self, order: XOrder, position: XPosition, record: dict[str, object]) -> None:
         exchange, name = self._exchange, order.client_order_id
         adds = [o for o in exchange.orders.values() if o.kind == "ADD" and o.ours]
         at_work = [o for o in adds if o.live]
         if not self._world.wiped and len(at_work) > self._most(lambda b: b.limits.adds_in_flight):
             raise Overstepped(f"adds at work: {[o.client_order_id for o in at_work]}")
+        if self._kernel.now - int(str(record["sent_ts"])) > keys.position_lock("").ttl_ms + self._skew:
+            self.late_adds.add(order.position_id)
+            return  # its sender was held up for longer than its lock lasts: S6 has given it up since, and says so
         mine = [o for o in adds if o.position_id == order.position_id and o.life == order.life]
         if len([o for o in mine if o.live or o.filled]) > self._most(lambda b: _rule(b).cap):
             raise Overstepped(f"{name} is one add too many")

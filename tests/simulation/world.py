@@ -117,7 +117,7 @@ class World:
         results = Results(state, bundles, recorder, hints, clock, alerts, recover, orders)
         governor = Governor(state, bundles, gate, recorder, hints, clock, alerts)
         reconciler = Reconciler(state, orders, results, recorder, clock, alerts)
-        relay = OutboxRelay(state, cast(Any, self.store), alerts, clock)
+        relay = OutboxRelay(state, cast(Any, self.store), alerts, clock, reconciler.doubt)
         parts: dict[str, Any] = {
             "settings": SimpleNamespace(manage_tick_s=10),
             "clock": clock,
@@ -201,7 +201,10 @@ class World:
 
         What the replica books may be lost then; S4 must be able to tell of it by its id.
         """
-        return self.failed_over_ts > 0 and self.kernel.now - self.failed_over_ts <= NOTICED_MS
+        since = self.failed_over_ts
+        if since and 0 < self.listener.up_at - since <= 2 * NOTICED_MS:  # who was about to notice died over it
+            since = max(self.listener.up_at, since + keys.RECONCILE_LOCK.ttl_ms)
+        return since > 0 and self.kernel.now - since <= NOTICED_MS
 
     def close_by_hand(self, position_id: str, share: Decimal) -> None:
         position = self.exchange.positions.get(position_id)

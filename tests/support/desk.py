@@ -153,7 +153,7 @@ class Desk:
         self.reconciler = Reconciler(state, self.s4, self.results, recorder, clock, self.alerts)
         self.executor = Executor(state, self.s4, always, self.results, recorder, self.governor, clock)
         self.commands = OperatorCommands(self.governor, state, always, recorder, self.hints, clock, self.alerts)
-        self.relay = OutboxRelay(state, store, self.alerts, clock)
+        self.relay = OutboxRelay(state, store, self.alerts, clock, self.reconciler.doubt)
         self.cold_start = ColdStart(state, store, self.relay, self.reconciler, self.hints, self.alerts)
         self.sweep = Sweep(state, always, always, self.hints, metrics, clock, 10_000)
 

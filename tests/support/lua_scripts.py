@@ -166,6 +166,11 @@ CASES: Final[Mapping[str, tuple[Case, ...]]] = {
         Case(1, {1: "other"}, ("token",)),
         Case(1, {}, ("token",)),
     ),
+    "s6.adapters.redis_scripts:PROLONG": (
+        Case(1, {1: "token"}, ("token", 60_000)),
+        Case(1, {1: "other"}, ("token", 60_000)),
+        Case(1, {}, ("token", 60_000)),
+    ),
     "s6.adapters.redis_scripts:PUT_NEWER": (
         Case(1, {1: {"ts": "5"}}, (6, 99, "ts", 6, "mark", 1)),
         Case(1, {1: {"ts": "100"}}, (6, 99, "ts", 6, "mark", 1)),

@@ -109,7 +109,9 @@ def test_only_what_contradicts_the_store_is_put_aside(state: RedisState, store: 
     store.write_snapshots([snapshot(other, "BEFORE", "somebody else's", 9, op=None)])
     wrote(state, "p-2", 3)
     wrote(state, "p-3", 2)
-    assert OutboxRelay(state, store, alerts, CLOCK).run() == 5
+    forked: list[tuple[str, int]] = []
+    assert OutboxRelay(state, store, alerts, CLOCK, lambda *fork: forked.append(fork)).run() == 5
+    assert forked == [("p-2", 0)]
     assert [key for _, key, _, _ in alerts.letters] == ["p-2:00000001"]
     assert (stored(store, "p-2"), stored(store, "p-3")) == ([1, 2, 3], [1, 2])
     assert store.snapshots(position_id="p-2").items[0]["phase"] == "BEFORE"

@@ -44,8 +44,9 @@ class Listeners:
         self.services = cast(Services, SimpleNamespace(**parts))
         self.during: Callable[[], None] = _nothing
 
-    def _run(self, checked: set[str]) -> str:
+    def _run(self, checked: set[str], gets_on: Callable[[], object]) -> str:
         self.runs += 1
+        gets_on()
         self.checked.append(sorted(checked))
         checked.add(f"run-{self.runs}")
         self.during()
@@ -206,3 +207,27 @@ def test_a_listener_that_was_killed_on_this_host_is_not_waited_for(listeners: Li
     listeners.one().look()
     assert (listeners.runs, listeners.done()) == (1, True)
     assert listeners.desk.redis.do_get(keys.RECONCILED) != "1"
+
+
+def test_another_server_is_noticed_at_once_even_while_a_dead_listener_may_be_alive(listeners: Listeners) -> None:
+    listeners.one().look()
+    redis, runs = listeners.desk.redis, listeners.runs
+    redis.fail_over(redis.copied())
+    beats(listeners, "listener:gone", listeners.desk.clock.now)
+    listeners.one().look()
+    assert (listeners.runs, listeners.done()) == (runs + 1, True)
+
+
+def test_the_lock_is_held_on_as_long_as_the_work_gets_on(listeners: Listeners, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(reconciliation, "time", time)
+    asked: list[int] = []
+    state = listeners.services.state
+    monkeypatch.setattr(state, "prolong", lambda key, token, ttl_ms: asked.append(ttl_ms))
+    gets_on = listeners.one()._prolonging("token")
+    gets_on()
+    assert asked == []
+    time.monotonic = lambda: 101.0 + reconciliation.PROLONG_S
+    gets_on()
+    gets_on()
+    assert asked == [keys.RECONCILE_LOCK.ttl_ms]

@@ -169,6 +169,15 @@ def test_a_guard_moves_like_a_stop() -> None:
     assert reason(context(replace(held, sl_price=None), view(40000))) == "FIRST"
 
 
+def test_a_stop_that_s4_holds_unknown_to_the_books_protects_until_the_first_takes_its_place() -> None:
+    found = replace(stopped(39600).orders[0], client_order_id="SL-0", stop_px=None)
+    held = position(orders=(found,))
+    action, _ = moved(context(held))
+    assert action is not None and (action.reason, action.target) == ("FIRST", "SL-0")
+    former, _ = moved(context(replace(held, life=2)))
+    assert former is not None and (former.reason, former.target) == ("FIRST", "")
+
+
 # --- too many -----------------------------------------------------------------------------------------------------
 
 

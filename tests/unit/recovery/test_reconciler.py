@@ -41,12 +41,25 @@ def test_a_stop_that_nobody_remembers_is_the_positions_stop(desk: Desk) -> None:
     assert move is not None and (move.kind, move.target) == ("STOP_MOVE", newest)  # one stop at a time
 
 
-def test_before_the_first_accepted_stop_it_is_a_stray_and_goes_first(desk: Desk) -> None:
+def test_before_the_first_accepted_stop_it_is_a_stray_that_gives_way_to_it(desk: Desk) -> None:
     desk.put(position(op_count=COUNT + AHEAD, unverified_from=FIRST, sl_failures=2))
     have(desk, told("SL", FIRST))
     desk.reconciler.verify("p1")
     (first, *_) = build_plan(desk.now(), view(40_000), bundle(), "NORMAL", NOW).actions
-    assert (first.type, first.target) == ("CLEANUP", told("SL", FIRST).client_order_id)
+    assert (first.type, first.target) == ("STOP_MOVE", told("SL", FIRST).client_order_id)
+
+
+def test_where_two_histories_parted_orders_of_the_lost_one_are_found(desk: Desk) -> None:
+    held = stopped(39_000)
+    desk.put(replace(held, op_count=FIRST + 1))
+    have(desk, told("SL", FIRST))
+    desk.reconciler.doubt("p1", FIRST + 1)
+    assert desk.now().unverified_from == FIRST + 1
+    desk.reconciler.doubt("p1", FIRST)
+    desk.reconciler.doubt("p1", FIRST + 1)
+    assert desk.now().unverified_from == FIRST
+    desk.reconciler.verify("p1")
+    assert told("SL", FIRST).client_order_id in [o.client_order_id for o in desk.now().orders if o.ours and o.live]
 
 
 def test_fills_are_booked_for_what_they_were(desk: Desk) -> None:
