@@ -102,14 +102,15 @@ def _taken(own: Decimal, by_figures: Decimal) -> Decimal:
 def _leverage(
     p: Position, fill: Fill, result: OrderResult, qty: Decimal, entry: Decimal
 ) -> tuple[Position, tuple[Warned, ...]]:
-    """The position with S4's leverage; else what the margin implies; else what it was; else 1 with a warning."""
-    leverage, margin = result.leverage, result.isolated_margin_usdt
-    if result.ts >= p.leverage_ts and (leverage or margin):
-        if margin and not leverage:
-            late = result.ts < p.filled_ts  # then it is this order's margin alone, as far as anybody can tell
-            of_qty, at = (fill.filled, fill.average) if late else (qty, entry)
-            leverage = rules.implied_leverage(entry=at, qty=of_qty, margin=margin)
-        return replace(p, leverage=leverage or p.leverage, leverage_ts=result.ts), ()
+    """The position with the leverage that S4 tells, or has told; else what the margin implies; else what it was; else 1
+    with a warning. A margin proves no other leverage: S4 may know of a close that is yet to be heard of."""
+    margin, since = result.isolated_margin_usdt, p.leverage_ts or p.margin_ts
+    if result.leverage and result.ts >= since:
+        return replace(p, leverage=result.leverage, leverage_ts=result.ts), ()
+    if margin and not p.leverage_ts and result.ts >= since:
+        late = result.ts < p.filled_ts  # then it is this order's margin alone, as far as anybody can tell
+        of_qty, at = (fill.filled, fill.average) if late else (qty, entry)
+        return replace(p, leverage=rules.implied_leverage(entry=at, qty=of_qty, margin=margin)), ()
     if p.qty:
         return p, ()
     text = f"{result.client_order_id}: no leverage and no margin given, 1 assumed"

@@ -76,8 +76,8 @@ class Position:
     S4 has been asked about them, no operation begins or continues. ``rebuilt_ts`` is when the position was last rebuilt
     from the store.
 
-    ``margin_ts``, ``leverage_ts`` and ``liq_ts`` are the times of the fills from which S4's margin, leverage and
-    liquidation price come, ``filled_ts`` is that of the newest fill that opened the position or added to it.
+    ``margin_ts``, ``leverage_ts`` and ``liq_ts`` are the times of the fills with which S4 told margin, leverage and
+    liquidation price (0: it has not), ``filled_ts`` is that of the newest fill that opened the position or added to it.
     ``tp_roe`` is the highest ROE at which S6 took profit. ``terms`` are the symbol's grid and rules that last governed
     the position, as JSON.
 

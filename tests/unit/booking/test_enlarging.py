@@ -30,6 +30,21 @@ def test_leverage_from_the_margin_else_one_with_a_warning() -> None:
     assert assumed.warnings[0][1] == "LEVERAGE_MISSING"
 
 
+def test_a_margin_alone_leaves_the_leverage_that_s4_has_told() -> None:
+    """S4 knows of a close of 0.2 that is yet to be heard of: its margin is that of 1.3, the books hold 1.5."""
+    first = booked(None, leverage="10", isolated_margin_usdt="4000")
+    second = booked(first.position, client_order_id="e2", qty="0.5", filled_qty="0.5", leverage=None,
+                    isolated_margin_usdt="5200")  # fmt: skip
+    p = second.position
+    assert n(p.leverage, p.isolated_margin_usdt, p.reserved_margin) == n(10, 5200, 6000)
+
+
+def test_an_older_leverage_never_replaces_what_a_newer_margin_implies() -> None:
+    newer = booked(None, ts=NOW + 20, client_order_id="b", leverage=None, isolated_margin_usdt="2000")
+    assert booked(newer.position, ts=NOW, client_order_id="a", leverage="10").position.leverage == 20
+    assert booked(newer.position, ts=NOW + 30, client_order_id="c", leverage="10").position.leverage == 10
+
+
 def test_figures_of_an_older_fill_never_replace_newer_ones() -> None:
     newer = booked(None, ts=NOW + 20, client_order_id="b", isolated_margin_usdt="8000", liq_price="35000")
     older = booked(newer.position, ts=NOW, client_order_id="a", isolated_margin_usdt="4000", liq_price="36000")
