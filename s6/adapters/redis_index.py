@@ -47,8 +47,10 @@ class RedisIndex(RedisPart):
         """Note it as gone, take it out of the indexes, then delete it: so a new life in between puts it back into the
         indexes, or finds it gone and asks the store. Where it stays it is put back here."""
         with asking():
-            status, symbol, *rest = self._redis.hmget(keys.state(position_id), ["status", "symbol", *TRACE])
-            if status == "CLOSED":
+            known = self._redis.hmget(keys.state(position_id), ["status", "unverified_from", "symbol", *TRACE])
+            status, unverified_from, symbol, *rest = known
+            over = status == "CLOSED" and (unverified_from or "0") == "0"
+            if over:
                 self.note_gone({position_id: self._clock.now_ms()})
                 self._redis.zrem(keys.POSITIONS, position_id)
                 found = zip(("symbol", *TRACE), (symbol, *rest), strict=True)
@@ -58,10 +60,10 @@ class RedisIndex(RedisPart):
                     self._redis.zadd(keys.POSITIONS, {position_id: 0})
                     return False
                 self._drop_symbol(symbol)
-            elif status:  # it lives anew, and is settled once more when it closes
+            elif status:  # it lives anew or is to be verified, and is settled once more after that
                 self._redis.zadd(keys.POSITIONS, {position_id: 0})
             self._redis.zrem(keys.CLOSED, position_id)
-        return bool(status == "CLOSED")
+        return over
 
     def note_gone(self, positions: Mapping[str, int]) -> None:
         with asking():

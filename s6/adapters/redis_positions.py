@@ -156,10 +156,13 @@ class RedisPositions(RedisPart):
         return bool(change.quotas or change.alerts or change.ended_adds or (change.events and not tells))
 
     def _index(self, before: Position, change: Commit) -> list[Mark]:
-        """Return the marks of a position that may lack them: a cluster may have lost them, a close takes them off."""
+        """Return the marks of a position that may lack them: a cluster may have lost them, a close takes them off.
+
+        One that S4 must be asked about counts with the open ones, so that somebody does ask.
+        """
         position_id, marks = before.position_id, []
         telling = [e for e in change.events if self._is_cluster or e.get("type") in ("ENTRY", "ADD")]
-        if before.rev == 0 or change.over is not None or (before.is_open and telling):
+        if before.rev == 0 or change.over is not None or (before.is_open and telling) or before.unverified_from:
             marks.append(Mark("zadd", (keys.POSITIONS, {position_id: 0})))
             marks.append(Mark("sadd", (keys.open_positions(before.symbol), position_id)))
             marks.append(Mark("sadd", (keys.SYMBOLS, before.symbol)))

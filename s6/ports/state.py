@@ -122,7 +122,8 @@ class PositionIndex(Protocol):
     def forget(self, position_id: str) -> bool:
         """Take a closed position out of Redis for good; the store has it. Returns whether it is gone.
 
-        It stays while it is open anew, is being written, or something of it waits for the store or for others.
+        It stays while it is open anew or unverified, is being written, or something of it waits for the store or for
+        others.
         """
 
     def note_gone(self, positions: Mapping[str, int]) -> None:

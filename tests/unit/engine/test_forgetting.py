@@ -66,6 +66,26 @@ def test_it_stays_until_the_store_has_all_of_it(desk: Desk) -> None:
     assert desk.state.load("p1") is None
 
 
+def test_it_stays_until_the_store_knows_that_it_closed(desk: Desk) -> None:
+    """Redis lost a step that the store has, and the close bears its number: the store still shows it open."""
+    lived(desk, told=False)
+    [*steps, close] = desk.state.outbox_peek("p1", 9)
+    another = {**close, "status": "OPEN", "cause": "the step that was lost"}
+    desk.store.write_snapshots([*steps, another])
+    desk.relay.run()
+    assert (desk.now().unverified_from, desk.state.ids_of("BTCUSDT")) == (1, ["p1"])
+    desk.clock.now += 2 * KEEP_MS
+    assert desk.sweep.run().hinted == ["p1"]
+    assert desk.now().status == "CLOSED" and desk.state.all_ids(after="", limit=9) == ["p1"]
+    desk.reconciler.verify("p1")
+    desk.governor.evaluate("p1")
+    desk.relay.run()
+    assert desk.store.snapshots(position_id="p1", limit=1, newest_first=True).items[0]["status"] == "CLOSED"
+    desk.clock.now += 2 * KEEP_MS
+    desk.sweep.run()
+    assert left(desk) == [keys.gone("p1"), keys.GONE]
+
+
 def test_what_lives_anew_is_not_forgotten_with_its_former_life(desk: Desk) -> None:
     lived(desk)
     desk.clock.now += 2 * KEEP_MS
