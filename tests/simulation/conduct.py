@@ -127,7 +127,7 @@ class Conduct:
     # -- what is written ---------------------------------------------------------------------------------------
 
     def committed(self, before: Written, after: Written) -> None:
-        """Note what people have said, hold every pause to its bound, and note which alerts are owed."""
+        """Note what people have said, and hold every pause to its bound."""
         name, now = after.state["position_id"], self._kernel.now
         self._people(name, before.state, after.state)
         if Decimal(after.state["qty"]) < Decimal(before.state.get("qty", "0")):  # a result has come
@@ -138,7 +138,6 @@ class Conduct:
             for what, at in times.items():
                 if at > now + LONGEST_MS + self._world.clock.apart:
                     raise Misconduct(f"{name}: {what} is {at - now} ms away")
-        self._owed.update((severity, code, name) for severity, code in self._failing(before.op, after))
 
     def _people(self, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         if before.get("exit_reason", "") != "OPERATOR" == after["exit_reason"]:
@@ -149,7 +148,8 @@ class Conduct:
         if held_up:
             self._stopped.setdefault(name, self._kernel.now)
 
-    def _failing(self, before: Mapping[str, str], after: Written) -> Iterator[tuple[str, str]]:
+    def failing(self, before: Mapping[str, str], after: Written) -> Iterator[tuple[str, str]]:
+        """Yield severity and code of each alert that S4's last answer calls for. ``before`` is the operation."""
         op = after.op
         if not op or before.get("op_id") != op["op_id"] or int(before["attempts"]) >= int(op["attempts"]):
             return

@@ -263,7 +263,8 @@ class Judge:
             self._written.setdefault(after.op["client_order_id"], self._kernel.now)
         if before.state and before.state["rebuilt_ts"] == after.state["rebuilt_ts"]:  # a rebuild was told of before
             name = after.state["position_id"]
-            self._owed.update((severity, code, name) for severity, code in alarming(before, after))
+            owed = (*alarming(before, after), *self._conduct.failing(before.op, after))
+            self._owed.update((severity, code, name) for severity, code in owed)
 
     def _people_know(self) -> None:
         missing = self._owed - Counter(self._world.alerts.told)
