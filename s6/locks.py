@@ -3,7 +3,8 @@
 A lock keeps two processes from doing the same work at the same time. Nothing relies on it for correctness: commits
 compare ``rev``, requests carry the same ids, transfers take a turn. So a lock may expire under its holder. Of a
 ``keys.Lock`` that is FATAL, whatever it locks, because the holder was slower than it should ever be. A
-``keys.SoftLock`` is made to expire under work that goes on for longer.
+``keys.SoftLock`` is made to expire under work that goes on for longer. Who holds a position's lock asks ``still_held``
+before each request that changes something at S4: the next holder may have given up what was about to be sent.
 
 The keys, their times and the order in which they may be taken stand in ``s6.keys``.
 """
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from s6 import keys
 from s6.model.commit import Loaded
-from s6.ports import Alerts, Clock, LockBusy, Locks, PositionLocks, StateUnavailable
+from s6.ports import Alerts, Clock, LockBusy, LockLost, Locks, PositionLocks, StateUnavailable
 
 log = logging.getLogger(__name__)
 Overrun = Callable[[str], object]
@@ -57,6 +58,13 @@ def held_position(locks: PositionLocks, alerts: Alerts, clock: Clock, position_i
         yield HeldPosition(token, loaded, since)
     finally:
         _release(locks, lock, token, clock, since, _fatal(alerts, position_id))
+
+
+def still_held(held: HeldPosition, clock: Clock) -> None:
+    """Raise ``LockLost`` when a position's lock may have expired by now. Costs no round trip."""
+    lock, took_ms = keys.position_lock(""), clock.steady_ms() - held.since
+    if took_ms >= lock.ttl_ms:
+        raise LockLost(f"the position was locked {took_ms} ms ago, for {lock.ttl_ms} ms")
 
 
 @contextmanager

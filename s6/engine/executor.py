@@ -19,7 +19,7 @@ from s6.engine.operation import order_of
 from s6.engine.recorder import Change, Recorder
 from s6.engine.results import Results
 from s6.engine.step import Raised, Step
-from s6.locks import HeldPosition, held_position
+from s6.locks import HeldPosition, held_position, still_held
 from s6.model.answers import Placed
 from s6.model.bundle import Execution
 from s6.model.commit import Loaded, Sample
@@ -115,7 +115,7 @@ class Executor:
         ``view`` is the market if the caller has read it just now. Call ``follow`` with what was found, without the
         lock. Raises ``LockLost``, ``StateUnavailable``.
         """
-        progress, loaded = self._run(held.loaded, op_id, held.token)
+        progress, loaded = self._run(held, op_id)
         had_one = held.loaded is not None and held.loaded.op is not None
         return Advance(progress, self._look_on(held, loaded, view) if progress.kind == "DONE" and had_one else None)
 
@@ -136,7 +136,8 @@ class Executor:
         elif after is not None:
             self._governor.follow_soon(position_id, after)
 
-    def _run(self, loaded: Loaded | None, op_id: str, token: str) -> tuple[Progress, Loaded | None]:
+    def _run(self, held: HeldPosition, op_id: str) -> tuple[Progress, Loaded | None]:
+        loaded = held.loaded
         for _ in range(MAX_STEPS):
             if loaded is None or loaded.op is None or loaded.op.op_id != op_id:
                 return Progress("DONE"), loaded
@@ -149,21 +150,21 @@ class Executor:
                 wait = left_ms(op.deadline, now, self._execution().cancel_wait_ms)
             if wait:
                 return Progress("WAIT", wait, op.stage), loaded
-            loaded = self._step(position, op, token, now)
+            loaded = self._step(position, op, held, now)
         return Progress("WAIT", BUSY_MS), loaded
 
-    def _step(self, position: Position, op: Operation, token: str, now: int) -> Loaded | None:
+    def _step(self, position: Position, op: Operation, held: HeldPosition, now: int) -> Loaded | None:
         """Take one step with S4. Returns the position and its operation afterwards."""
         try:
             if op.stage == "CANCEL":
-                return self._cancel(position, op, token)
+                return self._cancel(position, op, held)
             if op.stage == "PLACE":
-                return self._place(position, op, token, now)
-            return self._check(position, op, token)
+                return self._place(position, op, held, now)
+            return self._check(position, op, held.token)
         except NeighbourUnavailable as error:
             delay = min(error.retry_after_ms or self.backoff(op.attempts), LONGEST_MS)
             alerts, retry = _about(op, error), self._execution().retry
-            return self._write(position, op, token, lambda p, t: to.postponed(p, op, delay, alerts, retry, t))
+            return self._write(position, op, held.token, lambda p, t: to.postponed(p, op, delay, alerts, retry, t))
 
     def supersede(self, position_id: str, op_id: str) -> None:
         """End an operation that waits and is no longer to be done, or stands in the way of something more urgent.
@@ -205,15 +206,16 @@ class Executor:
 
     # -- the old order -----------------------------------------------------------------------------------------
 
-    def _cancel(self, position: Position, op: Operation, token: str) -> Loaded | None:
+    def _cancel(self, position: Position, op: Operation, held: HeldPosition) -> Loaded | None:
         self._sent(op)
+        still_held(held, self._clock)
         status = self._orders.cancel(position, op.target, op.intent).status
         if status == "PENDING":
             wait = self._execution().cancel_wait_ms
-            return self._write(position, op, token, lambda p, t: to.cancel_pending(p, op, wait, t))
+            return self._write(position, op, held.token, lambda p, t: to.cancel_pending(p, op, wait, t))
         if status in ("CANCELED", "EXPIRED", "REJECTED"):
-            return self._write(position, op, token, lambda p, t: to.cancel_confirmed(p, op, t))
-        return self._write(position, op, token, lambda p, _: to.unclear(p, op))
+            return self._write(position, op, held.token, lambda p, t: to.cancel_confirmed(p, op, t))
+        return self._write(position, op, held.token, lambda p, _: to.unclear(p, op))
 
     def _check(self, position: Position, op: Operation, token: str) -> Loaded | None:
         """Ask S4 for the old order, book the answer, and go on from there."""
@@ -237,25 +239,26 @@ class Executor:
 
     # -- the new order -----------------------------------------------------------------------------------------
 
-    def _place(self, position: Position, op: Operation, token: str, now: int) -> Loaded | None:
+    def _place(self, position: Position, op: Operation, held: HeldPosition, now: int) -> Loaded | None:
         order = op.order
         if order is None:
-            return self._write(position, op, token, lambda p, t: _freeze(p, op, t))
+            return self._write(position, op, held.token, lambda p, t: _freeze(p, op, t))
         known = self._known(position, order)
         if not position.is_current(order):
-            return self._place_nothing(position, op, known, token)
+            return self._place_nothing(position, op, known, held.token)
         if known.status not in ("PENDING", "REJECTED"):
-            return self._accepted(position, op, token)
+            return self._accepted(position, op, held.token)
         waited = op.attempts > 0 or is_over(op.started_ts, LOOK_AGAIN_MS + 1, now)
         if waited and op.kind in SCALING and not self._governor.still_wanted(position, op):
-            return self._drop(position, op, order, token)
+            return self._drop(position, op, order, held.token)
         if not op.target:
             self._sent(op)
+        still_held(held, self._clock)
         answer = self._orders.place(position, order)
         if isinstance(answer, Placed) or self._have_it(answer.reason, order):
-            return self._accepted(position, op, token)
+            return self._accepted(position, op, held.token)
         retry = self._execution().retry
-        return self._write(position, op, token, lambda p, t: to.refused(p, op, answer.reason, retry, t))
+        return self._write(position, op, held.token, lambda p, t: to.refused(p, op, answer.reason, retry, t))
 
     def _place_nothing(self, position: Position, op: Operation, known: Order, token: str) -> Loaded | None:
         """Do not place a stop whose life is over. It may have been sent already: only S4 knows."""

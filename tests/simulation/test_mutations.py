@@ -21,6 +21,7 @@ from s6.engine.outbox_relay import OutboxRelay
 from s6.engine.recorder import Change, Drawn, Recorder
 from s6.engine.results import Applied
 from s6.engine.results_batch import ResultsBatch, Told
+from s6.locks import HeldPosition
 from s6.model import documents
 from s6.model.commit import Commit
 from s6.model.position import Position
@@ -74,10 +75,10 @@ def ids_are_not_deterministic(patch: Patch) -> None:
     numbers = itertools.count()
     place = executor.Executor._place
 
-    def fresh(self: Executor, position: Position, op: Any, token: str, now: int) -> object:
+    def fresh(self: Executor, position: Position, op: Any, held: HeldPosition, now: int) -> object:
         if op.order is not None and op.attempts:
             op = replace(op, order=replace(op.order, client_order_id=f"Y-{next(numbers)}"))
-        return place(self, position, op, token, now)
+        return place(self, position, op, held, now)
 
     patch.setattr(executor.Executor, "_place", fresh)
 

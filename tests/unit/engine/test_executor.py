@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from s6 import keys
 from s6.engine.executor import Progress
 from s6.engine.operation import begin
+from s6.locks import held_position
 from s6.model.answers import CancelAnswer, Placed, Refused
 from s6.model.operation import Operation
 from s6.model.position import Order, Position
 from s6.model.wire import OrderResult
 from s6.plan import Action
-from s6.ports import StateUnavailable
+from s6.ports import LockLost, StateUnavailable
 from tests.doubles.memory_redis import no_hook
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, result, stopped
@@ -355,6 +357,17 @@ def test_a_step_that_outlasts_its_lock_writes_nothing_and_says_so(desk: Desk) ->
     assert [(a[0], a[1], a[3]) for a in desk.alerts.raised] == [("FATAL", "LOCK_OVERRUN", "p1")]
     at = desk.op()
     assert at is not None and at.op_id == op.op_id
+
+
+@pytest.mark.parametrize(("took_ms", "sent"), [(3_999, 1), (4_000, 0)])
+def test_nothing_is_sent_once_the_lock_may_have_expired(desk: Desk, took_ms: int, sent: int) -> None:
+    op = begun(desk, stopped(39_300), MOVE)
+    with held_position(desk.state, desk.alerts, desk.clock, "p1") as held:
+        desk.clock.now += took_ms
+        with pytest.raises(LockLost) if not sent else nullcontext():
+            desk.executor.under_lock(held, op.op_id)
+    assert len(desk.s4.sent) == sent
+    assert (desk.op() == op) == (not sent)
 
 
 def test_a_result_that_is_booked_meanwhile_is_kept(desk: Desk) -> None:

@@ -11,6 +11,7 @@ import pytest
 from s6.engine.evaluation import Evaluation
 from s6.model.market import Features, Tick
 from s6.model.operation import Operation
+from s6.model.position import Position
 from s6.ports import NeighbourUnavailable
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, result, stopped
@@ -95,6 +96,23 @@ def test_an_add_that_is_no_longer_to_be_made_is_dropped(desk: Desk, change: str)
     if desk.op() is not None:
         desk.executor.advance("p1", add.op_id)
     assert (desk.s4.orders, desk.op()) == ([], None)
+
+
+def test_what_another_gave_up_meanwhile_is_not_sent_by_one_held_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = waiting(desk, 41_300)
+    desk.clock.now = add.not_before
+    asked: list[str] = []
+
+    def held_up(position: Position, op: Operation) -> bool:
+        desk.clock.now += 12_000
+        desk.executor.supersede("p1", op.op_id)
+        asked.append(op.op_id)
+        return True
+
+    monkeypatch.setattr(desk.governor, "still_wanted", held_up)
+    assert desk.executor.advance("p1", add.op_id).kind == "BUSY"
+    assert (asked, desk.s4.asked, desk.s4.orders, desk.op()) == ([add.op_id], [add.client_order_id], [], None)
+    assert [(a[0], a[1], a[3]) for a in desk.alerts.raised] == [("FATAL", "LOCK_OVERRUN", "p1")]
 
 
 def test_a_profit_that_the_market_took_back_is_dropped(desk: Desk) -> None:
