@@ -2,7 +2,8 @@
 
 An order's id follows from its decision's slot in the position's history and from nothing else. So an order that bears
 such an id is ours, whatever the books say; and where one record is missing there may be more, so the position is
-unverified from there. Why it was sent is lost: a TP counts as the next rung, an ADD as the signal that stands.
+unverified from there. Why it was sent is lost: a TP counts as the next rungs that its quantity fits best, an ADD as the
+signal that stands.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Final, NamedTuple
 
 from s6.booking import unheard_of
 from s6.engine.operation import ORDER_PREFIXES, ids
-from s6.model import jsonx
 from s6.model.operation import AHEAD, Operation
 from s6.model.position import Order, Position
 from s6.model.types import OPENING_KINDS, Market
 from s6.model.wire import OrderResult
+from s6.plan.scaling import rungs_fitting
 
 DIGITS: Final = 24
 PURPOSES: Final[dict[Market, tuple[str, ...]]] = {"FUT": ORDER_PREFIXES, "SPOT": ("TP", "EX")}
@@ -116,12 +117,7 @@ def claimed(p: Position, known: Order, slot: OrderSlot, signal_id: str) -> tuple
 
 def _explained(p: Position, order: Order, signal_id: str) -> tuple[Position, Order]:
     if order.kind == "TP":
-        return p, replace(order, rungs=_next_rung(p))
+        return p, replace(order, rungs=rungs_fitting(p, order))
     if order.kind == "ADD" and signal_id:
         return p.with_signal(signal_id), replace(order, signal_id=signal_id)
     return p, order
-
-
-def _next_rung(p: Position) -> tuple[int, ...]:
-    ladder = jsonx.loads(p.ladder) if p.ladder else []
-    return tuple(index for index in range(len(ladder)) if index not in p.tp_done)[:1]

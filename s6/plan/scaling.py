@@ -5,9 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from s6 import rules
+from s6.model import jsonx
+from s6.model.position import Order, Position
 from s6.model.waiting import APART_MS, LONGEST_MS, left_ms
 from s6.plan.action import Action
 from s6.plan.context import PlanContext
+from s6.plan.terms import last_terms
 from s6.rules.exact import exactly
 
 
@@ -35,6 +38,29 @@ def take_profit(context: PlanContext) -> Action | None:
         return None
     rungs = tuple(decision.rungs)
     return Action("TP_PARTIAL", "RUNG", qty=decision.qty, rungs=rungs, rung_roe=max(ladder[i].roe for i in rungs))
+
+
+def rungs_fitting(p: Position, order: Order) -> tuple[int, ...]:
+    """Return the rungs that a TP was most likely sent for, by its quantity: of the next ones so many as S6 closes
+    nearest to that quantity for. Where nobody knows what S6 closes for a rung, it is the next one.
+
+    ``p`` holds what the order has left of it so far.
+    """
+    spec = last_terms(p)
+    left = tuple(index for index in range(len(jsonx.loads(p.ladder or "[]"))) if index not in p.tp_done)
+    with exactly():
+        held = p.qty + order.filled
+    if spec is None or held <= 0 or p.mark <= 0:
+        return left[:1]
+    ladder = spec.fut.tp_ladder if p.market == "FUT" else spec.spot.tp_ladder
+    size = {"step": spec.step, "min_qty": spec.min_qty, "min_notional": spec.min_notional, "mark": p.mark}
+    takes = [
+        rules.tp_ladder_decision(rung.roe, ladder, p.tp_done, held, **size)
+        for index, rung in enumerate(ladder)
+        if index not in p.tp_done
+    ]
+    fits = min(takes, key=lambda take: abs(take.qty - order.qty), default=None)
+    return fits.rungs if fits and fits.qty else left[:1]
 
 
 def add(context: PlanContext) -> Action | None:

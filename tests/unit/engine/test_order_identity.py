@@ -9,8 +9,10 @@ import pytest
 
 from s6.engine.order_identity import slot_of
 from s6.engine.recorder import Change
+from s6.model.bundle import ActiveBundle
 from s6.model.position import Order
 from s6.model.wire import OrderResult
+from s6.plan.terms import in_force
 from tests.support.desk import Desk
 from tests.unit.given import NOW, bundle, position, result, stopped
 from tests.unit.losses import COUNT, FIRST, LADDER, have, lost, moving, told
@@ -46,6 +48,49 @@ def test_a_result_of_a_forgotten_order_makes_it_ours_and_the_position_unverified
     have(desk, late, told("SL", 1, client_order_id="SL-1", intent_id="i"))
     desk.reconciler.verify("p1")
     assert (desk.now().unverified_from, desk.now().op_count) == (0, COUNT + 2)
+
+
+def halving(*roes: str) -> ActiveBundle:
+    """A bundle that has half of what is held closed at each of these returns."""
+    return bundle(fut={"tp_ladder": [{"roe": roe, "fraction": "0.5"} for roe in roes]})
+
+
+@pytest.mark.parametrize(
+    ("done", "qty", "rungs"),
+    [
+        ((), "0.5", (0,)),
+        ((), "0.75", (0, 1)),
+        ((), "0.748", (0, 1)),  # something else has been closed since it was decided
+        ((), "0.875", (0, 1, 2)),
+        ((0,), "0.5", (1,)),
+        ((0,), "0.75", (1, 2)),
+        ((0, 1, 2), "0.5", ()),
+    ],
+)
+def test_a_forgotten_take_profit_counts_as_the_rungs_that_its_quantity_fits(
+    done: tuple[int, ...], qty: str, rungs: tuple[int, ...]
+) -> None:
+    rules = halving("0.5", "1", "2")
+    desk = Desk(rules)
+    desk.put(replace(in_force(stopped(39_000, op_count=COUNT), rules), tp_done=done))
+    late = told("TP", COUNT + 2, status="PARTIALLY_FILLED", qty=qty, filled_qty="0.3", avg_price="41000")
+    desk.results.apply(late, {})
+    order = desk.now().order(late.client_order_id)
+    assert order is not None and (order.ours, order.rungs) == (True, rungs)
+    assert desk.now().tp_done == tuple(sorted({*done, *rungs}))
+
+
+def test_a_take_profit_taken_for_somebody_elses_counts_by_what_was_held_before_it() -> None:
+    rules = halving("0.5", "1")
+    desk = Desk(rules)
+    answer = told("TP", FIRST, status="FILLED", qty="0.75", filled_qty="0.75", avg_price="41000")
+    taken = Order(answer.client_order_id, "", "TP", "SELL", "MARKET", D("0.75"), "FILLED", NOW, 1, False)
+    taken = replace(taken, filled=D("0.75"), avg_price=D(41_000))
+    desk.put(in_force(lost(qty=D("0.25"), ladder=""), rules))
+    desk.recorder.write(Change(desk.now(), None, NOW, orders=(taken,)))
+    have(desk, answer, told("SL", 1, client_order_id="SL-1", intent_id="i"))
+    desk.reconciler.verify("p1")
+    assert desk.now().tp_done == (0, 1)
 
 
 def test_orders_of_others_and_those_in_the_books_change_nothing_of_that(desk: Desk) -> None:
