@@ -11,6 +11,7 @@ from s6.model.waiting import LONGEST_MS, left_ms
 from s6.plan import closing, scaling, stop
 from s6.plan.action import Action, Note, Plan
 from s6.plan.context import PlanContext, observe
+from s6.plan.protection import is_protected
 from s6.plan.terms import fut_rules, in_force, spot_rules, stop_rules, terms_of
 from s6.rules import StopDecision
 
@@ -63,7 +64,7 @@ def _acting(context: PlanContext, decision: StopDecision) -> Plan:
     move, wait = stop.move(context, decision)
     recheck = min((w for w in (recheck, wait) if w), default=0)
     strays = [stray for stray in stop.strays(p, context.now) if move is None or stray.target != move.target]
-    if move is not None and p.live_stop is None and not p.sl_failures:
+    if move is not None and (is_protected(p) or not p.sl_failures):
         actions += strays  # they go first, so that no two stops live side by side
         strays = []
     if move is not None:

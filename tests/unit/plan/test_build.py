@@ -45,6 +45,22 @@ def test_order_of_actions_and_what_each_carries() -> None:
 
 
 @pytest.mark.parametrize(
+    ("held", "order"),
+    [
+        ({}, ["CLEANUP", "STOP_MOVE"]),
+        ({"sl_failures": 1}, ["CLEANUP", "STOP_MOVE"]),  # the stop that counts protects all of it meanwhile
+        ({"qty": D(2)}, ["CLEANUP", "STOP_MOVE"]),
+        ({"qty": D(2), "sl_failures": 1}, ["STOP_MOVE", "CLEANUP"]),  # who knows when S4 takes another one
+    ],
+)
+def test_a_stray_goes_before_the_stop_moves_where_no_protection_is_lost(held: dict[str, Any], order: list[str]) -> None:
+    p = replace(stopped(39_300), **held)
+    stray = replace(p.orders[0], client_order_id="SL-0")
+    plan = build_plan(replace(p, orders=(stray, *p.orders)), view(41_000, atr=200), bundle(), "NORMAL", NOW)
+    assert types(plan) == order
+
+
+@pytest.mark.parametrize(
     ("change", "mode"),
     [
         ({}, "RISK_REDUCTION_ONLY"),
