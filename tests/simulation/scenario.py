@@ -21,6 +21,8 @@ from tests.simulation.world import SYMBOL, Task, World
 TROUBLE_MS: Final = 14_000
 CALM_MS: Final = 17_000
 CLOSING_MS: Final = 8_000
+#: A close can make room for an add to another position: that one is closed once more.
+CLOSINGS: Final = 2
 STILL_MS: Final = 4_000
 SWEEP_MS: Final = 10_000
 RELAYS: Final = 5
@@ -74,11 +76,14 @@ class Scenario:
         self._relay()
         self.judge.at_rest()
         kernel.note("---- closing")
-        for position_id in list(world.exchange.positions):
-            world.exchange.stop_entries(position_id)
-            world.close_by_hand(position_id, Decimal(1))
-        kernel.run_until(kernel.now + CLOSING_MS)
-        self._relay()
+        for _ in range(CLOSINGS):
+            for position_id in list(world.exchange.positions):
+                world.exchange.stop_entries(position_id)
+                world.close_by_hand(position_id, Decimal(1))
+            kernel.run_until(kernel.now + CLOSING_MS)
+            self._relay()
+            if not any(position.qty for position in world.exchange.positions.values()):
+                break
         self.judge.at_the_end()
 
     def _finish(self) -> None:
