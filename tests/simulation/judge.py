@@ -156,6 +156,7 @@ class Judge:
         if self._intents.setdefault(order.intent_id, name) != name:
             raise Violation(f"{name} shares the intent {order.intent_id} with {self._intents[order.intent_id]}")
         position = self._exchange.positions[order.position_id]
+        self._limits.arrived(order, self._record(order))
         if order.kind == "SL":
             self._stop(order, position)
         elif order.kind in CLOSING:
@@ -212,7 +213,8 @@ class Judge:
         return unheard or self._lost_track(name)
 
     def _closing(self, order: XOrder, position: XPosition) -> None:
-        at_work = [o for o in self._exchange.live_orders(order.position_id) if o.ours and o.kind in CLOSING]
+        live = self._exchange.live_orders(order.position_id)
+        at_work = [o for o in live if o.ours and o.kind in CLOSING and o.client_order_id not in self._limits.late]
         total = sum((o.remaining for o in at_work), ZERO)
         if total > position.most_held_since(self._race()) and not self._may_not_know(order):
             raise Violation(f"closing orders for {total}, more than was held: {[o.client_order_id for o in at_work]}")

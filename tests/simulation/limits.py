@@ -35,7 +35,18 @@ class Overstepped(AssertionError):
 class Limits:
     def __init__(self, world: World) -> None:
         self._world, self._kernel, self._exchange = world, world.kernel, world.exchange
+        self.late: set[str] = set()
         self.late_adds: set[str] = set()
+
+    def arrived(self, order: XOrder, record: dict[str, object]) -> None:
+        """Note an order whose sender was held up for longer than its lock lasts.
+
+        S6 may have given it up since; people are told by the FATAL ``LOCK_OVERRUN``.
+        """
+        if self._kernel.now - int(str(record["sent_ts"])) > keys.position_lock("").ttl_ms + self._skew:
+            self.late.add(order.client_order_id)
+            if order.kind == "ADD":
+                self.late_adds.add(order.position_id)
 
     def accepted(self, order: XOrder, position: XPosition, record: dict[str, object]) -> None:
         """S4 has just taken an order of S6's; ``record`` is what S6 wrote down about it."""
@@ -69,9 +80,8 @@ class Limits:
         at_work = [o for o in adds if o.live]
         if not self._world.wiped and len(at_work) > self._most(lambda b: b.limits.adds_in_flight):
             raise Overstepped(f"adds at work: {[o.client_order_id for o in at_work]}")
-        if self._kernel.now - int(str(record["sent_ts"])) > keys.position_lock("").ttl_ms + self._skew:
-            self.late_adds.add(order.position_id)
-            return  # its sender was held up for longer than its lock lasts: S6 has given it up since, and says so
+        if name in self.late:
+            return
         mine = [o for o in adds if o.position_id == order.position_id and o.life == order.life]
         if len([o for o in mine if o.live or o.filled]) > self._most(lambda b: _rule(b).cap):
             raise Overstepped(f"{name} is one add too many")

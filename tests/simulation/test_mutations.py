@@ -240,7 +240,7 @@ def what_was_sent_unrecorded_is_not_looked_for(patch: Patch) -> None:
     patch.setattr(Reconciler, "_unrecorded", lambda self, p, answers: [])
 
 
-@planted(EMPTIED)
+@planted(LOST)
 def an_operation_goes_on_whatever_became_of_it(patch: Patch) -> None:
     patch.setattr(Reconciler, "_in_flight", lambda self, loaded, sent: 0)
 
