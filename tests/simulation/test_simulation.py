@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.scenario import run
 
-SEEDS = int(os.environ.get("S6_SIMULATION_SEEDS", "2000"))
+SEEDS = int(os.environ.get("S6_SIMULATION_SEEDS", "1000"))
 CHUNK = 50
 
 
