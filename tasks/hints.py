@@ -105,8 +105,8 @@ def _shared_out(position_ids: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _signature(name: str, *arguments: str | int | list[str]) -> Signature:
-    """A task by its name. Sent like this it takes no options of the task's own class: ours have none."""
-    return app.signature(name, args=arguments, immutable=True)
+    """A task by its name, behind what protects: a process that knows no tasks would give it no priority, the first."""
+    return app.signature(name, args=arguments, immutable=True, priority=app.conf.task_default_priority)
 
 
 def _after_cancel(position_id: str, op: Operation) -> tuple[Signature, Signature]:

@@ -66,6 +66,23 @@ def test_many_evaluations_go_out_and_never_expire(broker: Broker) -> None:
     assert broker.taken() == [evaluated(), evaluated("p2")]
 
 
+def test_priorities_are_the_same_in_a_process_that_knows_no_tasks(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in hints.NAMES:
+        monkeypatch.delitem(app.tasks, name, raising=False)
+    HINTS.evaluate("p1")
+    HINTS.evaluate_many([f"p{number}" for number in range(40)])
+    HINTS.advance_transfer("t-1")
+    HINTS.protect("p2")
+    assert {(task.name, task.priority) for task in broker.taken()} == {
+        (hints.EVALUATE, 6),
+        (hints.EVALUATE_SOME, 6),
+        (hints.ADVANCE_TRANSFER, 6),
+        (hints.EVALUATE, 0),
+    }
+
+
 def test_very_many_evaluations_go_out_several_at_a_time(broker: Broker) -> None:
     names = [f"p{number}" for number in range(100)]
     HINTS.evaluate_many(names, urgent=True)
